@@ -1,0 +1,116 @@
+/*
+ * pack.c: lay a matrix out in panels of FMK_NR columns, the order in which a tile reads it.
+ *
+ * A panel holds, for k = 0, 1, ..., the FMK_NR values of its columns side by side; columns past N are zero, so a tile
+ * may compute them and throw them away. With bf16 the unit is a pair (k, k+1) in 32 bits, an odd last k padded by
+ * zero. On a CPU without bf16 products a "bf16" panel holds the rounded values in f32 instead.
+ */
+#include "internal.h"
+
+typedef struct pack_job {
+    int64_t N, K, ldb;
+    bool t, bf16;
+    const float *b;
+    uint32_t *out;
+} pack_job;
+
+/* dst (kn,FMK_NR) from columns of a row-major matrix: src (kn, >= w). */
+FMK_INLINE void pack_cols_body(int64_t kn, int64_t w, const float *src, int64_t ld, bool round, float *dst)
+{
+    for (int64_t k = 0; k < kn; k++) {
+        const float *s = src + k * ld;
+        float *d = dst + k * FMK_NR;
+        if (w == FMK_NR) {
+            memcpy(d, s, FMK_NR * sizeof *d);
+        } else {
+            for (int64_t j = 0; j < FMK_NR; j++) { d[j] = j < w ? s[j] : 0.0f; }
+        }
+        if (round) {
+            for (int j = 0; j < FMK_NR; j++) { d[j] = fmk_bf16_round(d[j]); }
+        }
+    }
+}
+FMK_BY_ISA(pack_cols, (int64_t kn, int64_t w, const float *src, int64_t ld, bool round, float *dst),
+           (kn, w, src, ld, round, dst))
+
+/* The same from rows: src (>= w, kn), transposed. Sixteen k at a time keep reads and writes in cache lines. */
+FMK_INLINE void pack_rows_body(int64_t kn, int64_t w, const float *src, int64_t ld, bool round, float *dst)
+{
+    for (int64_t k0 = 0; k0 < kn; k0 += 16) {
+        int64_t n = fmk_min(16, kn - k0);
+        float block[16][FMK_NR];
+        for (int64_t j = 0; j < FMK_NR; j++) {
+            const float *s = src + (j < w ? j : 0) * ld + k0;
+            for (int64_t k = 0; k < n; k++) { block[k][j] = j < w ? s[k] : 0.0f; }
+        }
+        for (int64_t k = 0; k < n; k++) {
+            float *d = dst + (k0 + k) * FMK_NR;
+            for (int j = 0; j < FMK_NR; j++) { d[j] = round ? fmk_bf16_round(block[k][j]) : block[k][j]; }
+        }
+    }
+}
+FMK_BY_ISA(pack_rows, (int64_t kn, int64_t w, const float *src, int64_t ld, bool round, float *dst),
+           (kn, w, src, ld, round, dst))
+
+/* dst (kn/2,FMK_NR): two f32 rows at a time become one row of bf16 pairs; an odd row meets zeros. */
+FMK_INLINE void pair_rows_body(int64_t kn, const float *rows, uint32_t *dst)
+{
+    static const float zero[FMK_NR];
+    for (int64_t k = 0; k < kn; k += 2) {
+        const float *lo = rows + k * FMK_NR;
+        const float *hi = k + 1 < kn ? lo + FMK_NR : zero;
+        uint32_t *d = dst + k / 2 * FMK_NR;
+        for (int j = 0; j < FMK_NR; j++) { d[j] = fmk_bf16_bits(lo[j]) | fmk_bf16_bits(hi[j]) << 16; }
+    }
+}
+FMK_BY_ISA(pair_rows, (int64_t kn, const float *rows, uint32_t *dst), (kn, rows, dst))
+
+static void pack_strip(const pack_job *job, int64_t j0, int64_t k0, int64_t kn, bool round, float *dst)
+{
+    int64_t w = fmk_min(FMK_NR, job->N - j0);
+    if (job->t) {
+        pack_rows(kn, w, job->b + j0 * job->ldb + k0, job->ldb, round, dst);
+    } else {
+        pack_cols(kn, w, job->b + k0 * job->ldb + j0, job->ldb, round, dst);
+    }
+}
+
+static void pack_task(void *arg, size_t i)
+{
+    enum { STRIP = 64 };
+    const pack_job *job = arg;
+    int64_t j0 = (int64_t)i * FMK_NR;
+    if (!job->bf16) {
+        pack_strip(job, j0, 0, job->K, false, (float *)job->out + j0 * job->K);
+        return;
+    }
+    if (!fmk_has_bf16()) {
+        pack_strip(job, j0, 0, job->K, true, (float *)job->out + j0 * job->K);
+        return;
+    }
+    uint32_t *panel = job->out + j0 * ((job->K + 1) / 2);
+    float strip[STRIP * FMK_NR];
+    for (int64_t k0 = 0; k0 < job->K; k0 += STRIP) {
+        int64_t kn = fmk_min(STRIP, job->K - k0);
+        pack_strip(job, j0, k0, kn, false, strip);
+        pair_rows(kn, strip, panel + k0 / 2 * FMK_NR);
+    }
+}
+
+void fmk_pack_block_t(int64_t D, int64_t w, const float *rows, int64_t ld, float *panel)
+{
+    pack_rows(D, w, rows, ld, false, panel);
+}
+
+size_t fmk_panels_count(int64_t N, int64_t K, bool bf16)
+{
+    int64_t rows = bf16 && fmk_has_bf16() ? (K + 1) / 2 : K;
+    return (size_t)(fmk_ceil_div(N, FMK_NR) * FMK_NR) * (size_t)rows;
+}
+
+void fmk_pack_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b, int64_t ldb, bool bf16,
+                     uint32_t *out)
+{
+    pack_job job = {.N = N, .K = K, .ldb = ldb, .t = t, .bf16 = bf16, .b = b, .out = out};
+    fmk_par(ctx, fmk_ceil_div(N, FMK_NR), (double)K * FMK_NR, pack_task, &job);
+}

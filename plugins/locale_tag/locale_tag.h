@@ -1,0 +1,25 @@
+/* locale_tag.h: what the files of locale.tag share. */
+#ifndef LOCALE_TAG_H
+#define LOCALE_TAG_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * locale_detect: language of text[0..len) (valid UTF-8) by CLD2.
+ *   tag  (size)  BCP-47 language, perhaps with script ("zh-Hant"); "" if none was found
+ *   Returns the confidence, 0..1: the share of the text in that language, halved where CLD2 calls it unreliable.
+ * When     any thread. Source  CLD2's compact_lang_det.h.
+ */
+double locale_detect(const char *text, size_t len, char *tag, size_t size);
+
+/* Built-in system message of a language ("de", "zh-Hant"), or NULL. Static storage. */
+const char *locale_message(const char *language, const char *script);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

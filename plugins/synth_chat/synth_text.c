@@ -1,0 +1,216 @@
+/*
+ * Choices, values and sentences. Every choice is a counter-based random number, so a conversation depends on its seed and
+ * index alone. Read synth_values first: it decides what is copied from where.
+ */
+#include "synth_tables.h"
+
+#include <fmpipe/fs.h>
+
+size_t synth_below(synth_draw *d, size_t n)
+{
+    return (size_t)fmp_rng_below(d->seed, d->stream, d->next++, n);
+}
+
+const char *synth_pick(synth_draw *d, const char *const *list)
+{
+    size_t n = 0;
+    while (list[n]) { n++; }
+    return list[synth_below(d, n)];
+}
+
+/* FNV-1a, 64 bits; the high half is well mixed even for short texts. */
+bool synth_is_held(const char *value)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (const char *p = value; *p; p++) { h = (h ^ (unsigned char)*p) * 0x100000001b3u; }
+    return ((h ^ h >> 32) * 0x9E3779B97F4A7C15u >> 60) % 4 == 3;
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
+}
+
+/* Append `text` with the words that this locale spells otherwise put in its spelling. */
+static void add_swapped(const synth_lang *lang, const char *text, size_t len, fmp_buf *out)
+{
+    for (size_t i = 0; i < len;) {
+        size_t word = 0;
+        while (i + word < len && is_letter(text[i + word])) { word++; }
+        if (word == 0) {
+            fmp_buf_putc(out, text[i++]);
+            continue;
+        }
+        const synth_pair *pair = lang->swap;
+        while (pair && pair->a && (strlen(pair->a) != word || memcmp(pair->a, text + i, word) != 0)) { pair++; }
+        if (pair && pair->a) {
+            fmp_buf_puts(out, pair->b);
+        } else {
+            fmp_buf_add(out, text + i, word);
+        }
+        i += word;
+    }
+}
+
+static void set_text(synth_value *value, const synth_lang *lang, const char *text)
+{
+    fmp_buf swapped = {0};
+    add_swapped(lang, text, strlen(text), &swapped);
+    snprintf(value->text, sizeof value->text, "%s", swapped.data ? swapped.data : "");
+    fmp_buf_free(&swapped);
+}
+
+/* A number in low..high from its part; every fourth one is held out. */
+static int number(synth_draw *d, int low, int high, bool held)
+{
+    int v = low + (int)synth_below(d, (size_t)(high - low + 1));
+    while ((v % 4 == 3) != held) { v = v < high ? v + 1 : low; }
+    return v;
+}
+
+static void clock_time(synth_draw *d, bool held, synth_value *value)
+{
+    int hour, five;
+    do {
+        hour = 6 + (int)synth_below(d, 17);
+        five = (int)synth_below(d, 12);
+    } while (((hour + five) % 4 == 3) != held);
+    snprintf(value->text, sizeof value->text, "%02d:%02d", hour, five * 5);
+}
+
+/* A value of the pool's part that is not `other`. */
+static void from_pool(synth_draw *d, const synth_lang *lang, synth_pool pool, bool held, const char *other, synth_value *value)
+{
+    const char *const *list = lang->pools[pool];
+    size_t n = 0;
+    for (size_t i = 0; list[i]; i++) { n += synth_is_held(list[i]) == held; }
+    do {
+        size_t k = synth_below(d, n), i = 0;
+        for (;; i++) {
+            if (synth_is_held(list[i]) == held && k-- == 0) { break; }
+        }
+        set_text(value, lang, list[i]);
+    } while (other && strcmp(value->text, other) == 0);
+}
+
+void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held, synth_value *values)
+{
+    for (int i = 0; i < form->n_fields; i++) {
+        const synth_field *field = &form->fields[i];
+        synth_value *value = &values[i];
+        bool second = i > 0 && field->slot == SLOT_POOL && field[-1].slot == SLOT_POOL && field[-1].pool == field->pool;
+        value->number = 0;
+        switch (field->slot) {
+        case SLOT_ROOM:
+            value->number = (int)synth_below(d, SYNTH_N_ROOMS);
+            snprintf(value->text, sizeof value->text, "%s", synth_room_ids[value->number]);
+            break;
+        case SLOT_DAY:
+            value->number = (int)synth_below(d, SYNTH_N_DAYS);
+            snprintf(value->text, sizeof value->text, "%s", synth_day_ids[value->number]);
+            break;
+        case SLOT_TIME: clock_time(d, held, value); break;
+        case SLOT_PHONE: snprintf(value->text, sizeof value->text, "555-%04d", number(d, 0, 9999, held)); break;
+        case SLOT_NUMBER:
+            value->number = number(d, field->low, field->high, held);
+            snprintf(value->text, sizeof value->text, "%d", value->number);
+            break;
+        case SLOT_POOL: from_pool(d, lang, field->pool, held, second ? values[i - 1].text : NULL, value); break;
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- made-up values */
+
+static bool in_a_pool(const synth_lang *lang, const char *text)
+{
+    for (int p = 0; p < SYNTH_N_POOLS; p++) {
+        for (const char *const *v = lang->pools[p]; *v; v++) {
+            if (strcmp(*v, text) == 0) { return true; }
+        }
+    }
+    return false;
+}
+
+/* Two or three syllables; a real value, which might be a held-out one, is drawn again. */
+static void made_up_word(synth_draw *d, const synth_lang *lang, synth_value *value)
+{
+    do {
+        size_t n = 2 + synth_below(d, 2), used = 0;
+        while (n-- > 0) {
+            int len = snprintf(value->text + used, sizeof value->text - used, "%s", synth_pick(d, lang->syllables));
+            used += (size_t)len;
+        }
+        if (value->text[0] >= 'a' && value->text[0] <= 'z' && synth_below(d, 2) == 0) { value->text[0] -= 'a' - 'A'; }
+    } while (in_a_pool(lang, value->text));
+}
+
+void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value)
+{
+    size_t kind = synth_below(d, 10);
+    value->number = 0;
+    if (kind < 4) {
+        made_up_word(d, lang, value);
+    } else if (kind < 8) {
+        from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, value);
+    } else if (kind < 9) {
+        snprintf(value->text, sizeof value->text, "%d", (int)synth_below(d, synth_below(d, 2) ? 100 : 10000));
+    } else {
+        clock_time(d, false, value);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- sentences */
+
+/* What stands for slot name[0..len) in a sentence; NULL: no such slot. */
+static const char *surface(const char *name, size_t len, const synth_lang *lang, const synth_form *form, const synth_value *values)
+{
+    for (int i = 0; i < form->n_fields; i++) {
+        const synth_field *field = &form->fields[i];
+        const synth_room *room = &lang->rooms[field->slot == SLOT_ROOM ? values[i].number : 0];
+        const synth_day *day = &lang->days[field->slot == SLOT_DAY ? values[i].number : 0];
+        bool exact = strlen(field->name) == len && memcmp(field->name, name, len) == 0;
+        if (field->slot == SLOT_ROOM) {
+            if (exact) { return room->room; }
+            if (len == 6 && memcmp(name, "inroom", 6) == 0) { return room->in; }
+            if (len == 6 && memcmp(name, "ofroom", 6) == 0) { return room->of; }
+        } else if (field->slot == SLOT_DAY) {
+            if (exact) { return day->day; }
+            if (len == 5 && memcmp(name, "onday", 5) == 0) { return day->on; }
+        } else if (exact) {
+            return values[i].text;
+        }
+    }
+    return NULL;
+}
+
+void synth_fill(const char *phrasing, const synth_lang *lang, const synth_form *form, const synth_value *values, fmp_buf *out)
+{
+    while (*phrasing) {
+        const char *open = strchr(phrasing, '{'), *close = open ? strchr(open, '}') : NULL;
+        if (!close) {
+            add_swapped(lang, phrasing, strlen(phrasing), out);
+            return;
+        }
+        const char *text = surface(open + 1, (size_t)(close - open) - 1, lang, form, values);
+        add_swapped(lang, phrasing, (size_t)(open - phrasing), out);
+        /* A slot that the intent does not have is kept as it is written: the tables' test looks for braces. */
+        if (text) {
+            fmp_buf_puts(out, text);
+        } else {
+            fmp_buf_add(out, open, (size_t)(close - open) + 1);
+        }
+        phrasing = close + 1;
+    }
+}
+
+void synth_put(const char *phrasing, const char *slot, const char *text, fmp_buf *out)
+{
+    const char *at = strstr(phrasing, slot);
+    size_t before = at ? (size_t)(at - phrasing) : strlen(phrasing);
+    fmp_buf_add(out, phrasing, before);
+    if (at) {
+        fmp_buf_puts(out, text);
+        fmp_buf_puts(out, at + strlen(slot));
+    }
+}
