@@ -34,6 +34,9 @@ FMP_MUST_USE fmp_status fmp_plugin_write_note(const char *path, fmp_err *err);
 /* ---- loading: the hashed bytes are the loaded bytes (sealed memfd), RTLD_NOW|RTLD_LOCAL, gates, never dlclose ---- */
 FMP_MUST_USE fmp_status fmp_plugin_load(const fmp_stage_info *info, const fmp_stage **out, fmp_err *err);
 
+/* An extension that the loaded plugin of this stage offers (its get_extension), or NULL. After fmp_plugin_load. */
+const void *fmp_plugin_extension(const fmp_stage_info *info, const char *name);
+
 /* ---- services: what an instance's fmp_host gives back to the engine ---- */
 /* The engine implements these; every instance gets one. All functions any thread. */
 typedef struct fmp_services {

@@ -34,6 +34,10 @@ typedef struct fmp_run_options {
     const char *const *force; size_t n_force; /* --force STAGE                      */
     const volatile int *stop;      /* 0 none, 1 finish the step and save, 2 abort  */
     bool verbose;
+    bool verify_store;             /* --verify-store: hash every input from the store, whatever its size */
+    /* Embedding programs and tests: how a stage's callbacks are found; NULL: from its plugin (fmp_plugin_load). */
+    fmp_status (*load)(void *arg, const fmp_stage_info *info, const fmp_stage **out, fmp_err *err);
+    void *load_arg;
 } fmp_run_options;
 
 /* What the CLI shows; every member optional; called from one thread at a time. */

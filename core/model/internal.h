@@ -59,6 +59,7 @@ struct fmp_model {
 
 /* spec.c */
 fmp_status fmp_spec_from_json(const cJSON *config, fmp_model_spec *spec, fmp_err *err); /* layers returned; free() */
+fmp_status fmp_spec_default_layers(fmp_model_spec *spec, fmp_err *err);
 fmp_status fmp_spec_check(const fmp_model_spec *spec, fmp_err *err);
 cJSON *fmp_spec_to_json(const fmp_model_spec *spec, fmp_dtype dtype); /* NULL: out of memory */
 

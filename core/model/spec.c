@@ -214,6 +214,19 @@ fmp_status fmp_spec_check(const fmp_model_spec *s, fmp_err *err)
     return FMP_OK;
 }
 
+fmp_status fmp_spec_default_layers(fmp_model_spec *s, fmp_err *err)
+{
+    const struct family *family = find_family(s->model_type);
+    s->layers = family ? calloc(s->n_layers, sizeof *s->layers) : NULL;
+    if (!s->layers) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %u layers", s->n_layers); }
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        s->layers[l] = (fmp_layer_spec){.rope = !family->nope_field || (l + 1) % 4 != 0,
+                                        .qk_norm = family->qk_norm,
+                                        .qkv_bias = family->qkv_bias};
+    }
+    return FMP_OK;
+}
+
 fmp_status fmp_spec_from_json(const cJSON *c, fmp_model_spec *s, fmp_err *err)
 {
     memset(s, 0, sizeof *s);

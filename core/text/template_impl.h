@@ -222,7 +222,7 @@ struct fmp_template {
     tpl_node *root;
     const tpl_str **names; /* interned variable names */
     uint32_t n_names;
-    uint32_t id_loop, id_caller, id_varargs, id_kwargs;
+    uint32_t id_loop, id_caller, id_varargs, id_kwargs; /* UINT32_MAX: the template has no such name */
 };
 
 /* Evaluated arguments of a call. */
@@ -256,6 +256,9 @@ typedef struct tpl_path {
     const char *key;
 } tpl_path;
 
+/* A break or continue on its way out to its loop. */
+typedef enum tpl_jump { JUMP_NONE, JUMP_BREAK, JUMP_CONTINUE } tpl_jump;
+
 /* Text under construction: bytes and their runs. */
 typedef struct tpl_sink {
     char *p;
@@ -277,6 +280,7 @@ struct tpl_rt {
     uint32_t generation;  /* ORIGIN_GENERATION inside {% generation %}, else 0 */
     uint32_t depth;
     uint32_t loop_depth;
+    uint8_t jump; /* a tpl_jump under way */
     uint64_t steps, max_steps;
     size_t max_output, max_memory, memory;
     bool has_now;

@@ -1104,18 +1104,26 @@ static fmp_status parse_body(parser *p, const char *const *ends, tpl_node **out)
     return set_kids(p, *out, &l);
 }
 
+static uint32_t find_name(const fmp_template *t, const char *name)
+{
+    for (uint32_t i = 0; i < t->n_names; i++) {
+        if (tpl_str_is(t->names[i], name)) { return i; }
+    }
+    return UINT32_MAX;
+}
+
 fmp_status tpl_parse(fmp_template *t, fmp_err *err)
 {
     tpl_toks toks = { 0 };
     fmp_status st = tpl_lex(t->name, t->source, t->source_len, &toks, err);
     if (st == FMP_OK) {
         parser p = { .t = t, .tok = toks.v, .err = err };
-        st = intern(&p, "loop", 4, &t->id_loop);
-        if (st == FMP_OK) { st = intern(&p, "caller", 6, &t->id_caller); }
-        if (st == FMP_OK) { st = intern(&p, "varargs", 7, &t->id_varargs); }
-        if (st == FMP_OK) { st = intern(&p, "kwargs", 6, &t->id_kwargs); }
-        if (st == FMP_OK) { st = parse_body(&p, NULL, &t->root); }
+        st = parse_body(&p, NULL, &t->root);
     }
     free(toks.v);
+    t->id_loop = find_name(t, "loop");
+    t->id_caller = find_name(t, "caller");
+    t->id_varargs = find_name(t, "varargs");
+    t->id_kwargs = find_name(t, "kwargs");
     return st;
 }

@@ -79,14 +79,15 @@ static size_t json_escape(uint32_t cp, bool ensure_ascii, char out[16])
     return 0;
 }
 
-/* A string in quotes. quote: '"' for JSON, 0 for Python's choice. */
-static fmp_status print_quoted(tpl_rt *rt, tpl_sink *k, const tpl_str *s, bool json, bool ensure_ascii)
+/* A string in quotes: JSON's, or as repr() chooses them. */
+static fmp_status print_quoted(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool json, bool ensure_ascii)
 {
+    const tpl_str *s = v->u.s;
     char quote[2] = "\"", room[16];
     if (!json && !(memchr(s->p, '\'', s->len) && !memchr(s->p, '"', s->len))) { quote[0] = '\''; }
     walker w = { s, 0, 0, 0, 0 };
-    uint32_t first = s->len ? s->runs[0].origin : ORIGIN_COMPUTED;
-    uint32_t last = s->len ? s->runs[s->n_runs - 1].origin : ORIGIN_COMPUTED;
+    uint32_t first = s->len ? s->runs[0].origin : v->origin;
+    uint32_t last = s->len ? s->runs[s->n_runs - 1].origin : v->origin;
     FMP_TRY(put(rt, k, quote, first));
     for (; w.at < s->len; w.at += w.n) {
         uint32_t cp = tpl_utf8_get(s->p + w.at, s->len - w.at, &w.n);
@@ -161,7 +162,7 @@ fmp_status tpl_print(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool repr, uint3
     case T_BIG: return print_number(rt, k, v);
     case T_STR:
         if (repr && v->flag) { return tpl_fail(rt, FMP_E_UNSUPPORTED, "repr of a markup-safe string"); }
-        return repr ? print_quoted(rt, k, v->u.s, false, false) : tpl_sink_str(rt, k, v->u.s);
+        return repr ? print_quoted(rt, k, v, false, false) : tpl_sink_str(rt, k, v->u.s);
     case T_SEQ: return print_seq(rt, k, v, depth);
     case T_DICT:
     case T_NAMESPACE: return print_dict(rt, k, v, depth);
@@ -204,7 +205,7 @@ static fmp_status json_seq(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_
 /* json.dumps turns keys that are numbers, booleans or None into strings. */
 static fmp_status json_key(tpl_rt *rt, tpl_sink *k, const tpl_val *key, const tpl_json_style *style)
 {
-    if (key->type == T_STR) { return print_quoted(rt, k, key->u.s, true, style->ensure_ascii); }
+    if (key->type == T_STR) { return print_quoted(rt, k, key, true, style->ensure_ascii); }
     if (key->type > T_STR || key->type == T_UNDEFINED) {
         return tpl_fail(rt, FMP_E_DATA, "tojson: keys must be str, int, float, bool or None, not %s", tpl_type_name(key));
     }
@@ -264,7 +265,7 @@ fmp_status tpl_print_json(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_j
         return print_number(rt, k, v);
     case T_INT:
     case T_BIG: return print_number(rt, k, v);
-    case T_STR: return print_quoted(rt, k, v->u.s, true, style->ensure_ascii);
+    case T_STR: return print_quoted(rt, k, v, true, style->ensure_ascii);
     case T_SEQ: return json_seq(rt, k, v, style, depth);
     case T_DICT: return json_dict(rt, k, v, style, depth);
     default: break;

@@ -332,7 +332,9 @@ fmp_status tpl_force(tpl_rt *rt, tpl_val *slot)
     uint32_t origin = slot->origin;
     if (cJSON_IsString(json)) {
         const char *text = json->valuestring ? json->valuestring : "";
-        return tpl_str_new(rt, text, strlen(text), origin, 0, slot);
+        FMP_TRY(tpl_str_new(rt, text, strlen(text), origin, 0, slot));
+        slot->origin = origin; /* what an empty string has instead of runs */
+        return FMP_OK;
     }
     if (cJSON_IsObject(json)) { return open_object(rt, json, origin, slot); }
     if (cJSON_IsArray(json)) { return open_array(rt, json, origin, slot); }

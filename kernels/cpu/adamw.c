@@ -43,14 +43,23 @@ void fmk_adamw(fmk_ctx *ctx, int64_t n, float *w, const float *g, float *m, floa
     assert(step >= 1);
     double bias1 = 1.0 - pow(beta1, (double)step);
     double bias2 = 1.0 - pow(beta2, (double)step);
-    adamw_job job = {.n = n, .w = w, .m = m, .v = v, .g = g, .g_scale = g_scale, .beta1 = beta1, .beta2 = beta2,
-                     .eps = eps, .keep = (float)(1.0 - (double)lr * weight_decay),
-                     .step_size = (float)(lr / bias1), .inv_sqrt_bias2 = (float)(1.0 / sqrt(bias2))};
+    adamw_job job = {.n = n,
+                     .w = w,
+                     .m = m,
+                     .v = v,
+                     .g = g,
+                     .g_scale = g_scale,
+                     .beta1 = beta1,
+                     .beta2 = beta2,
+                     .eps = eps,
+                     .keep = (float)(1.0 - (double)lr * weight_decay),
+                     .step_size = (float)(lr / bias1),
+                     .inv_sqrt_bias2 = (float)(1.0 / sqrt(bias2))};
     fmk_par(ctx, fmk_ceil_div(n, BLOCK), BLOCK, adamw_task, &job);
 }
 
-void fmk_adamw_ref(int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr, float beta1,
-                   float beta2, float eps, float weight_decay, int64_t step)
+void fmk_adamw_ref(int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr,
+                   float beta1, float beta2, float eps, float weight_decay, int64_t step)
 {
     for (int64_t i = 0; i < n; i++) {
         double d = (double)g[i] * g_scale;

@@ -1,20 +1,22 @@
 /*
  * attention.c: causal attention inside segments in tiles, forward, backward and decoding.
  *
- * Forward is FlashAttention's online softmax (Dao et al. 2022): a task owns ROWS queries of one head of one segment
- * and walks its keys CHUNK at a time. Backward runs twice over the scores so that every output has one writer: dq by
- * query tiles, dk and dv by key tiles. Keys, values (and for the backward pass queries and output gradients) are laid
- * out first in blocks of FMK_NR tokens that start at the segment's start:
+ * Forward is FlashAttention's online softmax (Dao et al. 2022): a task owns ROWS queries of one head of one
+ * segment and walks its keys CHUNK at a time. Backward runs twice over the scores so that every output has
+ * one writer: dq by query tiles, dk and dv by key tiles. Keys, values (and for the backward pass queries and
+ * output gradients) are laid out first in blocks of FMK_NR tokens that start at the segment's start:
  *
  *     across (D,NR)   columns are tokens    right operand of scores
- *     along  (NR,Dp)  rows are tokens       right operand of sums over tokens; Dp is D rounded up to whole panels
+ *     along  (NR,Dp)  rows are tokens       right operand of sums over tokens
+ *
+ * Dp is D rounded up to whole panels.
  *
  * Positions below are relative to the segment, so a segment's bits do not depend on what is packed beside it.
  */
 #include "internal.h"
 
-#define ROWS FMK_TILE_ROWS
-#define CHUNK 128
+#define ROWS   FMK_TILE_ROWS
+#define CHUNK  128
 #define MAX_DP ((FMK_MAX_D + FMK_NR - 1) / FMK_NR * FMK_NR)
 
 /* ROWS tokens of a segment, queries or keys. */
@@ -34,11 +36,11 @@ typedef struct layout {
 typedef struct attn_job {
     fmk_attn a;
     int64_t Dp, n_blocks, n_tiles;
-    int64_t g0, n_g;      /* key/value heads of this pass   */
-    int64_t h0, n_h;      /* query heads of this pass       */
-    attn_tile *tile;      /* (n_tiles) of ROWS tokens       */
-    attn_tile *block;     /* (n_blocks) of FMK_NR tokens    */
-    layout part[4];       /* k, v, q, d_o                   */
+    int64_t g0, n_g;  /* key/value heads of this pass   */
+    int64_t h0, n_h;  /* query heads of this pass       */
+    attn_tile *tile;  /* (n_tiles) of ROWS tokens       */
+    attn_tile *block; /* (n_blocks) of FMK_NR tokens    */
+    layout part[4];   /* k, v, q, d_o                   */
     int n_parts;
     const float *q, *k, *v, *o, *d_o, *lse_in;
     float *out, *lse, *dq, *dk, *dv;
@@ -62,7 +64,9 @@ static const float *along(const attn_job *job, int part, int64_t head, int64_t b
 static int64_t count_pieces(const fmk_attn *a, int64_t size)
 {
     int64_t n = 0;
-    for (int64_t s = 0; s < a->n_seg; s++) { n += fmk_ceil_div((int64_t)a->seg[s + 1] - a->seg[s], size); }
+    for (int64_t s = 0; s < a->n_seg; s++) {
+        n += fmk_ceil_div((int64_t)a->seg[s + 1] - a->seg[s], size);
+    }
     return n;
 }
 
@@ -140,20 +144,39 @@ static void choose_heads(attn_job *job, int64_t g0, int64_t n_g)
 }
 
 /* c (M,n_blocks*NR) = a (M,D) times the tokens of n_blocks blocks. */
-static void scores(const attn_job *job, int64_t M, const float *a, int64_t lda, const float *b, int64_t n_blocks,
-                   float *c)
+static void scores(const attn_job *job, int64_t M, const float *a, int64_t lda, const float *b,
+                   int64_t n_blocks, float *c)
 {
-    fmk_tile t = {.M = M, .N = n_blocks * FMK_NR, .K = job->a.D, .a = a, .ars = lda, .acs = 1, .b = b,
-                  .b_panel = job->a.D * FMK_NR, .b_row = FMK_NR, .c = c, .ldc = CHUNK};
+    fmk_tile t = {.M = M,
+                  .N = n_blocks * FMK_NR,
+                  .K = job->a.D,
+                  .a = a,
+                  .ars = lda,
+                  .acs = 1,
+                  .b = b,
+                  .b_panel = job->a.D * FMK_NR,
+                  .b_row = FMK_NR,
+                  .c = c,
+                  .ldc = CHUNK};
     fmk_tile_f32(&t);
 }
 
 /* c (M,D) (+)= p (M,n_blocks*NR) times the rows of n_blocks blocks. */
-static void sum_tokens(const attn_job *job, int64_t M, const float *p, const float *b, int64_t n_blocks, float *c,
-                       int64_t ldc, bool add)
+static void sum_tokens(const attn_job *job, int64_t M, const float *p, const float *b, int64_t n_blocks,
+                       float *c, int64_t ldc, bool add)
 {
-    fmk_tile t = {.M = M, .N = job->a.D, .K = n_blocks * FMK_NR, .a = p, .ars = CHUNK, .acs = 1, .b = b,
-                  .b_panel = FMK_NR, .b_row = job->Dp, .c = c, .ldc = ldc, .add = add};
+    fmk_tile t = {.M = M,
+                  .N = job->a.D,
+                  .K = n_blocks * FMK_NR,
+                  .a = p,
+                  .ars = CHUNK,
+                  .acs = 1,
+                  .b = b,
+                  .b_panel = FMK_NR,
+                  .b_row = job->Dp,
+                  .c = c,
+                  .ldc = ldc,
+                  .add = add};
     fmk_tile_f32(&t);
 }
 
@@ -162,31 +185,43 @@ typedef struct running {
     float max[ROWS], sum[ROWS];
 } running;
 
-/* Columns lo..hi-1 of a score row become exp(scale*s - max), the others zero; `run` and o (rows,Dp) follow. */
-FMK_INLINE void online_softmax_body(const attn_job *job, const attn_tile *tile, int64_t key0, int64_t cols, float *s,
-                                    running *run, float *o)
+/* Columns lo..hi-1 of a score row become exp(scale*s - max), the others zero; `run` and o (rows,Dp) follow.
+ */
+FMK_INLINE void online_softmax_body(const attn_job *job, const attn_tile *tile, int64_t key0, int64_t cols,
+                                    float *s, running *run, float *o)
 {
     for (int64_t r = 0; r < tile->rows; r++) {
         float *row = s + r * CHUNK;
         int64_t pos = tile->row0 + r;
         int64_t hi = fmk_max(0, fmk_min(cols, pos + 1 - key0));
         int64_t lo = fmk_min(hi, fmk_max(0, pos + 1 - job->a.window - key0));
-        for (int64_t j = 0; j < cols; j++) { row[j] *= job->a.scale; }
-        for (int64_t j = 0; j < lo; j++) { row[j] = -INFINITY; }
-        for (int64_t j = hi; j < cols; j++) { row[j] = -INFINITY; }
+        for (int64_t j = 0; j < cols; j++) {
+            row[j] *= job->a.scale;
+        }
+        for (int64_t j = 0; j < lo; j++) {
+            row[j] = -INFINITY;
+        }
+        for (int64_t j = hi; j < cols; j++) {
+            row[j] = -INFINITY;
+        }
         float top = fmk_row_max(cols, row);
         float max = top > run->max[r] ? top : run->max[r];
         float shift = hi > lo ? max : 0.0f;
-        for (int64_t j = 0; j < cols; j++) { row[j] = fmk_exp(row[j] - shift); }
+        for (int64_t j = 0; j < cols; j++) {
+            row[j] = fmk_exp(row[j] - shift);
+        }
         if (hi == lo) { continue; }
         float keep = fmk_exp(run->max[r] - max);
         run->sum[r] = run->sum[r] * keep + fmk_row_sum(cols, row);
         run->max[r] = max;
-        for (int64_t d = 0; d < job->Dp; d++) { o[r * job->Dp + d] *= keep; }
+        for (int64_t d = 0; d < job->Dp; d++) {
+            o[r * job->Dp + d] *= keep;
+        }
     }
 }
 FMK_BY_ISA(online_softmax,
-           (const attn_job *job, const attn_tile *tile, int64_t key0, int64_t cols, float *s, running *run, float *o),
+           (const attn_job *job, const attn_tile *tile, int64_t key0, int64_t cols, float *s, running *run,
+            float *o),
            (job, tile, key0, cols, s, run, o))
 
 static void fwd_task(void *arg, size_t i)
@@ -207,14 +242,17 @@ static void fwd_task(void *arg, size_t i)
     int64_t end = (tile->row0 + tile->rows - 1) / FMK_NR + 1;
     for (int64_t b = first; b < end; b += CHUNK / FMK_NR) {
         int64_t n = fmk_min(CHUNK / FMK_NR, end - b);
-        scores(job, tile->rows, job->q + t0 * a->ldq + h * a->D, a->ldq, across(job, PART_K, g, tile->block0 + b), n, s);
+        scores(job, tile->rows, job->q + t0 * a->ldq + h * a->D, a->ldq,
+               across(job, PART_K, g, tile->block0 + b), n, s);
         online_softmax(job, tile, b * FMK_NR, n * FMK_NR, s, &run, o);
         sum_tokens(job, tile->rows, s, along(job, PART_V, g, tile->block0 + b), n, o, job->Dp, true);
     }
     for (int64_t r = 0; r < tile->rows; r++) {
         float *out = job->out + (t0 + r) * a->ldo + h * a->D; /* (D) */
         float inv = 1.0f / run.sum[r];
-        for (int64_t d = 0; d < a->D; d++) { out[d] = o[r * job->Dp + d] * inv; }
+        for (int64_t d = 0; d < a->D; d++) {
+            out[d] = o[r * job->Dp + d] * inv;
+        }
         job->lse[(t0 + r) * a->H + h] = run.max[r] + logf(run.sum[r]);
     }
 }
@@ -273,14 +311,20 @@ FMK_INLINE void grad_by_query_body(const attn_job *job, const attn_tile *tile, i
         int64_t lo = fmk_min(hi, fmk_max(0, pos + 1 - job->a.window - key0));
         float *p = s + r * CHUNK;
         float *d = dp + r * CHUNK;
-        for (int64_t j = 0; j < cols; j++) { d[j] = fmk_exp(p[j] * scale - lse[r]) * (d[j] - delta[r]) * scale; }
-        for (int64_t j = 0; j < lo; j++) { d[j] = 0.0f; }
-        for (int64_t j = hi; j < cols; j++) { d[j] = 0.0f; }
+        for (int64_t j = 0; j < cols; j++) {
+            d[j] = fmk_exp(p[j] * scale - lse[r]) * (d[j] - delta[r]) * scale;
+        }
+        for (int64_t j = 0; j < lo; j++) {
+            d[j] = 0.0f;
+        }
+        for (int64_t j = hi; j < cols; j++) {
+            d[j] = 0.0f;
+        }
     }
 }
 FMK_BY_ISA(grad_by_query,
-           (const attn_job *job, const attn_tile *tile, int64_t head, int64_t key0, int64_t cols, float *restrict s,
-            float *restrict dp),
+           (const attn_job *job, const attn_tile *tile, int64_t head, int64_t key0, int64_t cols,
+            float *restrict s, float *restrict dp),
            (job, tile, head, key0, cols, s, dp))
 
 static void dq_task(void *arg, size_t i)
@@ -298,8 +342,8 @@ static void dq_task(void *arg, size_t i)
         scores(job, tile->rows, job->q + t0 * a->ldq + h * a->D, a->ldq, across(job, PART_K, g, at), n, s);
         scores(job, tile->rows, job->d_o + t0 * a->ldo + h * a->D, a->ldo, across(job, PART_V, g, at), n, dp);
         grad_by_query(job, tile, h, b * FMK_NR, n * FMK_NR, s, dp);
-        sum_tokens(job, tile->rows, dp, along(job, PART_K, g, at), n, job->dq + t0 * a->ldq + h * a->D, a->ldq,
-                   b > first);
+        sum_tokens(job, tile->rows, dp, along(job, PART_K, g, at), n, job->dq + t0 * a->ldq + h * a->D,
+                   a->ldq, b > first);
     }
 }
 
@@ -321,8 +365,12 @@ FMK_INLINE void grad_by_key_body(const attn_job *job, const attn_tile *tile, int
             p[j] = fmk_exp(p[j] * scale - lse[j]);
             d[j] = p[j] * (d[j] - delta[j]) * scale;
         }
-        for (int64_t j = 0; j < lo; j++) { p[j] = d[j] = 0.0f; }
-        for (int64_t j = hi; j < cols; j++) { p[j] = d[j] = 0.0f; }
+        for (int64_t j = 0; j < lo; j++) {
+            p[j] = d[j] = 0.0f;
+        }
+        for (int64_t j = hi; j < cols; j++) {
+            p[j] = d[j] = 0.0f;
+        }
     }
 }
 FMK_BY_ISA(grad_by_key,
@@ -348,17 +396,17 @@ static void dkv_task(void *arg, size_t i)
             scores(job, tile->rows, k, a->ldk, across(job, PART_Q, h, at), n, s);
             scores(job, tile->rows, v, a->ldv, across(job, PART_DO, h, at), n, dp);
             grad_by_key(job, tile, h, b * FMK_NR, n * FMK_NR, s, dp);
-            sum_tokens(job, tile->rows, s, along(job, PART_DO, h, at), n, job->dv + t0 * a->ldv + g * a->D, a->ldv,
-                       add);
-            sum_tokens(job, tile->rows, dp, along(job, PART_Q, h, at), n, job->dk + t0 * a->ldk + g * a->D, a->ldk,
-                       add);
+            sum_tokens(job, tile->rows, s, along(job, PART_DO, h, at), n, job->dv + t0 * a->ldv + g * a->D,
+                       a->ldv, add);
+            sum_tokens(job, tile->rows, dp, along(job, PART_Q, h, at), n, job->dk + t0 * a->ldk + g * a->D,
+                       a->ldk, add);
             add = true;
         }
     }
 }
 
-void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
-                  const float *lse, const float *d_o, float *dq, float *dk, float *dv)
+void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v,
+                  const float *o, const float *lse, const float *d_o, float *dq, float *dk, float *dv)
 {
     size_t mark = fmk_mark(ctx);
     attn_job job = {.q = q, .k = k, .v = v, .o = o, .lse_in = lse, .d_o = d_o, .dq = dq, .dk = dk, .dv = dv};
@@ -395,30 +443,42 @@ typedef struct decode_job {
 } decode_job;
 
 /* One query head against tokens from..len-1 of one cache, CHUNK keys at a time, the same online softmax. */
-FMK_INLINE void decode_head_body(const decode_job *job, int64_t from, int64_t len, const float *q, const float *k,
-                                 const float *v, float *out)
+FMK_INLINE void decode_head_body(const decode_job *job, int64_t from, int64_t len, const float *q,
+                                 const float *k, const float *v, float *out)
 {
     int64_t D = job->D, ld = job->G * job->D;
     float p[CHUNK], o[FMK_MAX_D];
     float max = -INFINITY, sum = 0.0f;
-    for (int64_t d = 0; d < D; d++) { o[d] = 0.0f; }
+    for (int64_t d = 0; d < D; d++) {
+        o[d] = 0.0f;
+    }
     for (int64_t j0 = from; j0 < len; j0 += CHUNK) {
         int64_t n = fmk_min(CHUNK, len - j0);
-        for (int64_t j = 0; j < n; j++) { p[j] = fmk_dot(D, q, k + (j0 + j) * ld) * job->scale; }
+        for (int64_t j = 0; j < n; j++) {
+            p[j] = fmk_dot(D, q, k + (j0 + j) * ld) * job->scale;
+        }
         float top = fmk_row_max(n, p);
         float now = top > max ? top : max;
         float keep = fmk_exp(max - now);
-        for (int64_t j = 0; j < n; j++) { p[j] = fmk_exp(p[j] - now); }
+        for (int64_t j = 0; j < n; j++) {
+            p[j] = fmk_exp(p[j] - now);
+        }
         sum = sum * keep + fmk_row_sum(n, p);
         max = now;
-        for (int64_t d = 0; d < D; d++) { o[d] *= keep; }
+        for (int64_t d = 0; d < D; d++) {
+            o[d] *= keep;
+        }
         for (int64_t j = 0; j < n; j++) {
             const float *v_j = v + (j0 + j) * ld; /* (D) */
-            for (int64_t d = 0; d < D; d++) { o[d] += p[j] * v_j[d]; }
+            for (int64_t d = 0; d < D; d++) {
+                o[d] += p[j] * v_j[d];
+            }
         }
     }
     float inv = 1.0f / sum;
-    for (int64_t d = 0; d < D; d++) { out[d] = o[d] * inv; }
+    for (int64_t d = 0; d < D; d++) {
+        out[d] = o[d] * inv;
+    }
 }
 FMK_BY_ISA(decode_head,
            (const decode_job *job, int64_t from, int64_t len, const float *q, const float *k, const float *v,
@@ -438,14 +498,26 @@ static void decode_task(void *arg, size_t i)
 }
 
 void fmk_attn_decode(fmk_ctx *ctx, int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap, float scale,
-                     int64_t window, const float *q, const float *k_cache, const float *v_cache, const int32_t *len,
-                     float *o)
+                     int64_t window, const float *q, const float *k_cache, const float *v_cache,
+                     const int32_t *len, float *o)
 {
     assert(D >= 1 && D <= FMK_MAX_D && H % G == 0);
-    decode_job job = {.B = B, .H = H, .G = G, .D = D, .cap = cap, .window = window, .scale = scale,
-                      .q = q, .k = k_cache, .v = v_cache, .len = len, .o = o};
+    decode_job job = {.B = B,
+                      .H = H,
+                      .G = G,
+                      .D = D,
+                      .cap = cap,
+                      .window = window,
+                      .scale = scale,
+                      .q = q,
+                      .k = k_cache,
+                      .v = v_cache,
+                      .len = len,
+                      .o = o};
     double total = 0.0;
-    for (int64_t b = 0; b < B; b++) { total += (double)len[b]; }
+    for (int64_t b = 0; b < B; b++) {
+        total += (double)len[b];
+    }
     fmk_par(ctx, B * H, B > 0 ? total / (double)B * (double)D / 4.0 : 0.0, decode_task, &job);
 }
 
@@ -460,7 +532,9 @@ static double ref_score(const fmk_attn *a, int64_t t, int64_t j, int64_t h, cons
 {
     int64_t g = h / (a->H / a->G);
     double s = 0.0;
-    for (int64_t d = 0; d < a->D; d++) { s += (double)q[t * a->ldq + h * a->D + d] * k[j * a->ldk + g * a->D + d]; }
+    for (int64_t d = 0; d < a->D; d++) {
+        s += (double)q[t * a->ldq + h * a->D + d] * k[j * a->ldk + g * a->D + d];
+    }
     return s * a->scale;
 }
 
@@ -470,13 +544,19 @@ static void ref_fwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, c
     int64_t g = h / (a->H / a->G);
     double acc[FMK_MAX_D] = {0};
     double max = -INFINITY, sum = 0.0;
-    for (int64_t j = from; j <= t; j++) { max = fmax(max, ref_score(a, t, j, h, q, k)); }
+    for (int64_t j = from; j <= t; j++) {
+        max = fmax(max, ref_score(a, t, j, h, q, k));
+    }
     for (int64_t j = from; j <= t; j++) {
         double p = exp(ref_score(a, t, j, h, q, k) - max);
         sum += p;
-        for (int64_t d = 0; d < a->D; d++) { acc[d] += p * v[j * a->ldv + g * a->D + d]; }
+        for (int64_t d = 0; d < a->D; d++) {
+            acc[d] += p * v[j * a->ldv + g * a->D + d];
+        }
     }
-    for (int64_t d = 0; d < a->D; d++) { o[t * a->ldo + h * a->D + d] = (float)(acc[d] / sum); }
+    for (int64_t d = 0; d < a->D; d++) {
+        o[t * a->ldo + h * a->D + d] = (float)(acc[d] / sum);
+    }
     lse[t * a->H + h] = (float)(max + log(sum));
 }
 
@@ -486,22 +566,28 @@ void fmk_attn_fwd_ref(const fmk_attn *a, const float *q, const float *k, const f
         for (int64_t t = a->seg[s]; t < a->seg[s + 1]; t++) {
             int64_t from;
             ref_range(a, s, t, &from);
-            for (int64_t h = 0; h < a->H; h++) { ref_fwd_row(a, from, t, h, q, k, v, o, lse); }
+            for (int64_t h = 0; h < a->H; h++) {
+                ref_fwd_row(a, from, t, h, q, k, v, o, lse);
+            }
         }
     }
 }
 
 static void ref_bwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, const float *q, const float *k,
-                        const float *v, const float *o, const float *lse, const float *d_o, float *dq, float *dk,
-                        float *dv)
+                        const float *v, const float *o, const float *lse, const float *d_o, float *dq,
+                        float *dk, float *dv)
 {
     int64_t D = a->D, g = h / (a->H / a->G);
     double delta = 0.0;
-    for (int64_t d = 0; d < D; d++) { delta += (double)d_o[t * a->ldo + h * D + d] * o[t * a->ldo + h * D + d]; }
+    for (int64_t d = 0; d < D; d++) {
+        delta += (double)d_o[t * a->ldo + h * D + d] * o[t * a->ldo + h * D + d];
+    }
     for (int64_t j = from; j <= t; j++) {
         double p = exp(ref_score(a, t, j, h, q, k) - lse[t * a->H + h]);
         double dp = 0.0;
-        for (int64_t d = 0; d < D; d++) { dp += (double)d_o[t * a->ldo + h * D + d] * v[j * a->ldv + g * D + d]; }
+        for (int64_t d = 0; d < D; d++) {
+            dp += (double)d_o[t * a->ldo + h * D + d] * v[j * a->ldv + g * D + d];
+        }
         double ds = p * (dp - delta) * a->scale;
         for (int64_t d = 0; d < D; d++) {
             dq[t * a->ldq + h * D + d] += (float)(ds * k[j * a->ldk + g * D + d]);
@@ -513,7 +599,9 @@ static void ref_bwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, c
 
 static void ref_zero(int64_t T, int64_t n, int64_t ld, float *x)
 {
-    for (int64_t t = 0; t < T; t++) { memset(x + t * ld, 0, (size_t)n * sizeof *x); }
+    for (int64_t t = 0; t < T; t++) {
+        memset(x + t * ld, 0, (size_t)n * sizeof *x);
+    }
 }
 
 void fmk_attn_bwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
@@ -526,13 +614,16 @@ void fmk_attn_bwd_ref(const fmk_attn *a, const float *q, const float *k, const f
         for (int64_t t = a->seg[s]; t < a->seg[s + 1]; t++) {
             int64_t from;
             ref_range(a, s, t, &from);
-            for (int64_t h = 0; h < a->H; h++) { ref_bwd_row(a, from, t, h, q, k, v, o, lse, d_o, dq, dk, dv); }
+            for (int64_t h = 0; h < a->H; h++) {
+                ref_bwd_row(a, from, t, h, q, k, v, o, lse, d_o, dq, dk, dv);
+            }
         }
     }
 }
 
 void fmk_attn_decode_ref(int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap, float scale, int64_t window,
-                         const float *q, const float *k_cache, const float *v_cache, const int32_t *len, float *o)
+                         const float *q, const float *k_cache, const float *v_cache, const int32_t *len,
+                         float *o)
 {
     for (int64_t b = 0; b < B; b++) {
         for (int64_t h = 0; h < H; h++) {
@@ -544,17 +635,23 @@ void fmk_attn_decode_ref(int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap
             for (int pass = 0; pass < 2; pass++) {
                 for (int64_t j = from; j < len[b]; j++) {
                     double s = 0.0;
-                    for (int64_t d = 0; d < D; d++) { s += (double)q[(b * H + h) * D + d] * k[j * G * D + d]; }
+                    for (int64_t d = 0; d < D; d++) {
+                        s += (double)q[(b * H + h) * D + d] * k[j * G * D + d];
+                    }
                     s *= scale;
                     if (pass == 0) {
                         max = fmax(max, s);
                         continue;
                     }
                     sum += exp(s - max);
-                    for (int64_t d = 0; d < D; d++) { acc[d] += exp(s - max) * v[j * G * D + d]; }
+                    for (int64_t d = 0; d < D; d++) {
+                        acc[d] += exp(s - max) * v[j * G * D + d];
+                    }
                 }
             }
-            for (int64_t d = 0; d < D; d++) { o[(b * H + h) * D + d] = (float)(acc[d] / sum); }
+            for (int64_t d = 0; d < D; d++) {
+                o[(b * H + h) * D + d] = (float)(acc[d] / sum);
+            }
         }
     }
 }

@@ -5,20 +5,31 @@
 
 FMK_INLINE void to_bf16_body(int64_t n, const float *restrict x, uint16_t *restrict y)
 {
-    for (int64_t i = 0; i < n; i++) { y[i] = (uint16_t)fmk_bf16_bits(x[i]); }
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = (uint16_t)fmk_bf16_bits(x[i]);
+    }
 }
 FMK_BY_ISA(to_bf16, (int64_t n, const float *restrict x, uint16_t *restrict y), (n, x, y))
 
 FMK_INLINE void to_f32_body(int64_t n, const uint16_t *restrict x, float *restrict y)
 {
-    for (int64_t i = 0; i < n; i++) { y[i] = fmk_float((uint32_t)x[i] << 16); }
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = fmk_float((uint32_t)x[i] << 16);
+    }
 }
 FMK_BY_ISA(to_f32, (int64_t n, const uint16_t *restrict x, float *restrict y), (n, x, y))
 
-void fmk_f32_to_bf16(int64_t n, const float *x, uint16_t *y) { to_bf16(n, x, y); }
-void fmk_bf16_to_f32(int64_t n, const uint16_t *x, float *y) { to_f32(n, x, y); }
+void fmk_f32_to_bf16(int64_t n, const float *x, uint16_t *y)
+{
+    to_bf16(n, x, y);
+}
+void fmk_bf16_to_f32(int64_t n, const uint16_t *x, float *y)
+{
+    to_f32(n, x, y);
+}
 
-/* By the definition: the nearer of the two neighbours, the one with an even last bit when both are as near. */
+/* By the definition: the nearer of the two neighbours, the one with an even last bit when both are as near.
+ */
 void fmk_f32_to_bf16_ref(int64_t n, const float *x, uint16_t *y)
 {
     for (int64_t i = 0; i < n; i++) {

@@ -1,8 +1,8 @@
 /*
  * ctx.c: the kernel context: worker threads, scratch range, what this CPU offers.
  *
- * Scratch is one address range reserved when the context is made, so that no kernel can fail for memory later; pages
- * are the system's until a kernel first touches them. A kernel takes from it like from a stack.
+ * Scratch is one address range reserved when the context is made, so that no kernel can fail for memory
+ * later; pages are the system's until a kernel first touches them. A kernel takes from it like from a stack.
  */
 #include "internal.h"
 #include "onednn.h"
@@ -11,11 +11,14 @@
 #include <sys/mman.h>
 
 #define SCRATCH_WANTED ((size_t)8 << 30)
-#define SCRATCH_LEAST ((size_t)512 << 20)
+#define SCRATCH_LEAST  ((size_t)512 << 20)
 
 static int isa_limit = FMK_ISA_AVX512;
 
-void fmk_limit_isa(int level) { isa_limit = level; }
+void fmk_limit_isa(int level)
+{
+    isa_limit = level;
+}
 
 int fmk_isa(void)
 {
@@ -44,13 +47,17 @@ static void describe(fmk_ctx *ctx)
     char dnn[64] = "";
     if (ctx->dnn) { fmk_dnn_describe(dnn, sizeof dnn); }
     snprintf(ctx->describe, sizeof ctx->describe, "fmk1 %s f32:%s bf16:%s", isa[fmk_isa()],
-             ctx->dnn_f32 ? dnn : "own", ctx->dnn_bf16 ? dnn : fmk_has_bf16() ? "avx512_bf16" : "emulated");
+             ctx->dnn_f32 ? dnn : "own",
+             ctx->dnn_bf16    ? dnn
+             : fmk_has_bf16() ? "avx512_bf16"
+                              : "emulated");
 }
 
 static fmp_status reserve_scratch(fmk_ctx *ctx, fmp_err *err)
 {
     for (size_t size = SCRATCH_WANTED; size >= SCRATCH_LEAST; size /= 2) {
-        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p =
+            mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p != MAP_FAILED) {
             ctx->scratch = p;
             ctx->scratch_cap = size;
@@ -100,11 +107,23 @@ fmp_status fmk_ctx_use_onednn(fmk_ctx *ctx, bool on, fmp_err *err)
     return FMP_OK;
 }
 
-int fmk_ctx_threads(const fmk_ctx *ctx) { return fmp_pool_threads(ctx->pool); }
-const char *fmk_ctx_describe(const fmk_ctx *ctx) { return ctx->describe; }
+int fmk_ctx_threads(const fmk_ctx *ctx)
+{
+    return fmp_pool_threads(ctx->pool);
+}
+const char *fmk_ctx_describe(const fmk_ctx *ctx)
+{
+    return ctx->describe;
+}
 
-size_t fmk_mark(const fmk_ctx *ctx) { return ctx->scratch_used; }
-void fmk_release(fmk_ctx *ctx, size_t mark) { ctx->scratch_used = mark; }
+size_t fmk_mark(const fmk_ctx *ctx)
+{
+    return ctx->scratch_used;
+}
+void fmk_release(fmk_ctx *ctx, size_t mark)
+{
+    ctx->scratch_used = mark;
+}
 
 void *fmk_take(fmk_ctx *ctx, size_t count, size_t size_bytes)
 {
@@ -114,8 +133,8 @@ void *fmk_take(fmk_ctx *ctx, size_t count, size_t size_bytes)
     if (!ok) { abort(); }
     void *p = ctx->scratch + ctx->scratch_used;
     size_t rounded = (bytes + 63) & ~(size_t)63;
-    ctx->scratch_used = rounded > ctx->scratch_cap - ctx->scratch_used ? ctx->scratch_cap
-                                                                        : ctx->scratch_used + rounded;
+    ctx->scratch_used =
+        rounded > ctx->scratch_cap - ctx->scratch_used ? ctx->scratch_cap : ctx->scratch_used + rounded;
     return p;
 }
 
@@ -125,7 +144,9 @@ void fmk_par(fmk_ctx *ctx, int64_t n, double work, void (*fn)(void *arg, size_t 
         fmp_pool_for(ctx->pool, (size_t)n, fn, arg);
         return;
     }
-    for (int64_t i = 0; i < n; i++) { fn(arg, (size_t)i); }
+    for (int64_t i = 0; i < n; i++) {
+        fn(arg, (size_t)i);
+    }
 }
 
 double fmk_measure_peak_gflops(fmk_ctx *ctx)
@@ -136,8 +157,12 @@ double fmk_measure_peak_gflops(fmk_ctx *ctx)
     float *a = fmk_take(ctx, (size_t)M * K, sizeof *a);
     float *b = fmk_take(ctx, (size_t)K * N, sizeof *b);
     float *c = fmk_take(ctx, (size_t)M * N, sizeof *c);
-    for (int i = 0; i < M * K; i++) { a[i] = (float)(i % 7) * 0.25f; }
-    for (int i = 0; i < K * N; i++) { b[i] = (float)(i % 5) * 0.25f; }
+    for (int i = 0; i < M * K; i++) {
+        a[i] = (float)(i % 7) * 0.25f;
+    }
+    for (int i = 0; i < K * N; i++) {
+        b[i] = (float)(i % 5) * 0.25f;
+    }
     double best = 0.0;
     double start = fmp_now();
     double last = start;

@@ -1,8 +1,8 @@
 /*
  * embed.c: rows of a table, and their gradient.
  *
- * Backward: several tokens share a row, so threads divide the channels, not the tokens; each walks all tokens in
- * order and owns its columns of dE.
+ * Backward: several tokens share a row, so threads divide the channels, not the tokens; each walks all tokens
+ * in order and owns its columns of dE.
  */
 #include "internal.h"
 
@@ -21,7 +21,8 @@ static void fwd_task(void *arg, size_t i)
     const embed_job *job = arg;
     int64_t t0 = (int64_t)i * ROWS;
     for (int64_t t = t0; t < fmk_min(t0 + ROWS, job->T); t++) {
-        memcpy(job->dst + t * job->C, job->src + (int64_t)job->id[t] * job->C, (size_t)job->C * sizeof *job->dst);
+        memcpy(job->dst + t * job->C, job->src + (int64_t)job->id[t] * job->C,
+               (size_t)job->C * sizeof *job->dst);
     }
 }
 
@@ -37,9 +38,13 @@ FMK_INLINE void bwd_cols_body(const embed_job *job, int64_t c0, int64_t n)
         const float *dx = job->src + t * job->C + c0;
         float *dE = job->dst + (int64_t)job->id[t] * job->C + c0;
         if (n == COLS) {
-            for (int c = 0; c < COLS; c++) { dE[c] += dx[c]; }
+            for (int c = 0; c < COLS; c++) {
+                dE[c] += dx[c];
+            }
         } else {
-            for (int64_t c = 0; c < n; c++) { dE[c] += dx[c]; }
+            for (int64_t c = 0; c < n; c++) {
+                dE[c] += dx[c];
+            }
         }
     }
 }
@@ -52,7 +57,8 @@ static void bwd_task(void *arg, size_t i)
     bwd_cols(job, c0, fmk_min(COLS, job->C - c0));
 }
 
-void fmk_embed_bwd(fmk_ctx *ctx, int64_t T, int64_t C, int64_t V, const uint32_t *id, const float *dx, float *dE)
+void fmk_embed_bwd(fmk_ctx *ctx, int64_t T, int64_t C, int64_t V, const uint32_t *id, const float *dx,
+                   float *dE)
 {
     (void)V; /* the caller's promise about id, of use to backends that divide the table */
     embed_job job = {.T = T, .C = C, .src = dx, .id = id, .dst = dE};
@@ -62,7 +68,9 @@ void fmk_embed_bwd(fmk_ctx *ctx, int64_t T, int64_t C, int64_t V, const uint32_t
 void fmk_embed_fwd_ref(int64_t T, int64_t C, const float *E, const uint32_t *id, float *x)
 {
     for (int64_t t = 0; t < T; t++) {
-        for (int64_t c = 0; c < C; c++) { x[t * C + c] = E[id[t] * C + c]; }
+        for (int64_t c = 0; c < C; c++) {
+            x[t * C + c] = E[id[t] * C + c];
+        }
     }
 }
 
@@ -70,6 +78,8 @@ void fmk_embed_bwd_ref(int64_t T, int64_t C, int64_t V, const uint32_t *id, cons
 {
     for (int64_t t = 0; t < T; t++) {
         if ((int64_t)id[t] >= V) { continue; }
-        for (int64_t c = 0; c < C; c++) { dE[id[t] * C + c] += dx[t * C + c]; }
+        for (int64_t c = 0; c < C; c++) {
+            dE[id[t] * C + c] += dx[t * C + c];
+        }
     }
 }

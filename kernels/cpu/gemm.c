@@ -1,9 +1,10 @@
 /*
  * gemm.c: one tile of a matrix product by one thread, for each instruction set.
  *
- * Why not a library here: at the sizes of small models (192..576 channels) this register-blocked loop reaches the
- * same share of peak as oneDNN, and it gives what no library promises: an element is one chain of multiply-adds in
- * order of k (cut at fixed multiples of KC), so a row has the same bits alone, in a batch, packed or not.
+ * Why not a library here: at the sizes of small models (192..576 channels) this register-blocked loop reaches
+ * the same share of peak as oneDNN, and it gives what no library promises: an element is one chain of
+ * multiply-adds in order of k (cut at fixed multiples of KC), so a row has the same bits alone, in a batch,
+ * packed or not.
  */
 #include "internal.h"
 
@@ -17,33 +18,33 @@
 typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
 #define GB(name) name##_base
 #define GB_TARGET
-#define GB_MR 4
-#define GB_VW 4
-#define GB_V vec4
-#define GB_BV vec4
-#define GB_E float
+#define GB_MR             4
+#define GB_VW             4
+#define GB_V              vec4
+#define GB_BV             vec4
+#define GB_E              float
 #define GB_FMA(acc, x, v) ((acc) + (x) * (v))
 #include "gemm_block.h"
 
 #if FMK_X86
 typedef float vec8 __attribute__((vector_size(32), aligned(4), may_alias));
-#define GB(name) name##_avx2
-#define GB_TARGET FMK_T256
-#define GB_MR 6
-#define GB_VW 8
-#define GB_V vec8
-#define GB_BV vec8
-#define GB_E float
+#define GB(name)          name##_avx2
+#define GB_TARGET         FMK_T256
+#define GB_MR             6
+#define GB_VW             8
+#define GB_V              vec8
+#define GB_BV             vec8
+#define GB_E              float
 #define GB_FMA(acc, x, v) ((acc) + (x) * (v))
 #include "gemm_block.h"
 
-#define GB(name) name##_avx512
-#define GB_TARGET FMK_T512
-#define GB_MR 12
-#define GB_VW 16
-#define GB_V fmk_v16
-#define GB_BV fmk_v16
-#define GB_E float
+#define GB(name)          name##_avx512
+#define GB_TARGET         FMK_T512
+#define GB_MR             12
+#define GB_VW             16
+#define GB_V              fmk_v16
+#define GB_BV             fmk_v16
+#define GB_E              float
 #define GB_FMA(acc, x, v) ((acc) + (x) * (v))
 #include "gemm_block.h"
 
@@ -55,14 +56,14 @@ T512_BF16 FMK_INLINE fmk_v16 fma_pairs(fmk_v16 sum, uint32_t x, pair16 b)
     return (fmk_v16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)both, (__m512bh)b);
 }
 #undef FMK_INLINE
-#define FMK_INLINE T512_BF16 static inline __attribute__((always_inline))
-#define GB(name) name##_bf16
-#define GB_TARGET T512_BF16
-#define GB_MR 12
-#define GB_VW 16
-#define GB_V fmk_v16
-#define GB_BV pair16
-#define GB_E uint32_t
+#define FMK_INLINE        T512_BF16 static inline __attribute__((always_inline))
+#define GB(name)          name##_bf16
+#define GB_TARGET         T512_BF16
+#define GB_MR             12
+#define GB_VW             16
+#define GB_V              fmk_v16
+#define GB_BV             pair16
+#define GB_E              uint32_t
 #define GB_FMA(acc, x, v) fma_pairs(acc, x, v)
 #include "gemm_block.h"
 #endif

@@ -1,9 +1,10 @@
 /*
  * gemm_block.h: the register-blocked inner product, included once per instruction set by gemm.c.
  *
- * The includer defines GB(name) to make names, GB_TARGET, GB_MR rows and GB_V (a vector of GB_VW floats): a block is
- * GB_MR x 2 vectors of sums in registers, and for each k one broadcast of A meets two vectors of B. GB_E is the
- * element type (float, or a 32-bit bf16 pair), GB_FMA(acc, a, b) multiplies and adds, GB_BV is B's vector type.
+ * The includer defines GB(name) to make names, GB_TARGET, GB_MR rows and GB_V (a vector of GB_VW floats): a
+ * block is GB_MR x 2 vectors of sums in registers, and for each k one broadcast of A meets two vectors of B.
+ * GB_E is the element type (float, or a 32-bit bf16 pair), GB_FMA(acc, a, b) multiplies and adds, GB_BV is
+ * B's vector type.
  */
 FMK_INLINE void GB(store)(int mr, int nv, GB_V sum[GB_MR][2], float *c, int64_t ldc, int64_t n, bool add)
 {
@@ -21,8 +22,12 @@ FMK_INLINE void GB(store)(int mr, int nv, GB_V sum[GB_MR][2], float *c, int64_t 
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++) {
         float part[2 * GB_VW];
-        for (int v = 0; v < nv; v++) { *(GB_V *)(part + v * GB_VW) = sum[i][v]; }
-        for (int64_t j = 0; j < n; j++) { c[i * ldc + j] = add ? c[i * ldc + j] + part[j] : part[j]; }
+        for (int v = 0; v < nv; v++) {
+            *(GB_V *)(part + v * GB_VW) = sum[i][v];
+        }
+        for (int64_t j = 0; j < n; j++) {
+            c[i * ldc + j] = add ? c[i * ldc + j] + part[j] : part[j];
+        }
     }
 }
 

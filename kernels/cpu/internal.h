@@ -1,11 +1,13 @@
 /*
- * internal.h: what the kernel files share: the context, scratch memory, instruction-set dispatch, 16-lane helpers.
+ * internal.h: what the kernel files share: the context, scratch memory, instruction-set dispatch, 16-lane
+ * helpers.
  *
  * Tasks     fmk_par runs fn(arg, 0..n-1); a task owns its outputs, its bounds depend on shapes only.
  * ISA       A loop is written once as an always-inline `x_body`; FMK_BY_ISA makes three copies compiled for
- *           AVX-512, AVX2+FMA and the baseline, and `x` picks one at run time. No ifunc: sanitizers dislike resolvers.
- * Scratch   One reserved address range, taken stack-wise within one kernel call (fmk_take / fmk_release), touched
- *           pages stay for the next call. Kernels cut their work so that they stay inside FMK_PACK_LIMIT.
+ *           AVX-512, AVX2+FMA and the baseline, and `x` picks one at run time. No ifunc: sanitizers dislike
+ * resolvers. Scratch   One reserved address range, taken stack-wise within one kernel call (fmk_take /
+ * fmk_release), touched pages stay for the next call. Kernels cut their work so that they stay inside
+ * FMK_PACK_LIMIT.
  */
 #ifndef FMK_INTERNAL_H
 #define FMK_INTERNAL_H
@@ -25,30 +27,40 @@
 enum { FMK_ISA_BASE, FMK_ISA_AVX2, FMK_ISA_AVX512 };
 
 #define FMK_INLINE static inline __attribute__((always_inline))
-#define FMK_T512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
+#define FMK_T512                                                                                             \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
 #define FMK_T256 __attribute__((target("avx2,fma")))
 
 #if FMK_X86
-#define FMK_BY_ISA(name, params, args)                                                                                 \
-    FMK_T512 static void name##_512 params { name##_body args; }                                                       \
-    FMK_T256 static void name##_256 params { name##_body args; }                                                       \
-    static void name params                                                                                            \
-    {                                                                                                                  \
-        switch (fmk_isa()) {                                                                                           \
-        case FMK_ISA_AVX512: name##_512 args; break;                                                                   \
-        case FMK_ISA_AVX2: name##_256 args; break;                                                                     \
-        default: name##_body args; break;                                                                              \
-        }                                                                                                              \
+#define FMK_BY_ISA(name, params, args)                                                                       \
+    FMK_T512 static void name##_512 params                                                                   \
+    {                                                                                                        \
+        name##_body args;                                                                                    \
+    }                                                                                                        \
+    FMK_T256 static void name##_256 params                                                                   \
+    {                                                                                                        \
+        name##_body args;                                                                                    \
+    }                                                                                                        \
+    static void name params                                                                                  \
+    {                                                                                                        \
+        switch (fmk_isa()) {                                                                                 \
+        case FMK_ISA_AVX512: name##_512 args; break;                                                         \
+        case FMK_ISA_AVX2: name##_256 args; break;                                                           \
+        default: name##_body args; break;                                                                    \
+        }                                                                                                    \
     }
 #else
-#define FMK_BY_ISA(name, params, args)                                                                                 \
-    static void name params { name##_body args; }
+#define FMK_BY_ISA(name, params, args)                                                                       \
+    static void name params                                                                                  \
+    {                                                                                                        \
+        name##_body args;                                                                                    \
+    }
 #endif
 
 /* Columns of a packed panel, rows of a tile, largest head size (attention keeps its tiles on the stack). */
-#define FMK_NR 32
+#define FMK_NR        32
 #define FMK_TILE_ROWS 48
-#define FMK_MAX_D 256
+#define FMK_MAX_D     256
 /* Elements of the largest packed operand that a kernel lays out at once. */
 #define FMK_PACK_LIMIT ((int64_t)16 << 20)
 /* Work below this many elementary operations is not worth waking a thread. */
@@ -58,7 +70,7 @@ typedef struct fmk_dnn fmk_dnn;
 
 struct fmk_ctx {
     fmp_pool *pool;
-    fmk_dnn *dnn; /* NULL until asked for; on a CPU with AMX from the start */
+    fmk_dnn *dnn;           /* NULL until asked for; on a CPU with AMX from the start */
     bool dnn_f32, dnn_bf16; /* products that oneDNN computes */
     unsigned char *scratch;
     size_t scratch_cap, scratch_used;
@@ -79,11 +91,11 @@ void *fmk_take(fmk_ctx *ctx, size_t count, size_t size_bytes);
 void fmk_release(fmk_ctx *ctx, size_t mark);
 
 /*
- * fmk_tile: c (M,N) = a b (+ c if add), by one thread; each element is one chain of multiply-adds in order of k,
- * so that a row's result depends on neither M nor N nor the other rows.
- *   a   element (i,k) at a[i*ars + k*acs]; one of ars, acs is 1
- *   b   panels of FMK_NR columns: element (k,j) at b[(j/NR)*b_panel + k*b_row + j%NR]; readable to a whole panel
- * bf16: the same with 32-bit elements that hold the pairs (2k, 2k+1), K counting pairs, acs == 1.
+ * fmk_tile: c (M,N) = a b (+ c if add), by one thread; each element is one chain of multiply-adds in order of
+ * k, so that a row's result depends on neither M nor N nor the other rows. a   element (i,k) at a[i*ars +
+ * k*acs]; one of ars, acs is 1 b   panels of FMK_NR columns: element (k,j) at b[(j/NR)*b_panel + k*b_row +
+ * j%NR]; readable to a whole panel bf16: the same with 32-bit elements that hold the pairs (2k, 2k+1), K
+ * counting pairs, acs == 1.
  */
 typedef struct fmk_tile {
     int64_t M, N, K;
@@ -107,9 +119,18 @@ size_t fmk_panels_count(int64_t N, int64_t K, bool bf16); /* 32-bit elements */
 /* out (M,N) = op(A) panels + beta*out */
 void fmk_mm_panels(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const uint32_t *panels, float *out);
 
-FMK_INLINE int64_t fmk_min(int64_t a, int64_t b) { return a < b ? a : b; }
-FMK_INLINE int64_t fmk_max(int64_t a, int64_t b) { return a > b ? a : b; }
-FMK_INLINE int64_t fmk_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+FMK_INLINE int64_t fmk_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+FMK_INLINE int64_t fmk_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+FMK_INLINE int64_t fmk_ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
 
 FMK_INLINE uint32_t fmk_bits(float x)
 {
@@ -136,12 +157,15 @@ FMK_INLINE uint32_t fmk_bf16_bits(float x)
     uint32_t quiet = (u >> 16) | 0x40u;
     return (u & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded;
 }
-FMK_INLINE float fmk_bf16_round(float x) { return fmk_float(fmk_bf16_bits(x) << 16); }
+FMK_INLINE float fmk_bf16_round(float x)
+{
+    return fmk_float(fmk_bf16_bits(x) << 16);
+}
 
 /*
- * e^x for loops that the compiler vectorises: x = n ln2 + r, |r| <= ln2/2, Taylor polynomial of degree 7 (its error,
- * 5e-9, is below 0.1 ulp), scaled by 2^n through the exponent bits. Error <= 2 ulp; 0 below -87, capped above 88;
- * a NaN stays one.
+ * e^x for loops that the compiler vectorises: x = n ln2 + r, |r| <= ln2/2, Taylor polynomial of degree 7 (its
+ * error, 5e-9, is below 0.1 ulp), scaled by 2^n through the exponent bits. Error <= 2 ulp; 0 below -87,
+ * capped above 88; a NaN stays one.
  */
 FMK_INLINE float fmk_exp(float x)
 {
@@ -169,8 +193,12 @@ typedef float fmk_v16 __attribute__((vector_size(64), aligned(4), may_alias));
 FMK_INLINE float fmk_fold_add(const float lane[16])
 {
     float s8[8], s4[4];
-    for (int i = 0; i < 8; i++) { s8[i] = lane[i] + lane[i + 8]; }
-    for (int i = 0; i < 4; i++) { s4[i] = s8[i] + s8[i + 4]; }
+    for (int i = 0; i < 8; i++) {
+        s8[i] = lane[i] + lane[i + 8];
+    }
+    for (int i = 0; i < 4; i++) {
+        s4[i] = s8[i] + s8[i + 4];
+    }
     return (s4[0] + s4[2]) + (s4[1] + s4[3]);
 }
 
@@ -179,9 +207,13 @@ FMK_INLINE float fmk_dot(int64_t n, const float *x, const float *y)
     fmk_v16 sum = {0};
     float lane[16];
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16) { sum += *(const fmk_v16 *)(x + i) * *(const fmk_v16 *)(y + i); }
+    for (; i + 16 <= n; i += 16) {
+        sum += *(const fmk_v16 *)(x + i) * *(const fmk_v16 *)(y + i);
+    }
     *(fmk_v16 *)lane = sum;
-    for (; i < n; i++) { lane[i & 15] += x[i] * y[i]; }
+    for (; i < n; i++) {
+        lane[i & 15] += x[i] * y[i];
+    }
     return fmk_fold_add(lane);
 }
 
@@ -190,9 +222,13 @@ FMK_INLINE float fmk_row_sum(int64_t n, const float *x)
     fmk_v16 sum = {0};
     float lane[16];
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16) { sum += *(const fmk_v16 *)(x + i); }
+    for (; i + 16 <= n; i += 16) {
+        sum += *(const fmk_v16 *)(x + i);
+    }
     *(fmk_v16 *)lane = sum;
-    for (; i < n; i++) { lane[i & 15] += x[i]; }
+    for (; i < n; i++) {
+        lane[i & 15] += x[i];
+    }
     return fmk_fold_add(lane);
 }
 
@@ -201,13 +237,21 @@ FMK_INLINE float fmk_row_max(int64_t n, const float *x)
 {
     float lane[16];
     int64_t i = 0;
-    for (int l = 0; l < 16; l++) { lane[l] = -INFINITY; }
-    for (; i + 16 <= n; i += 16) {
-        for (int l = 0; l < 16; l++) { lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l]; }
+    for (int l = 0; l < 16; l++) {
+        lane[l] = -INFINITY;
     }
-    for (; i < n; i++) { lane[i & 15] = x[i] > lane[i & 15] ? x[i] : lane[i & 15]; }
+    for (; i + 16 <= n; i += 16) {
+        for (int l = 0; l < 16; l++) {
+            lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+        }
+    }
+    for (; i < n; i++) {
+        lane[i & 15] = x[i] > lane[i & 15] ? x[i] : lane[i & 15];
+    }
     float best = lane[0];
-    for (int l = 1; l < 16; l++) { best = lane[l] > best ? lane[l] : best; }
+    for (int l = 1; l < 16; l++) {
+        best = lane[l] > best ? lane[l] : best;
+    }
     return best;
 }
 

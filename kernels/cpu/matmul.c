@@ -1,24 +1,26 @@
 /*
- * matmul.c: matrix products cut into tiles that one thread computes; see gemm.c for the tile, pack.c for panels.
+ * matmul.c: matrix products cut into tiles that one thread computes; see gemm.c for the tile, pack.c for
+ * panels.
  *
- * B is laid out in panels once per call (or once for all calls, fmk_matmul_pack), unless few rows meet it, when it is
- * read where it lies. A is read where it lies; for bf16 it is rounded into scratch first. The tile grid depends on
- * M, N and K only, K is never split between threads.
+ * B is laid out in panels once per call (or once for all calls, fmk_matmul_pack), unless few rows meet it,
+ * when it is read where it lies. A is read where it lies; for bf16 it is rounded into scratch first. The tile
+ * grid depends on M, N and K only, K is never split between threads.
  */
 #include "internal.h"
 #include "onednn.h"
 
 #include <stdlib.h>
 
-/* Columns of a tile: enough rows to share make wide tiles; a single row of tiles is cut finer to feed every thread. */
-#define TILE_COLS 384
+/* Columns of a tile: enough rows to share make wide tiles; a single row of tiles is cut finer to feed every
+ * thread. */
+#define TILE_COLS          384
 #define TILE_COLS_FEW_ROWS 64
 /* Up to this many rows, packing an untransposed B costs more than it saves. */
 #define DIRECT_ROWS 24
 
 typedef struct mm_job {
-    fmk_tile whole;      /* the product as if it were one tile        */
-    int64_t cols;        /* columns of a tile                         */
+    fmk_tile whole; /* the product as if it were one tile        */
+    int64_t cols;   /* columns of a tile                         */
     int64_t n_col_tiles;
     bool bf16;
 } mm_job;
@@ -60,18 +62,23 @@ typedef struct round_job {
 
 FMK_INLINE void pair_row_body(int64_t K, const float *x, uint32_t *out)
 {
-    for (int64_t k = 0; k < K / 2; k++) { out[k] = fmk_bf16_bits(x[2 * k]) | fmk_bf16_bits(x[2 * k + 1]) << 16; }
+    for (int64_t k = 0; k < K / 2; k++) {
+        out[k] = fmk_bf16_bits(x[2 * k]) | fmk_bf16_bits(x[2 * k + 1]) << 16;
+    }
     if (K & 1) { out[K / 2] = fmk_bf16_bits(x[K - 1]); }
 }
 FMK_BY_ISA(pair_row, (int64_t K, const float *x, uint32_t *out), (K, x, out))
 
 FMK_INLINE void round_row_body(int64_t K, const float *x, float *out)
 {
-    for (int64_t k = 0; k < K; k++) { out[k] = fmk_bf16_round(x[k]); }
+    for (int64_t k = 0; k < K; k++) {
+        out[k] = fmk_bf16_round(x[k]);
+    }
 }
 FMK_BY_ISA(round_row, (int64_t K, const float *x, float *out), (K, x, out))
 
-/* Rows i0..i0+15 of op(A) when A is (K,M): 16 columns, 64 k at a time, so that each cache line is read once. */
+/* Rows i0..i0+15 of op(A) when A is (K,M): 16 columns, 64 k at a time, so that each cache line is read once.
+ */
 static void round_columns(const round_job *job, int64_t i0)
 {
     enum { STRIP = 64, ROWS = 16 };
@@ -82,7 +89,9 @@ static void round_columns(const round_job *job, int64_t i0)
         int64_t kn = fmk_min(STRIP, job->K - k0);
         for (int64_t k = 0; k < kn; k++) {
             const float *src = job->a + (k0 + k) * job->ld + i0;
-            for (int64_t i = 0; i < rows; i++) { block[i][k] = src[i]; }
+            for (int64_t i = 0; i < rows; i++) {
+                block[i][k] = src[i];
+            }
         }
         for (int64_t i = 0; i < rows; i++) {
             uint32_t *out = job->out + (i0 + i) * stride;
@@ -235,8 +244,8 @@ void fmk_matmul_ref(const fmk_mm *mm, const float *a, const float *b, float *out
 struct fmk_packed {
     int64_t N, K;
     bool bf16;
-    uint32_t *fwd;  /* W^T in panels over N */
-    uint32_t *bwd;  /* W in panels over K   */
+    uint32_t *fwd; /* W^T in panels over N */
+    uint32_t *bwd; /* W in panels over K   */
     size_t n_fwd, n_bwd;
     uint16_t *plain; /* (N,K) for oneDNN, or NULL */
 };
@@ -293,22 +302,31 @@ static bool packed_dnn(fmk_ctx *ctx, const fmk_mm *mm, const float *x, const fmk
 
 void fmk_matmul_packed(fmk_ctx *ctx, int64_t T, const float *x, const fmk_packed *w, float beta, float *y)
 {
-    fmk_mm mm = {.M = T, .N = w->N, .K = w->K, .tb = true, .lda = w->K, .ldb = w->K, .ldc = w->N, .beta = beta,
+    fmk_mm mm = {.M = T,
+                 .N = w->N,
+                 .K = w->K,
+                 .tb = true,
+                 .lda = w->K,
+                 .ldb = w->K,
+                 .ldc = w->N,
+                 .beta = beta,
                  .bf16 = w->bf16};
     if (!packed_dnn(ctx, &mm, x, w, y)) { fmk_mm_panels(ctx, &mm, x, w->fwd, y); }
 }
 
-void fmk_matmul_packed_bwd(fmk_ctx *ctx, int64_t T, const float *dy, const fmk_packed *w, float beta, float *dx)
+void fmk_matmul_packed_bwd(fmk_ctx *ctx, int64_t T, const float *dy, const fmk_packed *w, float beta,
+                           float *dx)
 {
-    fmk_mm mm = {.M = T, .N = w->K, .K = w->N, .lda = w->N, .ldb = w->K, .ldc = w->K, .beta = beta,
-                 .bf16 = w->bf16};
+    fmk_mm mm = {
+        .M = T, .N = w->K, .K = w->N, .lda = w->N, .ldb = w->K, .ldc = w->K, .beta = beta, .bf16 = w->bf16};
     if (!packed_dnn(ctx, &mm, dy, w, dx)) { fmk_mm_panels(ctx, &mm, dy, w->bwd, dx); }
 }
 
-void fmk_matmul_packed_ref(int64_t T, int64_t N, int64_t K, const float *x, const float *w, bool bf16, float beta,
-                           float *y)
+void fmk_matmul_packed_ref(int64_t T, int64_t N, int64_t K, const float *x, const float *w, bool bf16,
+                           float beta, float *y)
 {
-    fmk_mm mm = {.M = T, .N = N, .K = K, .tb = true, .lda = K, .ldb = K, .ldc = N, .beta = beta, .bf16 = bf16};
+    fmk_mm mm = {
+        .M = T, .N = N, .K = K, .tb = true, .lda = K, .ldb = K, .ldc = N, .beta = beta, .bf16 = bf16};
     fmk_matmul_ref(&mm, x, w, y);
 }
 

@@ -1,9 +1,10 @@
 /*
- * onednn.c: the only file that speaks to oneDNN; 2.x (operation descriptors) and 3.x (opaque memory descriptors).
+ * onednn.c: the only file that speaks to oneDNN; 2.x (operation descriptors) and 3.x (opaque memory
+ * descriptors).
  *
- * A product is cut into tiles as in matmul.c; each distinct tile shape is one primitive, kept for the next call. A
- * tile is computed by one thread (OpenMP is told so), with scratchpad memory of ours: the library's own scratchpad
- * belongs to the thread that made the primitive.
+ * A product is cut into tiles as in matmul.c; each distinct tile shape is one primitive, kept for the next
+ * call. A tile is computed by one thread (OpenMP is told so), with scratchpad memory of ours: the library's
+ * own scratchpad belongs to the thread that made the primitive.
  */
 #include "onednn.h"
 
@@ -12,8 +13,8 @@
 #include <stdlib.h>
 
 /* Larger than our own tiles: a call costs microseconds. */
-#define DNN_ROWS 192
-#define DNN_COLS 512
+#define DNN_ROWS  192
+#define DNN_COLS  512
 #define MAX_PRIMS 256
 
 typedef struct prim_key {
@@ -48,7 +49,9 @@ fmp_status fmk_dnn_new(fmk_dnn **out, fmp_err *err)
 
 static void forget_prims(fmk_dnn *dnn)
 {
-    for (int i = 0; i < dnn->n_prims; i++) { dnnl_primitive_destroy(dnn->prim[i].handle); }
+    for (int i = 0; i < dnn->n_prims; i++) {
+        dnnl_primitive_destroy(dnn->prim[i].handle);
+    }
     dnn->n_prims = 0;
 }
 
@@ -72,7 +75,8 @@ bool fmk_dnn_preferred(void)
 void fmk_dnn_describe(char *text, size_t size)
 {
     const dnnl_version_t *v = dnnl_version();
-    snprintf(text, size, "oneDNN-%d.%d.%d-isa%d", v->major, v->minor, v->patch, (int)dnnl_get_effective_cpu_isa());
+    snprintf(text, size, "oneDNN-%d.%d.%d-isa%d", v->major, v->minor, v->patch,
+             (int)dnnl_get_effective_cpu_isa());
 }
 
 /* ---- what differs between the versions ---- */
@@ -98,8 +102,8 @@ static bool append_sum(dnnl_post_ops_t ops)
 {
     return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef) == dnnl_success;
 }
-static bool pd_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const desc *a, const desc *b, const desc *c,
-                    dnnl_primitive_attr_t attr)
+static bool pd_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const desc *a, const desc *b,
+                    const desc *c, dnnl_primitive_attr_t attr)
 {
     return dnnl_matmul_primitive_desc_create(pd, engine, *a, *b, NULL, *c, attr) == dnnl_success;
 }
@@ -112,14 +116,20 @@ static bool desc_make(desc *md, int64_t rows, int64_t cols, int64_t row_stride, 
     const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
     return dnnl_memory_desc_init_by_strides(md, 2, dims, type, strides) == dnnl_success;
 }
-static void desc_free(desc *md) { (void)md; }
+static void desc_free(desc *md)
+{
+    (void)md;
+}
 static bool memory_make(dnnl_memory_t *m, const desc *md, dnnl_engine_t engine, void *data)
 {
     return dnnl_memory_create(m, md, engine, data) == dnnl_success;
 }
-static bool append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1.0f) == dnnl_success; }
-static bool pd_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const desc *a, const desc *b, const desc *c,
-                    dnnl_primitive_attr_t attr)
+static bool append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f) == dnnl_success;
+}
+static bool pd_make(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const desc *a, const desc *b,
+                    const desc *c, dnnl_primitive_attr_t attr)
 {
     dnnl_matmul_desc_t op;
     return dnnl_matmul_desc_init(&op, a, b, NULL, c) == dnnl_success &&
@@ -172,7 +182,8 @@ static bool prim_make(fmk_dnn *dnn, const prim_key *key, prim *out)
               dnnl_primitive_create(&out->handle, pd) == dnnl_success;
     if (ok) {
         out->key = *key;
-        out->scratch_bytes = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
+        out->scratch_bytes =
+            dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0));
     }
     if (pd) { dnnl_primitive_desc_destroy(pd); }
     if (attr) { dnnl_primitive_attr_destroy(attr); }
@@ -205,14 +216,15 @@ typedef struct dnn_job {
     fmk_mm mm;
     const void *a, *b; /* f32 or bf16 */
     float *out;
-    size_t element;    /* bytes of an element of a and b */
+    size_t element; /* bytes of an element of a and b */
     int64_t n_col_tiles;
-    prim prim[2][2];   /* [last row of tiles][last column of tiles] */
+    prim prim[2][2]; /* [last row of tiles][last column of tiles] */
     unsigned char *scratch;
-    size_t slot;       /* bytes of scratch a tile has */
+    size_t slot; /* bytes of scratch a tile has */
 } dnn_job;
 
-static bool run_prim(const prim *p, dnnl_engine_t engine, const void *a, const void *b, float *c, void *scratch)
+static bool run_prim(const prim *p, dnnl_engine_t engine, const void *a, const void *b, float *c,
+                     void *scratch)
 {
     tile_descs d;
     desc pad;
@@ -224,8 +236,10 @@ static bool run_prim(const prim *p, dnnl_engine_t engine, const void *a, const v
               memory_make(&m[3], &pad, engine, scratch) &&
               dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success;
     if (ok) {
-        const dnnl_exec_arg_t args[] = {
-            {DNNL_ARG_SRC, m[0]}, {DNNL_ARG_WEIGHTS, m[1]}, {DNNL_ARG_DST, m[2]}, {DNNL_ARG_SCRATCHPAD, m[3]}};
+        const dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, m[0]},
+                                        {DNNL_ARG_WEIGHTS, m[1]},
+                                        {DNNL_ARG_DST, m[2]},
+                                        {DNNL_ARG_SCRATCHPAD, m[3]}};
         ok = dnnl_primitive_execute(p->handle, stream, 4, args) == dnnl_success &&
              dnnl_stream_wait(stream) == dnnl_success;
     }
@@ -281,8 +295,14 @@ static bool get_prims(fmk_ctx *ctx, dnn_job *job)
     if (ctx->dnn->n_prims + 4 > MAX_PRIMS) { forget_prims(ctx->dnn); } /* never one that this product holds */
     for (int last_row = 0; last_row < 2; last_row++) {
         for (int last_col = 0; last_col < 2; last_col++) {
-            prim_key key = {.K = mm->K, .lda = mm->lda, .ldb = mm->ldb, .ldc = mm->ldc, .ta = mm->ta, .tb = mm->tb,
-                            .add = mm->beta != 0.0f, .bf16 = mm->bf16};
+            prim_key key = {.K = mm->K,
+                            .lda = mm->lda,
+                            .ldb = mm->ldb,
+                            .ldc = mm->ldc,
+                            .ta = mm->ta,
+                            .tb = mm->tb,
+                            .add = mm->beta != 0.0f,
+                            .bf16 = mm->bf16};
             key.M = last_row ? mm->M % DNN_ROWS : fmk_min(DNN_ROWS, mm->M);
             key.N = last_col ? mm->N % DNN_COLS : fmk_min(DNN_COLS, mm->N);
             bool absent = key.M == 0 || key.N == 0 || (!last_row && mm->M < DNN_ROWS) ||
@@ -297,11 +317,13 @@ static bool get_prims(fmk_ctx *ctx, dnn_job *job)
     return true;
 }
 
-bool fmk_dnn_matmul(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const float *b, const uint16_t *b16, float *out)
+bool fmk_dnn_matmul(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const float *b, const uint16_t *b16,
+                    float *out)
 {
     int64_t a_rows = mm->ta ? mm->K : mm->M, b_rows = mm->tb ? mm->N : mm->K;
     if (a_rows * mm->lda > 2 * FMK_PACK_LIMIT || b_rows * mm->ldb > 2 * FMK_PACK_LIMIT) { return false; }
-    dnn_job job = {.engine = ctx->dnn->engine, .mm = *mm, .a = a, .b = b, .out = out, .element = sizeof(float)};
+    dnn_job job = {
+        .engine = ctx->dnn->engine, .mm = *mm, .a = a, .b = b, .out = out, .element = sizeof(float)};
     if (!get_prims(ctx, &job)) { return false; }
     job.n_col_tiles = fmk_ceil_div(mm->N, DNN_COLS);
     int64_t n_tiles = fmk_ceil_div(mm->M, DNN_ROWS) * job.n_col_tiles;

@@ -1,9 +1,10 @@
 /*
  * pack.c: lay a matrix out in panels of FMK_NR columns, the order in which a tile reads it.
  *
- * A panel holds, for k = 0, 1, ..., the FMK_NR values of its columns side by side; columns past N are zero, so a tile
- * may compute them and throw them away. With bf16 the unit is a pair (k, k+1) in 32 bits, an odd last k padded by
- * zero. On a CPU without bf16 products a "bf16" panel holds the rounded values in f32 instead.
+ * A panel holds, for k = 0, 1, ..., the FMK_NR values of its columns side by side; columns past N are zero,
+ * so a tile may compute them and throw them away. With bf16 the unit is a pair (k, k+1) in 32 bits, an odd
+ * last k padded by zero. On a CPU without bf16 products a "bf16" panel holds the rounded values in f32
+ * instead.
  */
 #include "internal.h"
 
@@ -23,17 +24,22 @@ FMK_INLINE void pack_cols_body(int64_t kn, int64_t w, const float *src, int64_t 
         if (w == FMK_NR) {
             memcpy(d, s, FMK_NR * sizeof *d);
         } else {
-            for (int64_t j = 0; j < FMK_NR; j++) { d[j] = j < w ? s[j] : 0.0f; }
+            for (int64_t j = 0; j < FMK_NR; j++) {
+                d[j] = j < w ? s[j] : 0.0f;
+            }
         }
         if (round) {
-            for (int j = 0; j < FMK_NR; j++) { d[j] = fmk_bf16_round(d[j]); }
+            for (int j = 0; j < FMK_NR; j++) {
+                d[j] = fmk_bf16_round(d[j]);
+            }
         }
     }
 }
 FMK_BY_ISA(pack_cols, (int64_t kn, int64_t w, const float *src, int64_t ld, bool round, float *dst),
            (kn, w, src, ld, round, dst))
 
-/* The same from rows: src (>= w, kn), transposed. Sixteen k at a time keep reads and writes in cache lines. */
+/* The same from rows: src (>= w, kn), transposed. Sixteen k at a time keep reads and writes in cache lines.
+ */
 FMK_INLINE void pack_rows_body(int64_t kn, int64_t w, const float *src, int64_t ld, bool round, float *dst)
 {
     for (int64_t k0 = 0; k0 < kn; k0 += 16) {
@@ -41,11 +47,15 @@ FMK_INLINE void pack_rows_body(int64_t kn, int64_t w, const float *src, int64_t 
         float block[16][FMK_NR];
         for (int64_t j = 0; j < FMK_NR; j++) {
             const float *s = src + (j < w ? j : 0) * ld + k0;
-            for (int64_t k = 0; k < n; k++) { block[k][j] = j < w ? s[k] : 0.0f; }
+            for (int64_t k = 0; k < n; k++) {
+                block[k][j] = j < w ? s[k] : 0.0f;
+            }
         }
         for (int64_t k = 0; k < n; k++) {
             float *d = dst + (k0 + k) * FMK_NR;
-            for (int j = 0; j < FMK_NR; j++) { d[j] = round ? fmk_bf16_round(block[k][j]) : block[k][j]; }
+            for (int j = 0; j < FMK_NR; j++) {
+                d[j] = round ? fmk_bf16_round(block[k][j]) : block[k][j];
+            }
         }
     }
 }
@@ -60,7 +70,9 @@ FMK_INLINE void pair_rows_body(int64_t kn, const float *rows, uint32_t *dst)
         const float *lo = rows + k * FMK_NR;
         const float *hi = k + 1 < kn ? lo + FMK_NR : zero;
         uint32_t *d = dst + k / 2 * FMK_NR;
-        for (int j = 0; j < FMK_NR; j++) { d[j] = fmk_bf16_bits(lo[j]) | fmk_bf16_bits(hi[j]) << 16; }
+        for (int j = 0; j < FMK_NR; j++) {
+            d[j] = fmk_bf16_bits(lo[j]) | fmk_bf16_bits(hi[j]) << 16;
+        }
     }
 }
 FMK_BY_ISA(pair_rows, (int64_t kn, const float *rows, uint32_t *dst), (kn, rows, dst))

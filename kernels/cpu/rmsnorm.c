@@ -1,8 +1,8 @@
 /*
  * rmsnorm.c: y = x / sqrt(mean(x^2) + eps) * g, and its gradient (Zhang & Sennrich 2019).
  *
- * Rows are independent. The gain's gradient sums over rows: each block of ROWS rows makes a partial sum, and the
- * partial sums are added in the order of the blocks.
+ * Rows are independent. The gain's gradient sums over rows: each block of ROWS rows makes a partial sum, and
+ * the partial sums are added in the order of the blocks.
  */
 #include "internal.h"
 
@@ -25,7 +25,9 @@ FMK_INLINE void fwd_rows_body(const norm_job *job, int64_t t0, int64_t t1)
         const float *x = job->x + t * C; /* (C) */
         float *y = job->y + t * C;       /* (C) */
         float rstd = 1.0f / sqrtf(fmk_dot(C, x, x) / (float)C + job->eps);
-        for (int64_t c = 0; c < C; c++) { y[c] = x[c] * rstd * job->g[c]; }
+        for (int64_t c = 0; c < C; c++) {
+            y[c] = x[c] * rstd * job->g[c];
+        }
         job->rstd[t] = rstd;
     }
 }
@@ -54,7 +56,9 @@ FMK_INLINE float dot3(int64_t n, const float *x, const float *y, const float *z)
         sum += *(const fmk_v16 *)(x + i) * *(const fmk_v16 *)(y + i) * *(const fmk_v16 *)(z + i);
     }
     *(fmk_v16 *)lane = sum;
-    for (; i < n; i++) { lane[i & 15] += x[i] * y[i] * z[i]; }
+    for (; i < n; i++) {
+        lane[i & 15] += x[i] * y[i] * z[i];
+    }
     return fmk_fold_add(lane);
 }
 
@@ -67,8 +71,12 @@ FMK_INLINE void bwd_rows_body(const norm_job *job, int64_t t0, int64_t t1, float
         float *dx = job->dx + t * C;       /* (C) */
         float rstd = job->rstd_in[t];
         float along = dot3(C, dy, job->g, x) * rstd * rstd * rstd / (float)C;
-        for (int64_t c = 0; c < C; c++) { dx[c] += dy[c] * job->g[c] * rstd - x[c] * along; }
-        for (int64_t c = 0; dg && c < C; c++) { dg[c] += dy[c] * x[c] * rstd; }
+        for (int64_t c = 0; c < C; c++) {
+            dx[c] += dy[c] * job->g[c] * rstd - x[c] * along;
+        }
+        for (int64_t c = 0; dg && c < C; c++) {
+            dg[c] += dy[c] * x[c] * rstd;
+        }
     }
 }
 FMK_BY_ISA(bwd_rows, (const norm_job *job, int64_t t0, int64_t t1, float *restrict dg), (job, t0, t1, dg))
@@ -85,7 +93,9 @@ static void bwd_task(void *arg, size_t i)
 FMK_INLINE void sum_blocks_body(int64_t n_blocks, int64_t C, const float *partial, float *restrict dg)
 {
     for (int64_t b = 0; b < n_blocks; b++) {
-        for (int64_t c = 0; c < C; c++) { dg[c] += partial[b * C + c]; }
+        for (int64_t c = 0; c < C; c++) {
+            dg[c] += partial[b * C + c];
+        }
     }
 }
 FMK_BY_ISA(sum_blocks, (int64_t n_blocks, int64_t C, const float *partial, float *restrict dg),
@@ -103,24 +113,31 @@ void fmk_rmsnorm_bwd(fmk_ctx *ctx, int64_t T, int64_t C, const float *x, const f
     fmk_release(ctx, mark);
 }
 
-void fmk_rmsnorm_fwd_ref(int64_t T, int64_t C, float eps, const float *x, const float *g, float *y, float *rstd)
+void fmk_rmsnorm_fwd_ref(int64_t T, int64_t C, float eps, const float *x, const float *g, float *y,
+                         float *rstd)
 {
     for (int64_t t = 0; t < T; t++) {
         double ss = 0.0;
-        for (int64_t c = 0; c < C; c++) { ss += (double)x[t * C + c] * x[t * C + c]; }
+        for (int64_t c = 0; c < C; c++) {
+            ss += (double)x[t * C + c] * x[t * C + c];
+        }
         double r = 1.0 / sqrt(ss / (double)C + eps);
-        for (int64_t c = 0; c < C; c++) { y[t * C + c] = (float)(x[t * C + c] * r * g[c]); }
+        for (int64_t c = 0; c < C; c++) {
+            y[t * C + c] = (float)(x[t * C + c] * r * g[c]);
+        }
         rstd[t] = (float)r;
     }
 }
 
-void fmk_rmsnorm_bwd_ref(int64_t T, int64_t C, const float *x, const float *g, const float *rstd, const float *dy,
-                         float *dx, float *dg)
+void fmk_rmsnorm_bwd_ref(int64_t T, int64_t C, const float *x, const float *g, const float *rstd,
+                         const float *dy, float *dx, float *dg)
 {
     for (int64_t t = 0; t < T; t++) {
         double r = rstd[t];
         double along = 0.0;
-        for (int64_t c = 0; c < C; c++) { along += (double)dy[t * C + c] * g[c] * x[t * C + c]; }
+        for (int64_t c = 0; c < C; c++) {
+            along += (double)dy[t * C + c] * g[c] * x[t * C + c];
+        }
         along *= r * r * r / (double)C;
         for (int64_t c = 0; c < C; c++) {
             int64_t i = t * C + c;

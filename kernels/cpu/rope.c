@@ -1,5 +1,6 @@
 /*
- * rope.c: rotary position embedding (Su et al. 2021), in place, each pair of a head turned by pos * theta^(-2i/D).
+ * rope.c: rotary position embedding (Su et al. 2021), in place, each pair of a head turned by pos *
+ * theta^(-2i/D).
  */
 #include "internal.h"
 
@@ -73,8 +74,16 @@ void fmk_rope(fmk_ctx *ctx, int64_t T, int64_t n_heads, int64_t D, int64_t ld, c
               const float *cos_t, const float *sin_t, bool interleaved, bool inverse, float *x)
 {
     assert(D % 2 == 0);
-    rope_job job = {.T = T, .n_heads = n_heads, .D = D, .ld = ld, .pos = pos, .cos_t = cos_t, .sin_t = sin_t,
-                    .interleaved = interleaved, .inverse = inverse, .x = x};
+    rope_job job = {.T = T,
+                    .n_heads = n_heads,
+                    .D = D,
+                    .ld = ld,
+                    .pos = pos,
+                    .cos_t = cos_t,
+                    .sin_t = sin_t,
+                    .interleaved = interleaved,
+                    .inverse = inverse,
+                    .x = x};
     fmk_par(ctx, fmk_ceil_div(T, ROWS), (double)(n_heads * D) * ROWS / 4, rope_task, &job);
 }
 

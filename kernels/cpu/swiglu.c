@@ -11,9 +11,12 @@ typedef struct swiglu_job {
     float *h, *dgate, *dup;
 } swiglu_job;
 
-FMK_INLINE void fwd_block_body(int64_t n, const float *restrict gate, const float *restrict up, float *restrict h)
+FMK_INLINE void fwd_block_body(int64_t n, const float *restrict gate, const float *restrict up,
+                               float *restrict h)
 {
-    for (int64_t i = 0; i < n; i++) { h[i] = gate[i] / (1.0f + fmk_exp(-gate[i])) * up[i]; }
+    for (int64_t i = 0; i < n; i++) {
+        h[i] = gate[i] / (1.0f + fmk_exp(-gate[i])) * up[i];
+    }
 }
 FMK_BY_ISA(fwd_block, (int64_t n, const float *restrict gate, const float *restrict up, float *restrict h),
            (n, gate, up, h))
@@ -70,11 +73,13 @@ void fmk_swiglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, const float *gate, const
 
 void fmk_swiglu_fwd_ref(int64_t T, int64_t F, const float *gate, const float *up, float *h)
 {
-    for (int64_t i = 0; i < T * F; i++) { h[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]); }
+    for (int64_t i = 0; i < T * F; i++) {
+        h[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
+    }
 }
 
-void fmk_swiglu_bwd_ref(int64_t T, int64_t F, const float *gate, const float *up, const float *dh, float *dgate,
-                        float *dup)
+void fmk_swiglu_bwd_ref(int64_t T, int64_t F, const float *gate, const float *up, const float *dh,
+                        float *dgate, float *dup)
 {
     for (int64_t i = 0; i < T * F; i++) {
         double z = gate[i], d = dh[i], s = 1.0 / (1.0 + exp(-z));

@@ -1,8 +1,8 @@
 /*
  * vector.c: sums, scaling, norms and the finiteness check over long vectors.
  *
- * Reductions cut the vector into blocks of BLOCK elements, whatever the number of threads, and add the blocks' f64
- * sums in order.
+ * Reductions cut the vector into blocks of BLOCK elements, whatever the number of threads, and add the
+ * blocks' f64 sums in order.
  */
 #include "internal.h"
 
@@ -19,13 +19,17 @@ typedef struct vec_job {
 
 FMK_INLINE void add_block_body(int64_t n, const float *restrict x, float *restrict y)
 {
-    for (int64_t i = 0; i < n; i++) { y[i] += x[i]; }
+    for (int64_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
 }
 FMK_BY_ISA(add_block, (int64_t n, const float *restrict x, float *restrict y), (n, x, y))
 
 FMK_INLINE void scale_block_body(int64_t n, float a, float *y)
 {
-    for (int64_t i = 0; i < n; i++) { y[i] *= a; }
+    for (int64_t i = 0; i < n; i++) {
+        y[i] *= a;
+    }
 }
 FMK_BY_ISA(scale_block, (int64_t n, float a, float *y), (n, a, y))
 
@@ -33,9 +37,13 @@ FMK_INLINE void squares_block_body(int64_t n, const float *x, double *out)
 {
     double lane[8] = {0};
     for (int64_t i = 0; i + 8 <= n; i += 8) {
-        for (int l = 0; l < 8; l++) { lane[l] += (double)x[i + l] * x[i + l]; }
+        for (int l = 0; l < 8; l++) {
+            lane[l] += (double)x[i + l] * x[i + l];
+        }
     }
-    for (int64_t i = n & ~(int64_t)7; i < n; i++) { lane[i & 7] += (double)x[i] * x[i]; }
+    for (int64_t i = n & ~(int64_t)7; i < n; i++) {
+        lane[i & 7] += (double)x[i] * x[i];
+    }
     *out = ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 FMK_BY_ISA(squares_block, (int64_t n, const float *x, double *out), (n, x, out))
@@ -43,7 +51,9 @@ FMK_BY_ISA(squares_block, (int64_t n, const float *x, double *out), (n, x, out))
 FMK_INLINE void finite_block_body(int64_t n, const float *x, bool *out)
 {
     uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) { bad |= (uint32_t)((fmk_bits(x[i]) & 0x7F800000u) == 0x7F800000u); }
+    for (int64_t i = 0; i < n; i++) {
+        bad |= (uint32_t)((fmk_bits(x[i]) & 0x7F800000u) == 0x7F800000u);
+    }
     *out = bad == 0;
 }
 FMK_BY_ISA(finite_block, (int64_t n, const float *x, bool *out), (n, x, out))
@@ -95,7 +105,9 @@ double fmk_sum_squares(fmk_ctx *ctx, int64_t n, const float *x)
     vec_job job = {.n = n, .x = x, .partial = fmk_take(ctx, (size_t)n_blocks, sizeof(double))};
     fmk_par(ctx, n_blocks, BLOCK / 4.0, squares_task, &job);
     double sum = 0.0;
-    for (int64_t b = 0; b < n_blocks; b++) { sum += job.partial[b]; }
+    for (int64_t b = 0; b < n_blocks; b++) {
+        sum += job.partial[b];
+    }
     fmk_release(ctx, mark);
     return sum;
 }
@@ -107,25 +119,33 @@ bool fmk_all_finite(fmk_ctx *ctx, int64_t n, const float *x)
     vec_job job = {.n = n, .x = x, .finite = fmk_take(ctx, (size_t)n_blocks, sizeof(bool))};
     fmk_par(ctx, n_blocks, BLOCK / 8.0, finite_task, &job);
     bool finite = true;
-    for (int64_t b = 0; b < n_blocks; b++) { finite = finite && job.finite[b]; }
+    for (int64_t b = 0; b < n_blocks; b++) {
+        finite = finite && job.finite[b];
+    }
     fmk_release(ctx, mark);
     return finite;
 }
 
 void fmk_add_ref(int64_t n, const float *x, float *y)
 {
-    for (int64_t i = 0; i < n; i++) { y[i] = y[i] + x[i]; }
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = y[i] + x[i];
+    }
 }
 
 void fmk_scale_ref(int64_t n, float a, float *y)
 {
-    for (int64_t i = 0; i < n; i++) { y[i] = a * y[i]; }
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = a * y[i];
+    }
 }
 
 double fmk_sum_squares_ref(int64_t n, const float *x)
 {
     double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) { sum += (double)x[i] * x[i]; }
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i] * x[i];
+    }
     return sum;
 }
 

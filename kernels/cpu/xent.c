@@ -1,15 +1,15 @@
 /*
  * xent.c: the language-model head and the weighted cross-entropy in one pass over blocks of rows.
  *
- * For each block of rows: logits = X E^T, in place softmax and gradient, dX = P E, dE += P^T X. Blocks follow each
- * other in a fixed order whose size depends on N and V only; inside a block threads share tiles. The head's two
- * layouts are made once per call when they fit the scratch limit.
+ * For each block of rows: logits = X E^T, in place softmax and gradient, dX = P E, dE += P^T X. Blocks follow
+ * each other in a fixed order whose size depends on N and V only; inside a block threads share tiles. The
+ * head's two layouts are made once per call when they fit the scratch limit.
  */
 #include "internal.h"
 
 /* Logits held at once, in elements; rows of a block at most. */
-#define LOGITS_LIMIT ((int64_t)8 << 20)
-#define MAX_ROWS (8 * FMK_TILE_ROWS)
+#define LOGITS_LIMIT ((int64_t)32 << 20)
+#define MAX_ROWS     (8 * FMK_TILE_ROWS)
 
 typedef struct xent_job {
     int64_t V, row0;
@@ -28,7 +28,9 @@ FMK_INLINE double exp_row(int64_t V, float max, float *l)
     double sum = 0.0;
     for (int64_t j0 = 0; j0 < V; j0 += 1024) {
         int64_t n = fmk_min(1024, V - j0);
-        for (int64_t j = 0; j < n; j++) { l[j0 + j] = fmk_exp(l[j0 + j] - max); }
+        for (int64_t j = 0; j < n; j++) {
+            l[j0 + j] = fmk_exp(l[j0 + j] - max);
+        }
         sum += fmk_row_sum(n, l + j0);
     }
     return sum;
@@ -55,12 +57,17 @@ FMK_INLINE void xent_row_body(const xent_job *job, int64_t r)
     if (!job->want_grad) { return; }
     float c = job->weight[n] * job->grad_scale;
     float scale = (float)(c / sum);
-    for (int64_t j = 0; j < V; j++) { l[j] *= scale; }
+    for (int64_t j = 0; j < V; j++) {
+        l[j] *= scale;
+    }
     l[label] -= c;
 }
 FMK_BY_ISA(xent_row, (const xent_job *job, int64_t r), (job, r))
 
-static void xent_task(void *arg, size_t i) { xent_row(arg, (int64_t)i); }
+static void xent_task(void *arg, size_t i)
+{
+    xent_row(arg, (int64_t)i);
+}
 
 /* The head in the two layouts, or NULL where it is too large to hold twice. */
 typedef struct head {
@@ -85,8 +92,8 @@ static head lay_out_head(fmk_ctx *ctx, int64_t C, int64_t V, const float *E, boo
 
 static void head_logits(fmk_ctx *ctx, const head *h, int64_t rows, const float *x, float *logits)
 {
-    fmk_mm mm = {.M = rows, .N = h->V, .K = h->C, .tb = true, .lda = h->C, .ldb = h->C, .ldc = h->V,
-                 .bf16 = h->bf16};
+    fmk_mm mm = {
+        .M = rows, .N = h->V, .K = h->C, .tb = true, .lda = h->C, .ldb = h->C, .ldc = h->V, .bf16 = h->bf16};
     if (h->forward) {
         fmk_mm_panels(ctx, &mm, x, h->forward, logits);
     } else {
@@ -104,8 +111,9 @@ static void head_input_grad(fmk_ctx *ctx, const head *h, int64_t rows, const flo
     }
 }
 
-void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, const float *E, const uint32_t *label,
-              const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx, float *dE)
+void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, const float *E,
+              const uint32_t *label, const float *weight, float grad_scale, bool bf16, float *nll,
+              uint8_t *hit, float *dx, float *dE)
 {
     if (N == 0) { return; }
     assert(V >= 1 && C >= 1);
@@ -113,7 +121,12 @@ void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, con
     head h = lay_out_head(ctx, C, V, E, bf16, dx != NULL);
     int64_t rows = fmk_max(1, LOGITS_LIMIT / V / FMK_TILE_ROWS) * FMK_TILE_ROWS;
     rows = fmk_min(rows, MAX_ROWS);
-    xent_job job = {.V = V, .label = label, .weight = weight, .grad_scale = grad_scale, .nll = nll, .hit = hit,
+    xent_job job = {.V = V,
+                    .label = label,
+                    .weight = weight,
+                    .grad_scale = grad_scale,
+                    .nll = nll,
+                    .hit = hit,
                     .want_grad = dx || dE};
     job.logits = fmk_take(ctx, (size_t)(fmk_min(rows, N) * V), sizeof *job.logits);
     for (int64_t n = 0; n < N; n += rows) {
@@ -123,7 +136,14 @@ void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, con
         fmk_par(ctx, here, (double)V / 2.0, xent_task, &job);
         if (dx) { head_input_grad(ctx, &h, here, job.logits, dx + n * C); }
         if (dE) {
-            fmk_mm mm = {.M = V, .N = C, .K = here, .ta = true, .lda = V, .ldb = C, .ldc = C, .beta = 1.0f,
+            fmk_mm mm = {.M = V,
+                         .N = C,
+                         .K = here,
+                         .ta = true,
+                         .lda = V,
+                         .ldb = C,
+                         .ldc = C,
+                         .beta = 1.0f,
                          .bf16 = bf16};
             fmk_matmul(ctx, &mm, job.logits, x + n * C, dE);
         }
@@ -135,12 +155,15 @@ void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, con
 static double ref_logit(int64_t C, const float *x, const float *e, bool bf16)
 {
     double s = 0.0;
-    for (int64_t c = 0; c < C; c++) { s += bf16 ? (double)fmk_bf16_round(x[c]) * fmk_bf16_round(e[c]) : (double)x[c] * e[c]; }
+    for (int64_t c = 0; c < C; c++) {
+        s += bf16 ? (double)fmk_bf16_round(x[c]) * fmk_bf16_round(e[c]) : (double)x[c] * e[c];
+    }
     return s;
 }
 
 void fmk_xent_ref(int64_t N, int64_t C, int64_t V, const float *x, const float *E, const uint32_t *label,
-                  const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx, float *dE)
+                  const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx,
+                  float *dE)
 {
     for (int64_t n = 0; n < N; n++) {
         const float *row = x + n * C;
@@ -154,7 +177,9 @@ void fmk_xent_ref(int64_t N, int64_t C, int64_t V, const float *x, const float *
             }
             own = j == label[n] ? l : own;
         }
-        for (int64_t j = 0; j < V; j++) { sum += exp(ref_logit(C, row, E + j * C, bf16) - max); }
+        for (int64_t j = 0; j < V; j++) {
+            sum += exp(ref_logit(C, row, E + j * C, bf16) - max);
+        }
         nll[n] = (float)(log(sum) + max - own);
         if (hit) { hit[n] = best == label[n]; }
         if (dx) { memset(dx + n * C, 0, (size_t)C * sizeof *dx); }

@@ -9,7 +9,8 @@
  *              only ever called for one tile by one thread, so it never splits K across threads.
  * References   Each fmk_x has a plain loop fmk_x_ref with the same arguments less ctx; tests compare the two.
  * When         Any function: from the thread that owns `ctx`, one call at a time. No function keeps a pointer.
- * Errors       Only fmk_ctx_new and fmk_matmul_pack can fail; shapes are the caller's contract (asserted).
+ * Errors       Only fmk_ctx_new, fmk_ctx_use_onednn and fmk_matmul_pack can fail; shapes are the caller's contract
+ *              (asserted). Scratch is reserved address space; a kernel that exhausts it aborts (beyond 8 GiB).
  */
 #ifndef FMK_H
 #define FMK_H
@@ -25,7 +26,7 @@ typedef struct fmk_ctx fmk_ctx;
 FMP_MUST_USE fmp_status fmk_ctx_new(int n_threads, fmk_ctx **out, fmp_err *err);
 void fmk_ctx_free(fmk_ctx *ctx);
 int fmk_ctx_threads(const fmk_ctx *ctx);
-/* "oneDNN 2.6.3 avx512_core_bf16": what computes, for manifests and cache keys.      borrowed from ctx */
+/* "fmk1 avx512 f32:own bf16:avx512_bf16": what computes, for manifests and cache keys.  borrowed from ctx */
 const char *fmk_ctx_describe(const fmk_ctx *ctx);
 /*
  * fmk_ctx_use_onednn: let oneDNN compute fmk_matmul (16 rows or more) instead of fmpipe's own tiles, or not. Off
@@ -72,7 +73,7 @@ void fmk_rope(fmk_ctx *ctx, int64_t T, int64_t n_heads, int64_t D, int64_t ld, c
 
 /* ---- causal attention inside segments: token t sees tokens seg[s]..t of its own segment only ---- */
 typedef struct fmk_attn {
-    int64_t T, H, G, D;      /* H % G == 0: query head h reads key/value head h / (H/G)   */
+    int64_t T, H, G, D;      /* H % G == 0: query head h reads key/value head h / (H/G); D <= 256 */
     int64_t n_seg;
     const uint32_t *seg;     /* (n_seg + 1) offsets into 0..T, ascending                   */
     int64_t window;          /* 0: none; else a token sees at most `window` tokens, itself included */

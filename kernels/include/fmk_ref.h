@@ -1,6 +1,7 @@
 /*
- * fmk_ref.h: the plain loops that define what each kernel of fmk.h computes. Same arguments less the context, one
- * thread, no tricks; sums run in f64 where the result is compared with a tolerance. Slow; for tests and for reading.
+ * fmk_ref.h: the plain loops that define what each kernel of fmk.h computes. Same arguments less the context,
+ * one thread, no tricks; sums run in f64 where the result is compared with a tolerance. Slow; for tests and
+ * for reading.
  */
 #ifndef FMK_REF_H
 #define FMK_REF_H
@@ -12,40 +13,44 @@ extern "C" {
 #endif
 
 /*
- * fmk_limit_isa: use at most this instruction set (0 baseline, 1 AVX2 and FMA, 2 AVX-512), in the whole process, from
- * the next call on: how a test reaches every copy of a kernel, and how one machine repeats the bits of a lesser one.
- * Weights packed before belong to the old limit. Not while a kernel runs.
+ * fmk_limit_isa: use at most this instruction set (0 baseline, 1 AVX2 and FMA, 2 AVX-512), in the whole
+ * process, from the next call on: how a test reaches every copy of a kernel, and how one machine repeats the
+ * bits of a lesser one. Weights packed before belong to the old limit. Not while a kernel runs.
  */
 void fmk_limit_isa(int level);
 
 /* y (T,N) = x (T,K) w^T + beta*y, dx (T,K) = dy (T,N) w + beta*dx; w (N,K) f32, not packed. */
-void fmk_matmul_packed_ref(int64_t T, int64_t N, int64_t K, const float *x, const float *w, bool bf16, float beta,
-                           float *y);
+void fmk_matmul_packed_ref(int64_t T, int64_t N, int64_t K, const float *x, const float *w, bool bf16,
+                           float beta, float *y);
 void fmk_matmul_packed_bwd_ref(int64_t T, int64_t N, int64_t K, const float *dy, const float *w, bool bf16,
                                float beta, float *dx);
-void fmk_rmsnorm_fwd_ref(int64_t T, int64_t C, float eps, const float *x, const float *g, float *y, float *rstd);
-void fmk_rmsnorm_bwd_ref(int64_t T, int64_t C, const float *x, const float *g, const float *rstd, const float *dy,
-                         float *dx, float *dg);
+void fmk_rmsnorm_fwd_ref(int64_t T, int64_t C, float eps, const float *x, const float *g, float *y,
+                         float *rstd);
+void fmk_rmsnorm_bwd_ref(int64_t T, int64_t C, const float *x, const float *g, const float *rstd,
+                         const float *dy, float *dx, float *dg);
 void fmk_rope_ref(int64_t T, int64_t n_heads, int64_t D, int64_t ld, const int32_t *pos, const float *cos_t,
                   const float *sin_t, bool interleaved, bool inverse, float *x);
-void fmk_attn_fwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, float *o, float *lse);
+void fmk_attn_fwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, float *o,
+                      float *lse);
 void fmk_attn_bwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
                       const float *lse, const float *d_o, float *dq, float *dk, float *dv);
 void fmk_attn_decode_ref(int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap, float scale, int64_t window,
-                         const float *q, const float *k_cache, const float *v_cache, const int32_t *len, float *o);
+                         const float *q, const float *k_cache, const float *v_cache, const int32_t *len,
+                         float *o);
 void fmk_swiglu_fwd_ref(int64_t T, int64_t F, const float *gate, const float *up, float *h);
-void fmk_swiglu_bwd_ref(int64_t T, int64_t F, const float *gate, const float *up, const float *dh, float *dgate,
-                        float *dup);
+void fmk_swiglu_bwd_ref(int64_t T, int64_t F, const float *gate, const float *up, const float *dh,
+                        float *dgate, float *dup);
 void fmk_embed_fwd_ref(int64_t T, int64_t C, const float *E, const uint32_t *id, float *x);
 void fmk_embed_bwd_ref(int64_t T, int64_t C, int64_t V, const uint32_t *id, const float *dx, float *dE);
 void fmk_xent_ref(int64_t N, int64_t C, int64_t V, const float *x, const float *E, const uint32_t *label,
-                  const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx, float *dE);
+                  const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx,
+                  float *dE);
 void fmk_add_ref(int64_t n, const float *x, float *y);
 void fmk_scale_ref(int64_t n, float a, float *y);
 double fmk_sum_squares_ref(int64_t n, const float *x);
 bool fmk_all_finite_ref(int64_t n, const float *x);
-void fmk_adamw_ref(int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr, float beta1,
-                   float beta2, float eps, float weight_decay, int64_t step);
+void fmk_adamw_ref(int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr,
+                   float beta1, float beta2, float eps, float weight_decay, int64_t step);
 void fmk_f32_to_bf16_ref(int64_t n, const float *x, uint16_t *y);
 
 #ifdef __cplusplus

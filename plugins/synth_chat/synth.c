@@ -316,7 +316,7 @@ static void heldout(maker *m, uint64_t index)
 {
     synth_intent intent = (synth_intent)(index / SYNTH_N_LOCALES % (SYNTH_N_TOOLS + SYNTH_N_FORMS));
     m->held = true;
-    if (intent < SYNTH_N_TOOLS) {
+    if (intent < SYNTH_CONTACT) {
         called(m, intent);
     } else {
         answered(m, intent);

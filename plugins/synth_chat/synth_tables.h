@@ -81,7 +81,8 @@ typedef struct synth_lang {
     const synth_day *days;               /* (7) Monday first                   */
     const char *const *pools[SYNTH_N_POOLS];
     const synth_phrases *phrases;        /* (SYNTH_N_INTENTS)                  */
-    const char *const *open, *open_held; /* said before a request, with its white space */
+    const char *const *open;             /* said before a request, with its white space */
+    const char *const *open_held;
     const synth_pair *chat;              /* remark and answer outside every tool's reach; ends with {NULL, NULL} */
     const char *const *keys;             /* field labels of the reading questions */
     const char *const *ask;              /* "What is the {key}?"               */

@@ -196,7 +196,7 @@ void synth_fill(const char *phrasing, const synth_lang *lang, const synth_form *
         add_swapped(lang, phrasing, (size_t)(open - phrasing), out);
         /* A slot that the intent does not have is kept as it is written: the tables' test looks for braces. */
         if (text) {
-            fmp_buf_puts(out, text);
+            add_swapped(lang, text, strlen(text), out);
         } else {
             fmp_buf_add(out, open, (size_t)(close - open) + 1);
         }

@@ -1,6 +1,7 @@
 /*
- * kernel_bench: what the kernels reach on this machine: GFLOP/s of matrix products (own tiles and oneDNN), milliseconds
- * of attention, tokens a second of the fused head, microseconds of the small ones. Argument: threads (default 1).
+ * kernel_bench: what the kernels reach on this machine: GFLOP/s of matrix products (own tiles and oneDNN),
+ * milliseconds of attention, tokens a second of the fused head, microseconds of the small ones. Argument:
+ * threads (default 1).
  */
 #include <fmk.h>
 #include <fmpipe/fs.h>
@@ -13,7 +14,9 @@ static float *noise(int64_t n)
 {
     float *x = aligned_alloc(64, ((size_t)n * sizeof *x + 127) / 64 * 64);
     if (!x) { exit(70); }
-    for (int64_t i = 0; i < n; i++) { x[i] = (float)((i * 2654435761u) % 2048) / 1024.0f - 1.0f; }
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = (float)((i * 2654435761u) % 2048) / 1024.0f - 1.0f;
+    }
     return x;
 }
 
@@ -67,14 +70,21 @@ static void bench_matmul(int64_t M, int64_t N, int64_t K, bool ta, bool tb)
            tb ? "tb" : "  ");
     for (int bf16 = 0; bf16 < 2; bf16++) {
         fmp_err err = FMP_ERR_INIT;
-        product p = {.mm = {.M = M, .N = N, .K = K, .ta = ta, .tb = tb, .lda = ta ? M : K, .ldb = tb ? K : N,
-                            .ldc = N, .bf16 = bf16}};
+        product p = {.mm = {.M = M,
+                            .N = N,
+                            .K = K,
+                            .ta = ta,
+                            .tb = tb,
+                            .lda = ta ? M : K,
+                            .ldb = tb ? K : N,
+                            .ldc = N,
+                            .bf16 = bf16}};
         p.a = noise(M * K);
         p.b = noise(N * K);
         p.c = noise(M * N);
         if (fmk_matmul_pack(ctx, N, K, p.b, bf16, &p.packed, &err) != FMP_OK) { exit(74); }
-        printf("  %s own %6.1f  oneDNN %6.1f  packed %6.1f", bf16 ? "bf16" : "f32", gflops(&p, call_matmul, false),
-               gflops(&p, call_matmul, true), gflops(&p, call_packed, false));
+        printf("  %s own %6.1f  oneDNN %6.1f  packed %6.1f", bf16 ? "bf16" : "f32",
+               gflops(&p, call_matmul, false), gflops(&p, call_matmul, true), gflops(&p, call_packed, false));
         fmk_packed_free(p.packed);
         free(p.a);
         free(p.b);
@@ -102,16 +112,30 @@ static void call_attn_bwd(void *arg)
 static void bench_attention(int64_t T, int64_t H, int64_t G, int64_t D, int64_t seg_len)
 {
     uint32_t seg[65];
-    attention t = {.a = {.T = T, .H = H, .G = G, .D = D, .seg = seg, .scale = 0.15f, .ldq = H * D, .ldk = G * D,
-                         .ldv = G * D, .ldo = H * D}};
-    for (int64_t at = 0; at < T; at += seg_len) { seg[t.a.n_seg++] = (uint32_t)at; }
+    attention t = {.a = {.T = T,
+                         .H = H,
+                         .G = G,
+                         .D = D,
+                         .seg = seg,
+                         .scale = 0.15f,
+                         .ldq = H * D,
+                         .ldk = G * D,
+                         .ldv = G * D,
+                         .ldo = H * D}};
+    for (int64_t at = 0; at < T; at += seg_len) {
+        seg[t.a.n_seg++] = (uint32_t)at;
+    }
     seg[t.a.n_seg] = (uint32_t)T;
     float **all[] = {&t.q, &t.k, &t.v, &t.o, &t.lse, &t.d_o, &t.dq, &t.dk, &t.dv};
-    for (int i = 0; i < 9; i++) { *all[i] = noise(T * H * D); }
+    for (int i = 0; i < 9; i++) {
+        *all[i] = noise(T * H * D);
+    }
     double fwd = seconds(call_attn_fwd, &t), bwd = seconds(call_attn_bwd, &t);
-    printf("attention T=%lld H=%lld G=%lld D=%lld segments of %lld: forward %.3f ms, backward %.3f ms\n", (long long)T,
-           (long long)H, (long long)G, (long long)D, (long long)seg_len, fwd * 1e3, bwd * 1e3);
-    for (int i = 0; i < 9; i++) { free(*all[i]); }
+    printf("attention T=%lld H=%lld G=%lld D=%lld segments of %lld: forward %.3f ms, backward %.3f ms\n",
+           (long long)T, (long long)H, (long long)G, (long long)D, (long long)seg_len, fwd * 1e3, bwd * 1e3);
+    for (int i = 0; i < 9; i++) {
+        free(*all[i]);
+    }
 }
 
 typedef struct loss {
@@ -144,9 +168,9 @@ static void bench_xent(int64_t N, int64_t C, int64_t V)
         double frozen = seconds(call_xent, &l);
         l.dE = dE;
         double full = seconds(call_xent, &l);
-        printf("xent N=%lld C=%lld V=%lld %s: loss only %.0f, with dx %.0f, with dx and dE %.0f rows/s\n", (long long)N,
-               (long long)C, (long long)V, bf16 ? "bf16" : "f32 ", (double)N / eval, (double)N / frozen,
-               (double)N / full);
+        printf("xent N=%lld C=%lld V=%lld %s: loss only %.0f, with dx %.0f, with dx and dE %.0f rows/s\n",
+               (long long)N, (long long)C, (long long)V, bf16 ? "bf16" : "f32 ", (double)N / eval,
+               (double)N / frozen, (double)N / full);
         l.dx = l.dE = NULL;
         free(dx);
         free(dE);
@@ -216,14 +240,19 @@ static void bench_rows(int64_t T, int64_t C)
     const struct {
         const char *name;
         void (*call)(void *);
-    } op[] = {{"rmsnorm", call_norm}, {"rmsnorm backward", call_norm_bwd}, {"swiglu", call_swiglu},
-              {"swiglu backward", call_swiglu_bwd}, {"rope", call_rope}, {"add", call_add}, {"adamw", call_adamw},
-              {"nothing", call_nothing}};
+    } op[] = {{"rmsnorm", call_norm},  {"rmsnorm backward", call_norm_bwd},
+              {"swiglu", call_swiglu}, {"swiglu backward", call_swiglu_bwd},
+              {"rope", call_rope},     {"add", call_add},
+              {"adamw", call_adamw},   {"nothing", call_nothing}};
     printf("T=%lld C=%lld:", (long long)T, (long long)C);
-    for (size_t i = 0; i < sizeof op / sizeof op[0]; i++) { printf(" %s %.1f us;", op[i].name, seconds(op[i].call, &r) * 1e6); }
+    for (size_t i = 0; i < sizeof op / sizeof op[0]; i++) {
+        printf(" %s %.1f us;", op[i].name, seconds(op[i].call, &r) * 1e6);
+    }
     printf("\n");
     float *all[] = {r.x, r.y, r.z, r.w, r.g, r.rstd, r.cos_t, r.sin_t};
-    for (int i = 0; i < 8; i++) { free(all[i]); }
+    for (int i = 0; i < 8; i++) {
+        free(all[i]);
+    }
     free(r.pos);
 }
 
@@ -235,8 +264,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "kernel_bench: %s\n", err.message[0] ? err.message : "threads must be 1 or more");
         return 2;
     }
-    printf("%s, %d threads, peak %.0f GFLOP/s f32\n", fmk_ctx_describe(ctx), n_threads, fmk_measure_peak_gflops(ctx));
-    const int64_t shapes[][3] = {{512, 192, 192}, {512, 192, 512}, {512, 512, 192}, {1024, 1536, 576}, {1024, 576, 1536}};
+    printf("%s, %d threads, peak %.0f GFLOP/s f32\n", fmk_ctx_describe(ctx), n_threads,
+           fmk_measure_peak_gflops(ctx));
+    const int64_t shapes[][3] = {
+        {512, 192, 192}, {512, 192, 512}, {512, 512, 192}, {1024, 1536, 576}, {1024, 576, 1536}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         bench_matmul(shapes[i][0], shapes[i][1], shapes[i][2], false, true);
     }

@@ -1,0 +1,148 @@
+/*
+ * adapter.c: LoRA (Hu et al. 2021): y += scale * B (A x) beside frozen linear layers. Which layers, how they start.
+ */
+#include "internal.h"
+
+#include <fnmatch.h>
+
+static void module_path(size_t l, fmp_proj p, char out[96])
+{
+    (void)snprintf(out, 96, "model.layers.%zu.%s", l, fmp_proj_path(p));
+}
+
+/* PEFT's rule: a target is the whole path, or what follows a dot in it; or a glob of the whole path. */
+static bool matches(const char *target, const char *path)
+{
+    if (strcmp(target, "all-linear") == 0) { return true; }
+    if (strpbrk(target, "*?[")) { return fnmatch(target, path, 0) == 0; }
+    size_t n = strlen(target), len = strlen(path);
+    return n > 0 && n <= len && strcmp(path + len - n, target) == 0 && (n == len || path[len - n - 1] == '.');
+}
+
+fmp_status fmp_adapter_match(const fmp_model *m, const char *const *targets, size_t n, bool *on, fmp_err *err)
+{
+    if (n == 0) { return fmp_fail(err, FMP_E_CONFIG, "an adapter needs at least one target"); }
+    for (size_t i = 0; i < n; i++) {
+        bool found = false;
+        for (size_t k = 0; k < (size_t)m->spec.n_layers * N_PROJ; k++) {
+            char path[96];
+            module_path(k / N_PROJ, (fmp_proj)(k % N_PROJ), path);
+            bool hit = matches(targets[i], path);
+            on[k] = on[k] || hit;
+            found = found || hit;
+        }
+        if (!found) {
+            (void)fmp_fail(err, FMP_E_CONFIG, "target '%.96s' matches no linear layer", targets[i]);
+            (void)fmp_err_hint(err, "the names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+            return FMP_E_CONFIG;
+        }
+    }
+    return FMP_OK;
+}
+
+/* Names that PEFT understands: a glob or "all-linear" becomes the paths it matched. */
+static fmp_status name_targets(fmp_adapter *ad, const fmp_adapter_options *o, const bool *on, fmp_err *err)
+{
+    bool plain = true;
+    for (size_t i = 0; i < o->n_targets; i++) {
+        plain = plain && !strpbrk(o->targets[i], "*?[") && strcmp(o->targets[i], "all-linear") != 0;
+    }
+    size_t most = o->n_targets > ad->n_lora ? o->n_targets : ad->n_lora;
+    ad->targets = calloc(most, sizeof *ad->targets);
+    if (!ad->targets) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
+    for (size_t i = 0; i < (plain ? o->n_targets : ad->n_lora); i++) {
+        char path[96];
+        module_path(i / N_PROJ, (fmp_proj)(i % N_PROJ), path);
+        if (!plain && !on[i]) { continue; }
+        char *name = strdup(plain ? o->targets[i] : path);
+        if (!name) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
+        ad->targets[ad->n_targets++] = name;
+    }
+    return FMP_OK;
+}
+
+static fmp_status take_values(fmp_adapter *ad, const bool *on, fmp_err *err)
+{
+    const fmp_model *m = ad->model;
+    size_t R = ad->rank;
+    for (size_t k = 0; k < ad->n_lora; k++) {
+        if (!on[k]) { continue; }
+        ad->lora[k].in = fmp_proj_in(m, k / N_PROJ, (fmp_proj)(k % N_PROJ));
+        ad->lora[k].out = fmp_proj_out(m, k / N_PROJ, (fmp_proj)(k % N_PROJ));
+        ad->n_values += R * (size_t)(ad->lora[k].in + ad->lora[k].out);
+    }
+    ad->values = calloc(ad->n_values, sizeof *ad->values);
+    if (!ad->values) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
+    float *at = ad->values;
+    for (size_t k = 0; k < ad->n_lora; k++) {
+        if (!on[k]) { continue; }
+        ad->lora[k].a = at;
+        at += R * (size_t)ad->lora[k].in;
+        ad->lora[k].b = at;
+        at += R * (size_t)ad->lora[k].out;
+    }
+    return FMP_OK;
+}
+
+fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, const bool *on, fmp_adapter **out,
+                             fmp_err *err)
+{
+    *out = NULL;
+    if (o->rank < 1 || o->rank > 1024) { return fmp_fail(err, FMP_E_RANGE, "rank: expected 1 to 1024, found %u", o->rank); }
+    if (!(o->alpha > 0.0 && o->alpha < 1e6)) { return fmp_fail(err, FMP_E_RANGE, "alpha: expected a number above 0"); }
+    fmp_adapter *ad = calloc(1, sizeof *ad);
+    if (!ad) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
+    *ad = (fmp_adapter){.model = m, .rank = o->rank, .alpha = o->alpha, .rslora = o->rslora};
+    ad->scale = (float)(o->alpha / (o->rslora ? sqrt(o->rank) : (double)o->rank));
+    ad->n_lora = (size_t)m->spec.n_layers * N_PROJ;
+    ad->lora = calloc(ad->n_lora, sizeof *ad->lora);
+    fmp_status status = ad->lora ? take_values(ad, on, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter");
+    if (status == FMP_OK) { status = name_targets(ad, o, on, err); }
+    if (status != FMP_OK) {
+        fmp_adapter_free(ad);
+        return status;
+    }
+    *out = ad;
+    return FMP_OK;
+}
+
+fmp_status fmp_adapter_new(fmp_model *m, const fmp_adapter_options *o, fmp_adapter **out, fmp_err *err)
+{
+    *out = NULL;
+    bool *on = calloc((size_t)m->spec.n_layers * N_PROJ, sizeof *on);
+    if (!on) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
+    fmp_status status = fmp_adapter_match(m, o->targets, o->n_targets, on, err);
+    if (status == FMP_OK) { status = fmp_adapter_alloc(m, o, on, out, err); }
+    free(on);
+    FMP_TRY(status);
+    for (size_t k = 0; k < (*out)->n_lora; k++) {
+        fmp_lora *lora = &(*out)->lora[k];
+        double bound = lora->a ? 1.0 / sqrt((double)lora->in) : 0.0;
+        for (size_t i = 0; lora->a && i < (size_t)lora->in * o->rank; i++) {
+            lora->a[i] = (float)(bound * (2.0 * fmp_rng_unit(o->seed, k, i) - 1.0));
+        }
+    }
+    return FMP_OK;
+}
+
+void fmp_adapter_free(fmp_adapter *ad)
+{
+    if (!ad) { return; }
+    for (size_t i = 0; i < ad->n_targets; i++) { free(ad->targets[i]); }
+    free(ad->targets);
+    free(ad->lora);
+    free(ad->values);
+    free(ad);
+}
+
+uint64_t fmp_adapter_n_params(const fmp_adapter *ad) { return ad->n_values; }
+
+void fmp_lora_add(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp)
+{
+    size_t n = (size_t)lora->out * ad->rank;
+    memcpy(tmp, lora->b, n * sizeof *tmp);
+    fmk_scale(ctx, (int64_t)n, ad->scale, tmp);
+    const fmk_mm mm = {.M = lora->out, .N = lora->in, .K = ad->rank, .lda = ad->rank, .ldb = lora->in,
+                       .ldc = lora->in, .beta = 1.0f};
+    fmk_matmul(ctx, &mm, tmp, lora->a, out);
+}

@@ -1,0 +1,446 @@
+/*
+ * model.c: a model's tensors: their names and shapes, where their values are, and their forms for the kernels.
+ *
+ * A weight of a file stays in the mapped file until it is needed; a frozen matrix then lives once, laid out for the
+ * kernels in both directions; norms, biases and the embedding live as f32. Full training turns everything into owned
+ * f32 (fmp_model_unfreeze).
+ */
+#include "internal.h"
+
+#include <fmpipe/json.h>
+
+static const char *const proj_paths[N_PROJ] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                               "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                               "mlp.down_proj"};
+const char *fmp_proj_path(fmp_proj p) { return proj_paths[p]; }
+bool fmp_model_is_bf16(const fmp_model *m) { return m->precision == FMP_PRECISION_BF16; }
+
+/* ---- the list of parameters ---- */
+
+FMP_PRINTF(4, 5) static fmp_param *add_param(fmp_model *m, int64_t rows, int64_t cols, const char *fmt, ...)
+{
+    fmp_param *p = &m->params[m->n_params++];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&p->name, fmt, ap);
+    va_end(ap);
+    if (n < 0) { p->name = NULL; }
+    p->is_matrix = rows > 0;
+    p->rows = rows > 0 ? rows : 1;
+    p->cols = cols;
+    return p;
+}
+
+static void add_projections(fmp_model *m, size_t l)
+{
+    const fmp_model_spec *s = &m->spec;
+    const fmp_layer_spec *ls = &s->layers[l];
+    fmp_layer *layer = &m->layers[l];
+    int64_t C = s->n_channels, F = s->n_ff, HD = (int64_t)s->n_heads * s->head_size;
+    int64_t GD = (int64_t)s->n_kv_heads * s->head_size;
+    const int64_t in[N_PROJ] = {C, C, C, HD, C, C, F}, out[N_PROJ] = {HD, GD, GD, C, F, F, C};
+    for (int p = 0; p < N_PROJ; p++) {
+        bool bias = p < PROJ_O ? ls->qkv_bias : p == PROJ_O ? ls->o_bias : ls->mlp_bias;
+        layer->w[p] = add_param(m, out[p], in[p], "model.layers.%zu.%s.weight", l, proj_paths[p]);
+        if (bias) { layer->b[p] = add_param(m, 0, out[p], "model.layers.%zu.%s.bias", l, proj_paths[p]); }
+    }
+}
+
+static fmp_status make_params(fmp_model *m, fmp_err *err)
+{
+    const fmp_model_spec *s = &m->spec;
+    int64_t C = s->n_channels, D = s->head_size;
+    m->params = calloc((size_t)s->n_layers * (2 * N_PROJ + 4) + 3, sizeof *m->params);
+    m->layers = calloc(s->n_layers, sizeof *m->layers);
+    if (!m->params || !m->layers) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a model's tensors"); }
+    m->embed = add_param(m, s->vocab_size, C, "model.embed_tokens.weight");
+    for (size_t l = 0; l < s->n_layers; l++) {
+        fmp_layer *layer = &m->layers[l];
+        layer->norm1 = add_param(m, 0, C, "model.layers.%zu.input_layernorm.weight", l);
+        add_projections(m, l);
+        if (s->layers[l].qk_norm) {
+            layer->q_norm = add_param(m, 0, D, "model.layers.%zu.self_attn.q_norm.weight", l);
+            layer->k_norm = add_param(m, 0, D, "model.layers.%zu.self_attn.k_norm.weight", l);
+        }
+        layer->norm2 = add_param(m, 0, C, "model.layers.%zu.post_attention_layernorm.weight", l);
+    }
+    m->norm = add_param(m, 0, C, "model.norm.weight");
+    m->head = s->tied ? m->embed : add_param(m, s->vocab_size, C, "lm_head.weight");
+    for (size_t i = 0; i < m->n_params; i++) {
+        if (!m->params[i].name) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a tensor's name"); }
+    }
+    return FMP_OK;
+}
+
+/* ---- values ---- */
+
+const float *fmp_param_view(const fmp_param *p)
+{
+    if (p->own) { return p->own; }
+    const void *data = p->src->data;
+    return data;
+}
+
+fmp_status fmp_param_f32(fmp_param *p, const float **out, fmp_err *err)
+{
+    bool in_place = p->src && p->src->dtype == FMP_DTYPE_F32 && (uintptr_t)p->src->data % sizeof(float) == 0;
+    if (!p->own && !in_place) {
+        p->own = malloc(fmp_param_count(p) * sizeof *p->own);
+        if (!p->own) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
+        fmp_tensor_to_f32(p->src, p->own);
+    }
+    if (out) { *out = fmp_param_view(p); }
+    return FMP_OK;
+}
+
+/* Lay a matrix out for the kernels; a conversion made for it alone is given up again. */
+static fmp_status pack(fmp_model *m, fmp_param *p, fmp_err *err)
+{
+    if (p->packed) { return FMP_OK; }
+    bool had_own = p->own != NULL;
+    const float *w = NULL;
+    FMP_TRY(fmp_param_f32(p, &w, err));
+    fmp_status status = fmk_matmul_pack(m->ctx, p->rows, p->cols, w, fmp_model_is_bf16(m), &p->packed, err);
+    if (!had_own && p->own && p != m->embed && p != m->head) {
+        free(p->own);
+        p->own = NULL;
+    }
+    return status;
+}
+
+fmp_status fmp_model_ready(fmp_model *m, bool head, fmp_err *err)
+{
+    if (m->trainable) { return FMP_OK; }
+    for (size_t i = 0; i < m->n_params; i++) {
+        fmp_param *p = &m->params[i];
+        bool table = p == m->embed || p == m->head;
+        if (table || !p->is_matrix) { FMP_TRY(fmp_param_f32(p, NULL, err)); }
+        if (p->is_matrix && (!table || (head && p == m->head))) { FMP_TRY(pack(m, p, err)); }
+    }
+    return FMP_OK;
+}
+
+fmp_status fmp_model_unfreeze(fmp_model *m, fmp_err *err)
+{
+    for (size_t i = 0; i < m->n_params; i++) {
+        fmp_param *p = &m->params[i];
+        if (!p->own) {
+            p->own = malloc(fmp_param_count(p) * sizeof *p->own);
+            if (!p->own) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
+            fmp_tensor_to_f32(p->src, p->own);
+        }
+        fmk_packed_free(p->packed);
+        p->packed = NULL;
+    }
+    m->trainable = true;
+    return FMP_OK;
+}
+
+/* ---- RoPE: angles are rounded to f32 as transformers computes them, since base models were trained with those ---- */
+
+/* Llama 3: long wavelengths are stretched, short ones kept, those between blended. */
+static double scaled_frequency(const fmp_model_spec *s, double f)
+{
+    if (s->rope_kind == FMP_ROPE_LINEAR) { return f / s->rope_factor; }
+    if (s->rope_kind == FMP_ROPE_DEFAULT) { return f; }
+    double wavelength = 2.0 * 3.14159265358979323846 / f;
+    double low = s->rope_original_positions / s->rope_low_freq;
+    double high = s->rope_original_positions / s->rope_high_freq;
+    if (wavelength > low) { return f / s->rope_factor; }
+    if (wavelength < high) { return f; }
+    double smooth =
+        (s->rope_original_positions / wavelength - s->rope_low_freq) / (s->rope_high_freq - s->rope_low_freq);
+    return (1.0 - smooth) * f / s->rope_factor + smooth * f;
+}
+
+fmp_status fmp_model_positions(fmp_model *m, int64_t n, fmp_err *err)
+{
+    if (n <= m->rope_len) { return FMP_OK; }
+    int64_t half = m->spec.head_size / 2;
+    int64_t len = (n + 1023) / 1024 * 1024;
+    float *cos_t = malloc((size_t)(len * half) * sizeof *cos_t);
+    float *sin_t = malloc((size_t)(len * half) * sizeof *sin_t);
+    if (!cos_t || !sin_t) {
+        free(cos_t);
+        free(sin_t);
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for %lld positions", (long long)len);
+    }
+    for (int64_t i = 0; i < half; i++) {
+        double f = 1.0 / pow(m->spec.rope_theta, 2.0 * (double)i / m->spec.head_size);
+        float frequency = (float)scaled_frequency(&m->spec, (float)f);
+        for (int64_t t = 0; t < len; t++) {
+            float angle = (float)t * frequency;
+            cos_t[t * half + i] = (float)cos((double)angle);
+            sin_t[t * half + i] = (float)sin((double)angle);
+        }
+    }
+    free(m->rope_cos);
+    free(m->rope_sin);
+    m->rope_cos = cos_t;
+    m->rope_sin = sin_t;
+    m->rope_len = len;
+    return FMP_OK;
+}
+
+/* ---- making ---- */
+
+static fmp_status new_shell(const fmp_model_options *o, fmp_model **out, fmp_err *err)
+{
+    if (o->n_threads < 1 || o->n_threads > 1024) {
+        return fmp_fail(err, FMP_E_RANGE, "threads: expected 1 to 1024, found %d", o->n_threads);
+    }
+    fmp_model *m = calloc(1, sizeof *m);
+    if (!m) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a model"); }
+    m->precision = o->precision;
+    fmp_status status = fmk_ctx_new(o->n_threads, &m->ctx, err);
+    if (status != FMP_OK) {
+        fmp_model_free(m);
+        return status;
+    }
+    *out = m;
+    return FMP_OK;
+}
+
+void fmp_model_free(fmp_model *m)
+{
+    if (!m) { return; }
+    for (size_t i = 0; i < m->n_params; i++) {
+        free(m->params[i].name);
+        free(m->params[i].own);
+        fmk_packed_free(m->params[i].packed);
+    }
+    free(m->params);
+    free(m->layers);
+    free(m->spec.layers);
+    free(m->rope_cos);
+    free(m->rope_sin);
+    free(m->config_text);
+    free(m->generation_text);
+    fmp_work_free(m->work);
+    fmp_tensors_close(m->files);
+    fmk_ctx_free(m->ctx);
+    free(m);
+}
+
+static fmp_status read_config(fmp_model *m, const char *path, fmp_err *err)
+{
+    fmp_buf text = {0};
+    cJSON *config = NULL;
+    fmp_status status = fmp_read_file(path, (size_t)4 << 20, &text, err);
+    if (status == FMP_OK) { status = fmp_json_parse(text.data, text.len, NULL, &config, err); }
+    if (status == FMP_OK) { status = fmp_spec_from_json(config, &m->spec, err); }
+    if (status != FMP_OK && status != FMP_E_IO && err && err->file[0] == '\0') {
+        (void)fmp_err_at(err, path, err->line, err->column, err->offset);
+    }
+    cJSON_Delete(config);
+    m->config_text = text.data;
+    return status;
+}
+
+static bool is_shape(const fmp_param *p, const fmp_tensor *t)
+{
+    if (!p->is_matrix) { return t->n_dims == 1 && t->shape[0] == (uint64_t)p->cols; }
+    return t->n_dims == 2 && t->shape[0] == (uint64_t)p->rows && t->shape[1] == (uint64_t)p->cols;
+}
+
+static fmp_status bind_param(fmp_model *m, fmp_param *p, fmp_err *err)
+{
+    p->src = fmp_tensors_find(m->files, p->name);
+    if (!p->src) { return fmp_fail(err, FMP_E_DATA, "tensor '%s' is missing from the model files", p->name); }
+    if (is_shape(p, p->src)) { return FMP_OK; }
+    fmp_buf found = {0};
+    for (uint32_t d = 0; d < p->src->n_dims; d++) {
+        fmp_buf_printf(&found, "%s%llu", d ? ", " : "", (unsigned long long)p->src->shape[d]);
+    }
+    fmp_status status = fmp_fail(err, FMP_E_DATA, "tensor '%s': config.json gives the shape (%lld%s%.0lld), the file (%s)",
+                                 p->name, (long long)(p->is_matrix ? p->rows : p->cols), p->is_matrix ? ", " : "",
+                                 (long long)(p->is_matrix ? p->cols : 0), found.data ? found.data : "");
+    fmp_buf_free(&found);
+    return status;
+}
+
+/* Old files carry RoPE buffers, tied ones a copy of the embedding: neither is a weight of the model. */
+static bool is_ignored(const fmp_model *m, const char *name)
+{
+    const char *tail = strrchr(name, '.');
+    return (tail && strcmp(tail, ".inv_freq") == 0) || (m->spec.tied && strcmp(name, "lm_head.weight") == 0);
+}
+
+static bool is_param(const fmp_model *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_params; i++) {
+        if (strcmp(m->params[i].name, name) == 0) { return true; }
+    }
+    return false;
+}
+
+static fmp_status bind_files(fmp_model *m, fmp_err *err)
+{
+    for (size_t i = 0; i < m->n_params; i++) { FMP_TRY(bind_param(m, &m->params[i], err)); }
+    size_t n = fmp_tensors_count(m->files), ignored = 0;
+    for (size_t i = 0; i < n; i++) { ignored += is_ignored(m, fmp_tensors_at(m->files, i)->name); }
+    for (size_t i = 0; i < n && n - ignored != m->n_params; i++) {
+        const char *name = fmp_tensors_at(m->files, i)->name;
+        if (!is_ignored(m, name) && !is_param(m, name)) {
+            return fmp_fail(err, FMP_E_UNSUPPORTED, "tensor '%.96s' has no place in a '%s' decoder", name,
+                            m->spec.model_type);
+        }
+    }
+    return FMP_OK;
+}
+
+static fmp_status open_into(fmp_model *m, const char *dir, fmp_err *err)
+{
+    char *config = fmp_path_join(dir, "config.json");
+    char *generation = fmp_path_join(dir, "generation_config.json");
+    fmp_status status = FMP_OK;
+    if (!config || !generation) { status = fmp_fail(err, FMP_E_NOMEM, "out of memory for a path"); }
+    if (status == FMP_OK) { status = read_config(m, config, err); }
+    if (status == FMP_OK && fmp_path_exists(generation)) {
+        fmp_buf text = {0};
+        status = fmp_read_file(generation, (size_t)1 << 20, &text, err);
+        m->generation_text = text.data;
+    }
+    free(config);
+    free(generation);
+    FMP_TRY(status);
+    FMP_TRY(make_params(m, err));
+    FMP_TRY(fmp_tensors_open(dir, &m->files, err));
+    return bind_files(m, err);
+}
+
+fmp_status fmp_model_open(const char *dir, const fmp_model_options *options, fmp_model **out, fmp_err *err)
+{
+    *out = NULL;
+    fmp_model *m = NULL;
+    FMP_TRY(new_shell(options, &m, err));
+    fmp_status status = open_into(m, dir, err);
+    if (status != FMP_OK) {
+        fmp_model_free(m);
+        (void)fmp_err_note(err, "while opening model %s", dir);
+        return status;
+    }
+    *out = m;
+    return FMP_OK;
+}
+
+/* First eight bytes of the name's digest: a stream of random numbers of its own. */
+static uint64_t stream_of(const char *name)
+{
+    unsigned char digest[32];
+    uint64_t stream = 0;
+    fmp_sha256_bytes(name, strlen(name), digest);
+    for (int i = 0; i < 8; i++) { stream = stream << 8 | digest[i]; }
+    return stream;
+}
+
+static fmp_status fill_random(fmp_model *m, uint64_t seed, fmp_err *err)
+{
+    for (size_t i = 0; i < m->n_params; i++) {
+        fmp_param *p = &m->params[i];
+        size_t n = fmp_param_count(p);
+        p->own = malloc(n * sizeof *p->own);
+        if (!p->own) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
+        bool is_bias = !p->is_matrix && strstr(p->name, ".bias") != NULL;
+        bool residual = strstr(p->name, "o_proj.weight") || strstr(p->name, "down_proj.weight");
+        double std = residual ? 0.02 / sqrt(2.0 * m->spec.n_layers) : 0.02;
+        uint64_t stream = stream_of(p->name);
+        for (size_t k = 0; k < n; k++) {
+            p->own[k] = p->is_matrix ? (float)(std * fmp_rng_normal(seed, stream, k)) : is_bias ? 0.0f : 1.0f;
+        }
+    }
+    return FMP_OK;
+}
+
+/* The layers must be what config.json can say of this model type, or a saved model would load as another. */
+static fmp_status check_expressible(const fmp_model_spec *s, fmp_err *err)
+{
+    cJSON *config = fmp_spec_to_json(s, FMP_DTYPE_F32);
+    fmp_model_spec back = {0};
+    fmp_status status = fmp_spec_from_json(config, &back, err);
+    cJSON_Delete(config);
+    FMP_TRY(status);
+    for (uint32_t l = 0; l < s->n_layers && status == FMP_OK; l++) {
+        const fmp_layer_spec *a = &s->layers[l], *b = &back.layers[l];
+        if (a->window != b->window || a->rope != b->rope || a->qk_norm != b->qk_norm || a->qkv_bias != b->qkv_bias ||
+            a->o_bias != b->o_bias || a->mlp_bias != b->mlp_bias) {
+            status = fmp_fail(err, FMP_E_UNSUPPORTED, "layer %u is not one that a '%s' model can have", l, s->model_type);
+        }
+    }
+    free(back.layers);
+    return status;
+}
+
+static fmp_status copy_spec(fmp_model *m, const fmp_model_spec *spec, fmp_err *err)
+{
+    m->spec = *spec;
+    m->spec.layers = NULL;
+    FMP_TRY(fmp_spec_check(spec, err));
+    FMP_TRY(fmp_spec_default_layers(&m->spec, err));
+    if (spec->layers) { memcpy(m->spec.layers, spec->layers, spec->n_layers * sizeof *spec->layers); }
+    return check_expressible(&m->spec, err);
+}
+
+fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed, const fmp_model_options *options, fmp_model **out,
+                         fmp_err *err)
+{
+    *out = NULL;
+    fmp_model *m = NULL;
+    FMP_TRY(new_shell(options, &m, err));
+    fmp_status status = copy_spec(m, spec, err);
+    if (status == FMP_OK) { status = make_params(m, err); }
+    if (status == FMP_OK) { status = fill_random(m, seed, err); }
+    if (status != FMP_OK) {
+        fmp_model_free(m);
+        return status;
+    }
+    *out = m;
+    return FMP_OK;
+}
+
+/* ---- facts ---- */
+
+const fmp_model_spec *fmp_model_get_spec(const fmp_model *m) { return &m->spec; }
+const char *fmp_model_numerics(const fmp_model *m) { return fmk_ctx_describe(m->ctx); }
+
+uint64_t fmp_model_n_params(const fmp_model *m)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < m->n_params; i++) { n += fmp_param_count(&m->params[i]); }
+    return n;
+}
+
+static fmp_status digest_param(fmp_sha256 *h, fmp_param *p, fmp_err *err)
+{
+    char shape[64];
+    int n = snprintf(shape, sizeof shape, "%lld %lld\n", (long long)p->rows, (long long)p->cols);
+    fmp_sha256_add(h, p->name, strlen(p->name) + 1);
+    fmp_sha256_add(h, shape, (size_t)n);
+    size_t count = fmp_param_count(p);
+    if (p->own || p->src->dtype == FMP_DTYPE_F32) {
+        fmp_sha256_add(h, p->own ? (const void *)p->own : p->src->data, count * sizeof(float));
+        return FMP_OK;
+    }
+    float *values = malloc(count * sizeof *values);
+    if (!values) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
+    fmp_tensor_to_f32(p->src, values);
+    fmp_sha256_add(h, values, count * sizeof *values);
+    free(values);
+    return FMP_OK;
+}
+
+fmp_status fmp_model_digest(fmp_model *m, char hex[65], fmp_err *err)
+{
+    fmp_sha256 *h = fmp_sha256_new();
+    cJSON *shape = fmp_spec_to_json(&m->spec, FMP_DTYPE_F32);
+    char *text = shape ? fmp_json_text(shape, FMP_JSON_COMPACT | FMP_JSON_SORTED) : NULL;
+    cJSON_Delete(shape);
+    fmp_status status = h && text ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a digest");
+    if (status == FMP_OK) { fmp_sha256_add(h, text, strlen(text) + 1); }
+    for (size_t i = 0; i < m->n_params && status == FMP_OK; i++) { status = digest_param(h, &m->params[i], err); }
+    free(text);
+    unsigned char digest[32] = {0};
+    if (h) { fmp_sha256_end(h, digest); }
+    fmp_hex(digest, sizeof digest, hex);
+    return status;
+}

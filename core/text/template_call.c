@@ -1,0 +1,885 @@
+/*
+ * template_call.c: attributes, items, slices, calls; the methods of strings, dictionaries and lists; the functions a
+ * chat template may call.
+ *
+ * The sandbox is this file: an attribute is a member of the data or a method named in a table below, nothing else.
+ * Methods that would change a value are refused, as in jinja2's ImmutableSandboxedEnvironment.
+ */
+#include <time.h>
+
+#include <unicode/uchar.h>
+
+#include "template_impl.h"
+
+#define ARG(i) (c->arg[i])
+
+/* ---- binding arguments ---- */
+
+/* Offset of word `i` of a space-separated list and its length; false behind the last. */
+static bool word_at(const char *list, uint32_t i, const char **word, size_t *len)
+{
+    for (; *list; list += *list == ' ') {
+        size_t n = strcspn(list, " ");
+        if (i-- == 0) {
+            *word = list;
+            *len = n;
+            return true;
+        }
+        list += n;
+    }
+    return false;
+}
+
+static fmp_status bind_args(tpl_rt *rt, const tpl_builtin *fn, const tpl_args *args, tpl_call *c)
+{
+    const char *word;
+    size_t len;
+    if (strcmp(fn->params, "*") == 0) { return FMP_OK; }
+    for (uint32_t i = 0; i < args->n_pos; i++) {
+        if (i >= TPL_MAX_PARAMS || !word_at(fn->params, i, &word, &len)) {
+            return tpl_fail(rt, FMP_E_DATA, "%s: too many arguments (%u)", fn->name, args->n_pos);
+        }
+        c->arg[i] = &args->pos[i];
+    }
+    for (uint32_t k = 0; k < args->n_kw; k++) {
+        const tpl_str *name = args->kw_names[k].u.s;
+        uint32_t i = 0;
+        while (word_at(fn->params, i, &word, &len) && (len != name->len || memcmp(word, name->p, len) != 0)) { i++; }
+        if (!word_at(fn->params, i, &word, &len)) {
+            return tpl_fail(rt, FMP_E_DATA, "%s: unknown argument '%.*s'", fn->name, (int)name->len, name->p);
+        }
+        if (c->arg[i]) { return tpl_fail(rt, FMP_E_DATA, "%s: argument '%.*s' given twice", fn->name, (int)len, word); }
+        c->arg[i] = &args->kw_vals[k];
+    }
+    for (uint32_t i = 0; i < fn->n_required; i++) {
+        if (!c->arg[i] && word_at(fn->params, i, &word, &len)) {
+            return tpl_fail(rt, FMP_E_DATA, "%s: missing argument '%.*s'", fn->name, (int)len, word);
+        }
+    }
+    return FMP_OK;
+}
+
+fmp_status tpl_invoke(tpl_rt *rt, const char *what, const tpl_builtin *fn, const tpl_val *self, const tpl_args *args,
+                      tpl_val *out)
+{
+    tpl_call c = { .self = self ? *self : tpl_none(), .args = args, .fn = fn };
+    if (!fn->fn) { return tpl_fail(rt, FMP_E_UNSUPPORTED, "unsupported %s '%s'", what, fn->name); }
+    FMP_TRY(tpl_step(rt, 1));
+    FMP_TRY(bind_args(rt, fn, args, &c));
+    return fn->fn(rt, &c, out);
+}
+
+static fmp_status str_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, const tpl_str **out)
+{
+    if (v->type == T_STR) {
+        *out = v->u.s;
+        return FMP_OK;
+    }
+    if (v->type == T_UNDEFINED) { return tpl_fail_undefined(rt, v); }
+    return tpl_fail(rt, FMP_E_DATA, "%s: expected a str argument, found %s", c->fn->name, tpl_type_name(v));
+}
+
+static fmp_status int_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, int64_t fallback, int64_t *out)
+{
+    *out = fallback;
+    return v ? tpl_to_int(rt, v, c->fn->name, out) : FMP_OK;
+}
+
+/* ---- methods of strings ---- */
+
+static fmp_status str_case(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    static const struct {
+        const char *name;
+        tpl_case how;
+    } kinds[] = { { "upper", CASE_UPPER }, { "lower", CASE_LOWER },       { "title", CASE_TITLE },
+                  { "capitalize", CASE_CAPITALIZE }, { "swapcase", CASE_SWAP }, { "casefold", CASE_LOWER } };
+    size_t i = 0;
+    while (strcmp(kinds[i].name, c->fn->name) != 0) { i++; }
+    return tpl_str_case(rt, &c->self, kinds[i].how, out);
+}
+
+static fmp_status str_strip(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *chars = NULL;
+    if (ARG(0) && ARG(0)->type != T_NONE) { FMP_TRY(str_arg(rt, c, ARG(0), &chars)); }
+    return tpl_str_strip(rt, &c->self, chars, c->fn->name[0] != 'r', c->fn->name[0] != 'l', out);
+}
+
+static fmp_status str_split(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *sep = NULL;
+    int64_t max;
+    if (ARG(0) && ARG(0)->type != T_NONE) { FMP_TRY(str_arg(rt, c, ARG(0), &sep)); }
+    FMP_TRY(int_arg(rt, c, ARG(1), -1, &max));
+    return tpl_str_split(rt, &c->self, sep, max, c->fn->name[0] == 'r', out);
+}
+
+static fmp_status str_splitlines(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    return tpl_str_splitlines(rt, &c->self, ARG(0) && tpl_truth(ARG(0)), out);
+}
+
+static fmp_status str_replace(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *old, *with;
+    int64_t max;
+    FMP_TRY(str_arg(rt, c, ARG(0), &old));
+    FMP_TRY(str_arg(rt, c, ARG(1), &with));
+    FMP_TRY(int_arg(rt, c, ARG(2), -1, &max));
+    return tpl_str_replace(rt, &c->self, old, with, max, out);
+}
+
+/* Byte range that optional start and end arguments (characters, may be negative) select. */
+static fmp_status str_window(tpl_rt *rt, const tpl_call *c, int first, size_t *begin, size_t *end)
+{
+    const tpl_str *s = c->self.u.s;
+    size_t *at[2] = { begin, end };
+    *begin = 0;
+    *end = s->len;
+    for (int i = 0; i < 2; i++) {
+        const tpl_val *v = c->arg[first + i];
+        int64_t x;
+        if (!v || v->type == T_NONE) { continue; }
+        FMP_TRY(tpl_to_int(rt, v, c->fn->name, &x));
+        if (x < 0) { x += (int64_t)tpl_str_count(s); }
+        *at[i] = x < 0 ? 0 : tpl_str_byte_of(s, (size_t)x);
+    }
+    return FMP_OK;
+}
+
+static bool affix_matches(const tpl_str *s, size_t begin, size_t end, const tpl_str *affix, bool at_start)
+{
+    if (begin > end || affix->len > end - begin) { return false; }
+    return memcmp(s->p + (at_start ? begin : end - affix->len), affix->p, affix->len) == 0;
+}
+
+/* startswith, endswith: a string or a tuple of strings */
+static fmp_status str_affix(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    bool at_start = c->fn->name[0] == 's', yes = false;
+    size_t begin, end;
+    const tpl_str *affix;
+    FMP_TRY(str_window(rt, c, 1, &begin, &end));
+    if (ARG(0)->type == T_SEQ && ARG(0)->u.q->kind == Q_TUPLE) {
+        const tpl_seq *q = ARG(0)->u.q;
+        for (uint32_t i = 0; !yes && i < q->n; i++) {
+            FMP_TRY(str_arg(rt, c, &q->items[i], &affix));
+            yes = affix_matches(c->self.u.s, begin, end, affix, at_start);
+        }
+    } else {
+        FMP_TRY(str_arg(rt, c, ARG(0), &affix));
+        yes = affix_matches(c->self.u.s, begin, end, affix, at_start);
+    }
+    *out = tpl_bool(yes);
+    return FMP_OK;
+}
+
+/* find, rfind, index, rindex */
+static fmp_status str_find(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *s = c->self.u.s, *needle;
+    bool from_right = c->fn->name[0] == 'r', must = strstr(c->fn->name, "index") != NULL;
+    size_t begin, end, hit = SIZE_MAX;
+    FMP_TRY(str_arg(rt, c, ARG(0), &needle));
+    FMP_TRY(str_window(rt, c, 1, &begin, &end));
+    tpl_str window = *s;
+    window.len = (uint32_t)end;
+    for (size_t at = tpl_str_find(&window, needle, begin); at != SIZE_MAX; at = tpl_str_find(&window, needle, at + 1)) {
+        FMP_TRY(tpl_step(rt, 1));
+        hit = at;
+        if (!from_right) { break; }
+    }
+    if (hit == SIZE_MAX && must) { return tpl_fail(rt, FMP_E_DATA, "%s: substring not found", c->fn->name); }
+    window.len = (uint32_t)(hit == SIZE_MAX ? 0 : hit);
+    *out = tpl_int(hit == SIZE_MAX ? -1 : (int64_t)tpl_str_count(&window));
+    return FMP_OK;
+}
+
+static fmp_status str_count(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *s = c->self.u.s, *needle;
+    int64_t n = 0;
+    FMP_TRY(str_arg(rt, c, ARG(0), &needle));
+    if (needle->len == 0) {
+        n = (int64_t)tpl_str_count(s) + 1;
+    } else {
+        for (size_t at = 0; (at = tpl_str_find(s, needle, at)) != SIZE_MAX; at += needle->len) { n++; }
+    }
+    FMP_TRY(tpl_step(rt, (uint64_t)n));
+    *out = tpl_int(n);
+    return FMP_OK;
+}
+
+static fmp_status str_join(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_val *items;
+    uint32_t n;
+    tpl_sink k = { 0 };
+    FMP_TRY(tpl_iterate(rt, ARG(0), &items, &n));
+    for (uint32_t i = 0; i < n; i++) {
+        const tpl_str *item;
+        FMP_TRY(str_arg(rt, c, &items[i], &item));
+        if (i > 0) { FMP_TRY(tpl_sink_str(rt, &k, c->self.u.s)); }
+        FMP_TRY(tpl_sink_str(rt, &k, item));
+    }
+    return tpl_sink_done(rt, &k, out);
+}
+
+static fmp_status str_format(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    return tpl_format_braces(rt, c->self.u.s, c->args, out);
+}
+
+static bool has_class(const char *method, uint32_t cp)
+{
+    UChar32 u = (UChar32)cp;
+    if (strcmp(method, "isspace") == 0) { return tpl_is_space(cp); }
+    if (strcmp(method, "isalpha") == 0) { return u_isalpha(u); }
+    if (strcmp(method, "isdigit") == 0 || strcmp(method, "isdecimal") == 0 || strcmp(method, "isnumeric") == 0) {
+        return u_isdigit(u);
+    }
+    return u_isalnum(u);
+}
+
+/* isspace, isalpha, isdigit, isalnum: every character is, and there is one */
+static fmp_status str_is_class(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *s = c->self.u.s;
+    bool yes = s->len > 0;
+    (void)rt;
+    for (size_t at = 0, n; yes && at < s->len; at += n) {
+        yes = has_class(c->fn->name, tpl_utf8_get(s->p + at, s->len - at, &n));
+    }
+    *out = tpl_bool(yes);
+    return FMP_OK;
+}
+
+/* isupper, islower: no character of the other case, and at least one of this */
+static fmp_status str_is_case(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *s = c->self.u.s;
+    bool upper = strcmp(c->fn->name, "isupper") == 0, yes = false;
+    (void)rt;
+    for (size_t at = 0, n; at < s->len; at += n) {
+        UChar32 cp = (UChar32)tpl_utf8_get(s->p + at, s->len - at, &n);
+        if (upper ? u_islower(cp) || u_istitle(cp) : u_isupper(cp) || u_istitle(cp)) {
+            yes = false;
+            break;
+        }
+        yes = yes || (upper ? u_isupper(cp) : u_islower(cp));
+    }
+    *out = tpl_bool(yes);
+    return FMP_OK;
+}
+
+static fmp_status str_remove_affix(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *s = c->self.u.s, *affix;
+    bool at_start = strcmp(c->fn->name, "removeprefix") == 0;
+    FMP_TRY(str_arg(rt, c, ARG(0), &affix));
+    size_t n = affix_matches(s, 0, s->len, affix, at_start) ? affix->len : 0;
+    return tpl_str_slice(rt, &c->self, at_start ? n : 0, at_start ? s->len : s->len - n, out);
+}
+
+static fmp_status str_partition(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *s = c->self.u.s, *sep;
+    bool from_right = c->fn->name[0] == 'r';
+    FMP_TRY(str_arg(rt, c, ARG(0), &sep));
+    if (sep->len == 0) { return tpl_fail(rt, FMP_E_DATA, "%s: empty separator", c->fn->name); }
+    size_t hit = tpl_str_find(s, sep, 0);
+    for (size_t at = hit; from_right && at != SIZE_MAX; at = tpl_str_find(s, sep, at + 1)) { hit = at; }
+    FMP_TRY(tpl_seq_new(rt, Q_TUPLE, 3, out));
+    tpl_val *part = out->u.q->items;
+    if (hit == SIZE_MAX) {
+        part[0] = part[1] = part[2] = tpl_of_str(&tpl_empty);
+        part[from_right ? 2 : 0] = c->self;
+        return FMP_OK;
+    }
+    FMP_TRY(tpl_str_slice(rt, &c->self, 0, hit, &part[0]));
+    FMP_TRY(tpl_str_slice(rt, &c->self, hit, hit + sep->len, &part[1]));
+    return tpl_str_slice(rt, &c->self, hit + sep->len, s->len, &part[2]);
+}
+
+/* center, ljust, rjust, zfill */
+static fmp_status str_pad(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const char *name = c->fn->name;
+    const tpl_str *fill = NULL;
+    int64_t width, have = (int64_t)tpl_str_count(c->self.u.s);
+    char with = name[0] == 'z' ? '0' : ' ';
+    FMP_TRY(int_arg(rt, c, ARG(0), 0, &width));
+    if (ARG(1)) {
+        FMP_TRY(str_arg(rt, c, ARG(1), &fill));
+        if (fill->len != 1) { return tpl_fail(rt, FMP_E_UNSUPPORTED, "%s: a fill of one ASCII character only", name); }
+        with = fill->p[0];
+    }
+    if (width <= have) {
+        *out = c->self;
+        return FMP_OK;
+    }
+    size_t room = (size_t)(width - have), left = room;
+    if (name[0] == 'c') { left = room / 2 + (room & (size_t)width & 1); }
+    if (name[0] == 'l') { left = 0; }
+    if (name[0] == 'z' && c->self.u.s->len > 0 && strchr("+-", c->self.u.s->p[0])) {
+        return tpl_fail(rt, FMP_E_UNSUPPORTED, "zfill of a signed number");
+    }
+    return tpl_str_pad(rt, &c->self, left, room - left, with, out);
+}
+
+static const tpl_builtin str_methods[] = {
+    { "upper", "", 0, str_case },
+    { "lower", "", 0, str_case },
+    { "title", "", 0, str_case },
+    { "capitalize", "", 0, str_case },
+    { "swapcase", "", 0, str_case },
+    { "casefold", "", 0, str_case },
+    { "strip", "chars", 0, str_strip },
+    { "lstrip", "chars", 0, str_strip },
+    { "rstrip", "chars", 0, str_strip },
+    { "split", "sep maxsplit", 0, str_split },
+    { "rsplit", "sep maxsplit", 0, str_split },
+    { "splitlines", "keepends", 0, str_splitlines },
+    { "replace", "old new count", 2, str_replace },
+    { "startswith", "prefix start end", 1, str_affix },
+    { "endswith", "suffix start end", 1, str_affix },
+    { "find", "sub start end", 1, str_find },
+    { "rfind", "sub start end", 1, str_find },
+    { "index", "sub start end", 1, str_find },
+    { "rindex", "sub start end", 1, str_find },
+    { "count", "sub", 1, str_count },
+    { "join", "iterable", 1, str_join },
+    { "format", "*", 0, str_format },
+    { "isspace", "", 0, str_is_class },
+    { "isalpha", "", 0, str_is_class },
+    { "isdigit", "", 0, str_is_class },
+    { "isdecimal", "", 0, str_is_class },
+    { "isnumeric", "", 0, str_is_class },
+    { "isalnum", "", 0, str_is_class },
+    { "isupper", "", 0, str_is_case },
+    { "islower", "", 0, str_is_case },
+    { "removeprefix", "prefix", 1, str_remove_affix },
+    { "removesuffix", "suffix", 1, str_remove_affix },
+    { "partition", "sep", 1, str_partition },
+    { "rpartition", "sep", 1, str_partition },
+    { "center", "width fillchar", 1, str_pad },
+    { "ljust", "width fillchar", 1, str_pad },
+    { "rjust", "width fillchar", 1, str_pad },
+    { "zfill", "width", 1, str_pad },
+    { "encode", "*", 0, NULL },
+    { "expandtabs", "*", 0, NULL },
+    { "format_map", "*", 0, NULL },
+    { "isascii", "*", 0, NULL },
+    { "isidentifier", "*", 0, NULL },
+    { "isprintable", "*", 0, NULL },
+    { "istitle", "*", 0, NULL },
+    { "maketrans", "*", 0, NULL },
+    { "translate", "*", 0, NULL },
+    { NULL, NULL, 0, NULL },
+};
+
+/* ---- methods of dictionaries, lists, loops ---- */
+
+/* items, keys, values */
+static fmp_status dict_view(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    tpl_dict *d = c->self.u.d;
+    char what = c->fn->name[0];
+    FMP_TRY(tpl_step(rt, d->n));
+    FMP_TRY(tpl_seq_new(rt, what == 'i' ? Q_ITEMS : what == 'k' ? Q_KEYS : Q_VALUES, d->n, out));
+    out->origin = c->self.origin;
+    for (uint32_t i = 0; i < d->n; i++) {
+        tpl_val *slot = &out->u.q->items[i];
+        if (what != 'k') { FMP_TRY(tpl_force(rt, &d->vals[i])); }
+        if (what != 'i') {
+            *slot = what == 'k' ? d->keys[i] : d->vals[i];
+            continue;
+        }
+        FMP_TRY(tpl_seq_new(rt, Q_TUPLE, 2, slot));
+        slot->origin = c->self.origin;
+        slot->u.q->items[0] = d->keys[i];
+        slot->u.q->items[1] = d->vals[i];
+    }
+    return FMP_OK;
+}
+
+static fmp_status dict_get(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    tpl_val *slot;
+    FMP_TRY(tpl_dict_get(rt, c->self.u.d, ARG(0), &slot));
+    if (!slot) {
+        *out = ARG(1) ? *ARG(1) : tpl_none();
+        return FMP_OK;
+    }
+    FMP_TRY(tpl_force(rt, slot));
+    *out = *slot;
+    return FMP_OK;
+}
+
+/* copy: values never change, so the value is its own copy */
+static fmp_status same_value(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    (void)rt;
+    *out = c->self;
+    return FMP_OK;
+}
+
+static const tpl_builtin dict_methods[] = {
+    { "items", "", 0, dict_view },
+    { "keys", "", 0, dict_view },
+    { "values", "", 0, dict_view },
+    { "get", "key default", 1, dict_get },
+    { "copy", "", 0, same_value },
+    { "fromkeys", "*", 0, NULL },
+    { NULL, NULL, 0, NULL },
+};
+static const char dict_changers[] = " clear pop popitem setdefault update ";
+
+/* index, count */
+static fmp_status list_find(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_val *items;
+    uint32_t n;
+    int64_t hits = 0;
+    bool count = c->fn->name[0] == 'c';
+    FMP_TRY(tpl_iterate(rt, &c->self, &items, &n));
+    for (uint32_t i = 0; i < n; i++) {
+        bool same;
+        FMP_TRY(tpl_equal(rt, &items[i], ARG(0), &same));
+        hits += same;
+        if (same && !count) {
+            *out = tpl_int(i);
+            return FMP_OK;
+        }
+    }
+    if (!count) { return tpl_fail(rt, FMP_E_DATA, "index: the value is not in the list"); }
+    *out = tpl_int(hits);
+    return FMP_OK;
+}
+
+static const tpl_builtin list_methods[] = {
+    { "index", "value", 1, list_find },
+    { "count", "value", 1, list_find },
+    { "copy", "", 0, same_value },
+    { NULL, NULL, 0, NULL },
+};
+static const char list_changers[] = " append clear extend insert pop remove reverse sort ";
+
+static fmp_status loop_cycle(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    if (c->args->n_pos == 0) { return tpl_fail(rt, FMP_E_DATA, "loop.cycle: no items for cycling given"); }
+    *out = c->args->pos[c->self.u.loop->i % c->args->n_pos];
+    return FMP_OK;
+}
+
+static fmp_status loop_changed(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    tpl_loop *loop = c->self.u.loop;
+    tpl_val now;
+    bool same = false;
+    FMP_TRY(tpl_seq_new(rt, Q_TUPLE, c->args->n_pos, &now));
+    if (c->args->n_pos) { memcpy(now.u.q->items, c->args->pos, c->args->n_pos * sizeof(tpl_val)); }
+    if (loop->has_changed) { FMP_TRY(tpl_equal(rt, &now, &loop->last_changed, &same)); }
+    loop->has_changed = true;
+    loop->last_changed = now;
+    *out = tpl_bool(!same);
+    return FMP_OK;
+}
+
+static const tpl_builtin loop_methods[] = {
+    { "cycle", "*", 0, loop_cycle },
+    { "changed", "*", 0, loop_changed },
+    { NULL, NULL, 0, NULL },
+};
+
+static fmp_status cycler_step(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    tpl_seq *q = c->self.u.q;
+    (void)rt;
+    if (c->fn->name[0] == 'r') {
+        q->start = 0;
+        *out = tpl_none();
+        return FMP_OK;
+    }
+    *out = q->items[q->start];
+    q->start = (q->start + 1) % q->n;
+    return FMP_OK;
+}
+
+static const tpl_builtin cycler_methods[] = {
+    { "next", "", 0, cycler_step },
+    { "reset", "", 0, cycler_step },
+    { NULL, NULL, 0, NULL },
+};
+
+static bool in_words(const char *words, const tpl_str *name)
+{
+    char padded[40];
+    if (name->len > 32) { return false; }
+    snprintf(padded, sizeof padded, " %.*s ", (int)name->len, name->p);
+    return strstr(words, padded) != NULL;
+}
+
+static const tpl_builtin *find_in(const tpl_builtin *table, const tpl_str *name)
+{
+    for (; table->name; table++) {
+        if (tpl_str_is(name, table->name)) { return table; }
+    }
+    return NULL;
+}
+
+const tpl_builtin *tpl_find_method(const tpl_val *self, const tpl_str *name, bool *forbidden)
+{
+    *forbidden = false;
+    switch ((tpl_type)self->type) {
+    case T_STR: return find_in(str_methods, name);
+    case T_DICT: *forbidden = in_words(dict_changers, name); return find_in(dict_methods, name);
+    case T_SEQ:
+        if (self->u.q->kind > Q_TUPLE) { return NULL; }
+        *forbidden = self->u.q->kind == Q_LIST && in_words(list_changers, name);
+        return find_in(list_methods, name);
+    case T_LOOP: return find_in(loop_methods, name);
+    case T_CYCLER: return find_in(cycler_methods, name);
+    default: return NULL;
+    }
+}
+
+/* ---- attributes and items ---- */
+
+static bool loop_attr(const tpl_loop *l, const tpl_str *name, tpl_val *out)
+{
+    static const tpl_str prev = { "previtem", 8, 0, NULL, { 0, 0, 0 } }, next = { "nextitem", 8, 0, NULL, { 0, 0, 0 } };
+    if (tpl_str_is(name, "index")) {
+        *out = tpl_int((int64_t)l->i + 1);
+    } else if (tpl_str_is(name, "index0")) {
+        *out = tpl_int(l->i);
+    } else if (tpl_str_is(name, "revindex")) {
+        *out = tpl_int((int64_t)l->n - l->i);
+    } else if (tpl_str_is(name, "revindex0")) {
+        *out = tpl_int((int64_t)l->n - l->i - 1);
+    } else if (tpl_str_is(name, "first")) {
+        *out = tpl_bool(l->i == 0);
+    } else if (tpl_str_is(name, "last")) {
+        *out = tpl_bool(l->i + 1 == l->n);
+    } else if (tpl_str_is(name, "length")) {
+        *out = tpl_int(l->n);
+    } else if (tpl_str_is(name, "depth")) {
+        *out = tpl_int(l->depth);
+    } else if (tpl_str_is(name, "depth0")) {
+        *out = tpl_int((int64_t)l->depth - 1);
+    } else if (tpl_str_is(name, "previtem")) {
+        *out = l->i > 0 ? l->items[l->i - 1] : tpl_undefined(&prev, 255);
+    } else if (tpl_str_is(name, "nextitem")) {
+        *out = l->i + 1 < l->n ? l->items[l->i + 1] : tpl_undefined(&next, 255);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static fmp_status bind_method(tpl_rt *rt, const tpl_val *self, const tpl_builtin *fn, tpl_val *out)
+{
+    tpl_method *m;
+    TPL_TAKE(rt, m, 1);
+    m->self = *self;
+    m->fn = fn;
+    *out = (tpl_val){ .type = T_METHOD, .origin = ORIGIN_COMPUTED, .u.bound = m };
+    return FMP_OK;
+}
+
+/* The attributes Python's getattr finds; *found false: there is none. */
+static fmp_status own_attr(tpl_rt *rt, const tpl_val *obj, const tpl_str *name, bool *found, tpl_val *out)
+{
+    bool forbidden;
+    *found = true;
+    if (name->len >= 2 && name->p[0] == '_' && name->p[1] == '_') {
+        return tpl_fail(rt, FMP_E_DATA, "access to attribute '%.*s' is not allowed in a template",
+                        (int)(name->len > 60 ? 60 : name->len), name->p);
+    }
+    if (obj->type == T_LOOP && loop_attr(obj->u.loop, name, out)) { return FMP_OK; }
+    if (obj->type == T_CYCLER && tpl_str_is(name, "current")) {
+        *out = obj->u.q->items[obj->u.q->start];
+        return FMP_OK;
+    }
+    const tpl_builtin *fn = tpl_find_method(obj, name, &forbidden);
+    if (forbidden) {
+        return tpl_fail(rt, FMP_E_DATA, "'%s.%.*s' is not allowed: a template may not change its values",
+                        tpl_type_name(obj), (int)name->len, name->p);
+    }
+    if (fn) { return bind_method(rt, obj, fn, out); }
+    if (obj->type == T_NAMESPACE) {
+        tpl_val *slot = tpl_dict_get_text(obj->u.d, name->p, name->len);
+        if (slot) {
+            *out = *slot;
+            return FMP_OK;
+        }
+    }
+    *found = false;
+    return FMP_OK;
+}
+
+fmp_status tpl_get_attr(tpl_rt *rt, const tpl_val *obj, const tpl_str *name, tpl_val *out)
+{
+    bool found;
+    if (obj->type == T_UNDEFINED) { return tpl_fail_undefined(rt, obj); }
+    FMP_TRY(own_attr(rt, obj, name, &found, out));
+    if (found) { return FMP_OK; }
+    tpl_val *slot = obj->type == T_DICT ? tpl_dict_get_text(obj->u.d, name->p, name->len) : NULL;
+    if (!slot) {
+        *out = tpl_undefined(name, obj->type);
+        return FMP_OK;
+    }
+    FMP_TRY(tpl_force(rt, slot));
+    *out = *slot;
+    return FMP_OK;
+}
+
+/* obj[i] of a list or string; *found false when out of range */
+static fmp_status index_item(tpl_rt *rt, const tpl_val *obj, int64_t i, bool *found, tpl_val *out)
+{
+    *found = false;
+    if (obj->type == T_STR) {
+        const tpl_str *s = obj->u.s;
+        if (i < 0) { i += (int64_t)tpl_str_count(s); }
+        if (i < 0 || i >= (int64_t)s->len) { return FMP_OK; }
+        size_t at = tpl_str_byte_of(s, (size_t)i);
+        if (at >= s->len) { return FMP_OK; }
+        *found = true;
+        return tpl_str_slice(rt, obj, at, at + tpl_utf8_len(s->p + at, s->len - at), out);
+    }
+    const tpl_seq *q = obj->u.q;
+    if (i < 0) { i += q->n; }
+    if (i < 0 || i >= (int64_t)q->n) { return FMP_OK; }
+    *found = true;
+    FMP_TRY(tpl_force(rt, &q->items[i]));
+    *out = q->items[i];
+    return FMP_OK;
+}
+
+fmp_status tpl_get_item(tpl_rt *rt, const tpl_val *obj, const tpl_val *key, tpl_val *out)
+{
+    static const tpl_str item = { "item", 4, 0, NULL, { 0, 0, 0 } };
+    bool found = false;
+    if (obj->type == T_UNDEFINED) { return tpl_fail_undefined(rt, obj); }
+    if (obj->type == T_DICT && key->type != T_DICT && !(key->type == T_SEQ && key->u.q->kind == Q_LIST)) {
+        tpl_val *slot;
+        FMP_TRY(tpl_dict_get(rt, obj->u.d, key, &slot));
+        if (slot) {
+            FMP_TRY(tpl_force(rt, slot));
+            *out = *slot;
+            return FMP_OK;
+        }
+    }
+    bool indexable = obj->type == T_STR || (obj->type == T_SEQ && (obj->u.q->kind <= Q_TUPLE || obj->u.q->kind == Q_RANGE));
+    if (indexable && (key->type == T_INT || key->type == T_BOOL)) {
+        FMP_TRY(index_item(rt, obj, key->type == T_INT ? key->u.i : key->u.b, &found, out));
+    } else if (key->type == T_STR) {
+        FMP_TRY(own_attr(rt, obj, key->u.s, &found, out));
+    }
+    if (!found) { *out = tpl_undefined(key->type == T_STR ? key->u.s : &item, obj->type); }
+    return FMP_OK;
+}
+
+/* Python's slice.indices(): where a slice of `n` elements starts and stops. */
+static fmp_status slice_bounds(tpl_rt *rt, const tpl_val *v, int64_t n, int64_t step, bool is_start, int64_t *out)
+{
+    int64_t low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
+    if (!v || v->type == T_NONE) {
+        *out = is_start == (step < 0) ? high : low;
+        return FMP_OK;
+    }
+    FMP_TRY(tpl_to_int(rt, v, "slice", out));
+    if (*out < 0) { *out += n; }
+    if (*out < low) { *out = low; }
+    if (*out > high) { *out = high; }
+    return FMP_OK;
+}
+
+static fmp_status slice_str(tpl_rt *rt, const tpl_val *s, int64_t start, int64_t stop, int64_t step, tpl_val *out)
+{
+    if (step == 1) {
+        size_t begin = tpl_str_byte_of(s->u.s, (size_t)start);
+        return tpl_str_slice(rt, s, begin, stop > start ? tpl_str_byte_of(s->u.s, (size_t)stop) : begin, out);
+    }
+    const tpl_val *chars;
+    uint32_t n;
+    tpl_sink k = { 0 };
+    FMP_TRY(tpl_iterate(rt, s, &chars, &n));
+    for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) { FMP_TRY(tpl_sink_str(rt, &k, chars[i].u.s)); }
+    return tpl_sink_done(rt, &k, out);
+}
+
+fmp_status tpl_slice(tpl_rt *rt, const tpl_val *obj, const tpl_val *start_v, const tpl_val *stop_v,
+                     const tpl_val *step_v, tpl_val *out)
+{
+    int64_t start, stop, step = 1, count = 0;
+    if (obj->type == T_UNDEFINED) { return tpl_fail_undefined(rt, obj); }
+    bool is_seq = obj->type == T_SEQ && (obj->u.q->kind <= Q_TUPLE || obj->u.q->kind == Q_RANGE);
+    if (obj->type != T_STR && !is_seq) {
+        return tpl_fail(rt, FMP_E_DATA, "a value of type %s cannot be sliced", tpl_type_name(obj));
+    }
+    if (step_v && step_v->type != T_NONE) { FMP_TRY(tpl_to_int(rt, step_v, "slice", &step)); }
+    if (step == 0) { return tpl_fail(rt, FMP_E_DATA, "slice step cannot be zero"); }
+    if (step > INT32_MAX || step < -INT32_MAX) { step = step < 0 ? -INT32_MAX : INT32_MAX; }
+    int64_t n = obj->type == T_STR ? (int64_t)tpl_str_count(obj->u.s) : obj->u.q->n;
+    FMP_TRY(slice_bounds(rt, start_v, n, step, true, &start));
+    FMP_TRY(slice_bounds(rt, stop_v, n, step, false, &stop));
+    if (obj->type == T_STR) { return slice_str(rt, obj, start, stop, step, out); }
+    if (step > 0 && stop > start) { count = (stop - start + step - 1) / step; }
+    if (step < 0 && start > stop) { count = (start - stop - step - 1) / -step; }
+    FMP_TRY(tpl_step(rt, (uint64_t)count));
+    FMP_TRY(tpl_seq_new(rt, obj->u.q->kind == Q_TUPLE ? Q_TUPLE : Q_LIST, (size_t)count, out));
+    out->origin = obj->origin;
+    for (int64_t i = 0; i < count; i++) {
+        tpl_val *slot = &obj->u.q->items[start + i * step];
+        FMP_TRY(tpl_force(rt, slot));
+        out->u.q->items[i] = *slot;
+    }
+    return FMP_OK;
+}
+
+/* ---- functions ---- */
+
+static fmp_status fn_range(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    int64_t x[3] = { 0, 0, 1 };
+    for (int i = 0; i < 3; i++) { FMP_TRY(int_arg(rt, c, ARG(i), x[i], &x[i])); }
+    if (!ARG(1)) {
+        x[1] = x[0];
+        x[0] = 0;
+    }
+    if (x[2] == 0) { return tpl_fail(rt, FMP_E_DATA, "range: the step must not be zero"); }
+    double count_f = ((double)x[1] - (double)x[0]) / (double)x[2];
+    if (count_f > 100000.0) { return tpl_fail(rt, FMP_E_RANGE, "range: more than 100000 numbers"); }
+    int64_t count = 0;
+    for (int64_t v = x[0]; x[2] > 0 ? v < x[1] : v > x[1]; count++) {
+        if (__builtin_add_overflow(v, x[2], &v)) { break; }
+    }
+    FMP_TRY(tpl_step(rt, (uint64_t)count));
+    FMP_TRY(tpl_seq_new(rt, Q_RANGE, (size_t)count, out));
+    for (int64_t i = 0; i < count; i++) { out->u.q->items[i] = tpl_int(x[0] + i * x[2]); }
+    out->u.q->start = x[0];
+    out->u.q->stop = x[1];
+    out->u.q->step = x[2];
+    return FMP_OK;
+}
+
+/* dict(...), namespace(...): from at most one mapping and keyword arguments */
+static fmp_status fn_dict(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_args *a = c->args;
+    FMP_TRY(tpl_dict_new(rt, 4, out));
+    if (c->fn->name[0] == 'n') { out->type = T_NAMESPACE; }
+    if (a->n_pos > 1) { return tpl_fail(rt, FMP_E_DATA, "%s: more than one positional argument", c->fn->name); }
+    if (a->n_pos == 1 && a->pos[0].type == T_DICT) {
+        tpl_dict *d = a->pos[0].u.d;
+        for (uint32_t i = 0; i < d->n; i++) {
+            FMP_TRY(tpl_force(rt, &d->vals[i]));
+            FMP_TRY(tpl_dict_put(rt, out->u.d, &d->keys[i], &d->vals[i]));
+        }
+    } else if (a->n_pos == 1) {
+        const tpl_val *items;
+        uint32_t n;
+        FMP_TRY(tpl_iterate(rt, &a->pos[0], &items, &n));
+        for (uint32_t i = 0; i < n; i++) {
+            if (items[i].type != T_SEQ || items[i].u.q->n != 2) {
+                return tpl_fail(rt, FMP_E_DATA, "%s: expected pairs, found %s", c->fn->name, tpl_type_name(&items[i]));
+            }
+            const tpl_val *pair;
+            uint32_t two;
+            FMP_TRY(tpl_iterate(rt, &items[i], &pair, &two));
+            FMP_TRY(tpl_dict_put(rt, out->u.d, &pair[0], &pair[1]));
+        }
+    }
+    for (uint32_t i = 0; i < a->n_kw; i++) { FMP_TRY(tpl_dict_put(rt, out->u.d, &a->kw_names[i], &a->kw_vals[i])); }
+    return FMP_OK;
+}
+
+static fmp_status fn_raise(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    tpl_val text;
+    (void)out;
+    FMP_TRY(tpl_to_str(rt, ARG(0), &text));
+    return tpl_fail(rt, FMP_E_DATA, "%.*s", (int)(text.u.s->len > 500 ? 500 : text.u.s->len), text.u.s->p);
+}
+
+static fmp_status fn_strftime(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_str *fmt;
+    char format[128], text[512];
+    struct tm tm;
+    time_t now = (time_t)rt->now_unix;
+    FMP_TRY(str_arg(rt, c, ARG(0), &fmt));
+    if (!rt->has_now) {
+        (void)tpl_fail(rt, FMP_E_DATA, "the template reads the clock (strftime_now), and no time was given");
+        (void)fmp_err_hint(rt->err, "give a fixed time, so that the same input renders to the same bytes");
+        return FMP_E_DATA;
+    }
+    if (fmt->len >= sizeof format || memchr(fmt->p, 0, fmt->len)) { return tpl_fail(rt, FMP_E_RANGE, "strftime_now: format too long"); }
+    memcpy(format, fmt->p, fmt->len);
+    format[fmt->len] = 0;
+    if (!gmtime_r(&now, &tm)) { return tpl_fail(rt, FMP_E_RANGE, "strftime_now: a time out of range"); }
+    size_t n = strftime(text, sizeof text, format, &tm);
+    tpl_sink k = { 0 };
+    FMP_TRY(tpl_sink_add(rt, &k, text, n, ORIGIN_COMPUTED, SRC_NONE));
+    return tpl_sink_done(rt, &k, out);
+}
+
+static fmp_status fn_cycler(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    if (c->args->n_pos == 0) { return tpl_fail(rt, FMP_E_DATA, "cycler: at least one item is needed"); }
+    FMP_TRY(tpl_seq_new(rt, Q_LIST, c->args->n_pos, out));
+    memcpy(out->u.q->items, c->args->pos, c->args->n_pos * sizeof(tpl_val));
+    out->type = T_CYCLER;
+    return FMP_OK;
+}
+
+static fmp_status fn_joiner(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    static const tpl_run comma_run = { 2, ORIGIN_COMPUTED, SRC_NONE };
+    static const tpl_str comma = { ", ", 2, 1, &comma_run, { 2, ORIGIN_COMPUTED, SRC_NONE } };
+    FMP_TRY(tpl_seq_new(rt, Q_LIST, 1, out));
+    out->u.q->items[0] = ARG(0) ? *ARG(0) : tpl_of_str(&comma);
+    out->type = T_JOINER;
+    return FMP_OK;
+}
+
+static const tpl_builtin functions[] = {
+    { "range", "start stop step", 1, fn_range },
+    { "dict", "*", 0, fn_dict },
+    { "namespace", "*", 0, fn_dict },
+    { "raise_exception", "message", 1, fn_raise },
+    { "strftime_now", "format", 1, fn_strftime },
+    { "cycler", "*", 0, fn_cycler },
+    { "joiner", "sep", 0, fn_joiner },
+    { "lipsum", "*", 0, NULL },
+    { NULL, NULL, 0, NULL },
+};
+
+const tpl_builtin *tpl_find_function(const tpl_str *name)
+{
+    return find_in(functions, name);
+}
+
+static fmp_status call_joiner(tpl_seq *q, tpl_val *out)
+{
+    *out = q->spent ? q->items[0] : tpl_of_str(&tpl_empty);
+    q->spent = true;
+    return FMP_OK;
+}
+
+fmp_status tpl_call_value(tpl_rt *rt, const tpl_val *fn, const tpl_args *args, tpl_val *out)
+{
+    switch ((tpl_type)fn->type) {
+    case T_FUNCTION: return tpl_invoke(rt, "function", fn->u.fn, NULL, args, out);
+    case T_METHOD: return tpl_invoke(rt, "method", fn->u.bound->fn, &fn->u.bound->self, args, out);
+    case T_MACRO: return tpl_call_macro(rt, fn->u.m, args, out);
+    case T_JOINER: return call_joiner(fn->u.q, out);
+    case T_LOOP:
+        if (args->n_pos != 1) { return tpl_fail(rt, FMP_E_DATA, "loop(...) takes one argument"); }
+        return tpl_call_loop(rt, fn->u.loop, &args->pos[0], out);
+    case T_UNDEFINED: return tpl_fail_undefined(rt, fn);
+    default: return tpl_fail(rt, FMP_E_DATA, "'%s' object is not callable", tpl_type_name(fn));
+    }
+}
