@@ -5,6 +5,7 @@
 #define FMP_ENGINE_ENGINE_H
 
 #include "event.h"
+#include "graph.h"
 #include "records.h"
 
 #include <pthread.h>
@@ -22,9 +23,6 @@ typedef struct fmp_engine {
 } fmp_engine;
 
 bool fmp_engine_stopping(const fmp_engine *e);
-/* A stage's callbacks: by the options' `load`, else from its plugin. */
-FMP_MUST_USE fmp_status fmp_engine_load(const fmp_run_options *o, const fmp_stage_info *info, const fmp_stage **out,
-                                        fmp_err *err);
 /* 1234567 as "1,234,567". */
 const char *fmp_commas(uint64_t n, char text[32]);
 

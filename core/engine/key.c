@@ -123,17 +123,6 @@ fmp_status fmp_key_digest(const cJSON *preimage, char key[65], fmp_err *err)
     return ok ? FMP_OK : fmp_fail(err, FMP_E_RANGE, "expected option values at most %d levels deep", DEPTH_MAX);
 }
 
-fmp_status fmp_key_numeric_env(const fmp_stage_info *info, char *line, size_t size, fmp_err *err)
-{
-    const fmp_plugin *plugin = info->plugin->loaded;
-    const fmp_ext_numeric_env *env = NULL;
-    line[0] = '\0';
-    if (plugin && FMP_HAS(plugin, fmp_plugin, get_extension) && plugin->get_extension) {
-        env = plugin->get_extension(FMP_EXT_NUMERIC_ENV);
-    }
-    return env && env->describe ? env->describe(line, size, err) : FMP_OK;
-}
-
 /* ------------------------------------------------------------------------------------------------ differences */
 
 typedef struct difference {

@@ -36,7 +36,4 @@ fmp_key_reason fmp_key_compare(const fmp_pipeline *p, const fmp_stage_node *node
 /* [{"field":"options.augment.rename","last":false,"now":true}…]; an absent side is missing.        returned; heap */
 cJSON *fmp_key_differences(const cJSON *now, const cJSON *last);
 
-/* The line of fmp.numeric_env/1 of a loaded numeric stage's plugin, or "" if it offers none. */
-FMP_MUST_USE fmp_status fmp_key_numeric_env(const fmp_stage_info *info, char *line, size_t size, fmp_err *err);
-
 #endif

@@ -17,11 +17,6 @@ bool fmp_engine_stopping(const fmp_engine *e)
     return e->o->stop && *e->o->stop != 0;
 }
 
-fmp_status fmp_engine_load(const fmp_run_options *o, const fmp_stage_info *info, const fmp_stage **out, fmp_err *err)
-{
-    return o->load ? o->load(o->load_arg, info, out, err) : fmp_plugin_load(info, out, err);
-}
-
 const char *fmp_commas(uint64_t n, char text[32])
 {
     char digits[24];
@@ -183,7 +178,7 @@ static fmp_status make_instance(fmp_live *live, fmp_err *err)
 {
     const fmp_stage_node *node = live->node;
     if (node->isolated) { return fmp_isolated_stage(node->info, &live->services, &live->stage, &live->self, err); }
-    FMP_TRY(fmp_engine_load(live->e->o, node->info, &live->stage, err));
+    FMP_TRY(fmp_engine_load_stage(live->e->o, node->info, &live->stage, err));
     FMP_TRY(fmp_host_new(&live->services, &live->host, err));
     return live->stage->create ? live->stage->create(live->host, &live->self, err) : FMP_OK;
 }

@@ -45,10 +45,19 @@ static fmp_status refuse(fmp_err *err, const char *path, const char *text)
     return fmp_err_at(err, path, 0, 0, UINT64_MAX);
 }
 
-/* A run path that only reaches this installation's own libraries. */
+/*
+ * Each part of a run path must be $ORIGIN or a folder above it, where the preloaded libraries of this installation lie. Anything
+ * else, an empty part (the current folder) above all, could bring in foreign code.
+ */
 static bool runpath_ok(const char *runpath)
 {
-    return !runpath || !*runpath || strncmp(runpath, "$ORIGIN", 7) == 0;
+    if (!runpath || !*runpath) { return true; }
+    for (const char *part = runpath;;) {
+        if (strncmp(part, "$ORIGIN", 7) != 0) { return false; }
+        for (part += 7; strncmp(part, "/..", 3) == 0; part += 3) {}
+        if (*part == '\0') { return true; }
+        if (*part++ != ':') { return false; }
+    }
 }
 
 static fmp_status check_image(const fmp_buf *image, const char *path, fmp_elf_facts *out, fmp_err *err)

@@ -192,7 +192,7 @@ bool fmp_value_check_paths_(fmp_value_check *v)
         const char *text = path_text(&item);
         ok = text && add_glob(v, &item, text) && ok;
     }
-    if (many && n->n == 0) { ok = fmp_value_error_(v, "expected at least one path, found an empty list"); }
+    if (many && n->n == 0 && (v->opt->flags & FMP_OPT_REQUIRED)) { ok = fmp_value_error_(v, "expected at least one path, found an empty list"); }
     if (ok) { return true; }
     cJSON_Delete(v->value);
     cJSON_Delete(v->key);

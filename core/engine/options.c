@@ -63,16 +63,14 @@ static const char *nested_elsewhere(const fmp_option *table, const char *key)
     return NULL;
 }
 
-static void report_unknown(fmp_option_check *c, const fmp_option *table, const char *prefix, const fmp_yaml *key,
-                           const fmp_yaml *value)
+static void report_unknown(fmp_option_check *c, const fmp_option *table, const char *prefix, const char *shown_prefix,
+                           const fmp_yaml *key)
 {
-    const char *full = fmp_arena_printf(c->arena, "%s%s", prefix, key->text);
-    /* What --set made has its text as the only place there is. */
-    const fmp_mark *mark = value->verbatim ? &value->mark : &key->mark;
+    const char *full = fmp_arena_printf(c->arena, "%s%s%s", shown_prefix, prefix, key->text);
     if (c->use) {
-        fmp_diags_error(c->diags, mark, "unknown option '%.80s' of stage '%s'", full, c->use);
+        fmp_diags_error(c->diags, &key->mark, "unknown option '%.80s' of stage '%s'", full, c->use);
     } else {
-        fmp_diags_error(c->diags, mark, "unknown option '%.80s'", full);
+        fmp_diags_error(c->diags, &key->mark, "unknown option '%.80s'", full);
     }
     fmp_diags_option(c->diags, full);
     const char **names = names_at(c->arena, table, prefix);
@@ -96,8 +94,9 @@ static void check_names(fmp_option_check *c, const fmp_option *table, const fmp_
     for (size_t i = 0; i < given->n; i++) {
         const fmp_yaml *key = given->keys[i], *value = given->items[i];
         key_meaning meaning = key_meaning_of(table, prefix, key->text);
-        if (meaning == KEY_UNKNOWN) { report_unknown(c, table, prefix, key, value); }
+        if (meaning == KEY_UNKNOWN) { report_unknown(c, table, prefix, shown_prefix, key); }
         if (meaning != KEY_FOLDER || value->kind == FMP_YAML_NULL) { continue; }
+        if (value->failed) { continue; }
         if (value->kind == FMP_YAML_MAP) {
             check_names(c, table, value, fmp_arena_printf(c->arena, "%s%s.", prefix, key->text), shown_prefix);
             continue;
@@ -183,6 +182,7 @@ void fmp_table_check_(fmp_option_check *c, const fmp_option *table, const fmp_ya
     for (const fmp_option *o = table; o->name; o++) {
         const fmp_yaml *node = given ? find_given(given, o->name) : NULL;
         const char *path = fmp_arena_printf(c->arena, "%s%s", prefix, o->name);
+        if (node && node->failed) { continue; }
         bool absent = !node || (node->kind == FMP_YAML_NULL && o->type != FMP_OPT_JSON);
         if (absent && (o->flags & FMP_OPT_REQUIRED)) {
             report_missing(c, o, path, given && prefix[0] ? &given->mark : &c->mark);

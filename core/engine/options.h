@@ -4,7 +4,7 @@
 #ifndef FMP_ENGINE_OPTIONS_H
 #define FMP_ENGINE_OPTIONS_H
 
-#include "yaml.h"
+#include "yaml_tree.h"
 
 /* Fill the first part, call fmp_options_resolve, take the results. */
 typedef struct fmp_option_check {

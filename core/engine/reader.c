@@ -34,6 +34,7 @@ struct fmp_reader {
     fmp_record *records; /* of the items, side by side, as the ABI hands them out */
     size_t n, cap;
     part parts[N_PARTS];
+    fmp_reader **place; /* whoever wants to know that it is open */
 };
 
 fmp_status fmp_reader_open(const char *data_dir, fmp_pool *pool, fmp_reader **out, fmp_err *err)
@@ -57,9 +58,16 @@ fmp_status fmp_reader_open(const char *data_dir, fmp_pool *pool, fmp_reader **ou
     return FMP_OK;
 }
 
+void fmp_reader_track(fmp_reader *r, fmp_reader **place)
+{
+    r->place = place;
+    *place = r;
+}
+
 void fmp_reader_close(fmp_reader *r)
 {
     if (!r) { return; }
+    if (r->place) { *r->place = NULL; }
     for (int i = 0; i < N_PARTS; i++) { fmp_arena_free(r->parts[i].arena); }
     fmp_records_close(&r->in);
     fmp_buf_free(&r->text);

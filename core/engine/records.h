@@ -83,6 +83,8 @@ FMP_MUST_USE fmp_status fmp_reader_next(fmp_reader *reader, const fmp_record **r
 /* The item behind a record of the current batch, or NULL if it is somebody's copy. */
 const fmp_item *fmp_reader_item(const fmp_reader *reader, const fmp_record *record);
 const fmp_file_table *fmp_reader_files(const fmp_reader *reader);
+/* *place is the reader until it is closed, then NULL. */
+void fmp_reader_track(fmp_reader *reader, fmp_reader **place);
 void fmp_reader_close(fmp_reader *reader);
 
 #endif

@@ -35,8 +35,10 @@ typedef struct fmp_run_options {
     const volatile int *stop;      /* 0 none, 1 finish the step and save, 2 abort  */
     bool verbose;
     bool verify_store;             /* --verify-store: hash every input from the store, whatever its size */
-    /* Embedding programs and tests: how a stage's callbacks are found; NULL: from its plugin (fmp_plugin_load). */
+    /* Embedding programs and tests: how a stage's callbacks and its plugin's extensions are found; NULL: from the plugin's
+       file (fmp_plugin_load, fmp_plugin_extension). */
     fmp_status (*load)(void *arg, const fmp_stage_info *info, const fmp_stage **out, fmp_err *err);
+    const void *(*extension)(void *arg, const fmp_stage_info *info, const char *name);
     void *load_arg;
 } fmp_run_options;
 

@@ -11,9 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define FMP_STRINGIFY_(x) #x
-#define FMP_STRINGIFY(x) FMP_STRINGIFY_(x)
-
 typedef struct host_object {
     fmp_host base;
     const fmp_services *services;
@@ -261,7 +258,7 @@ fmp_status fmp_host_new(const fmp_services *services, fmp_host **out, fmp_err *e
     h->base = (fmp_host){.struct_size = (uint32_t)sizeof h->base,
                          .abi_major = FMP_ABI_MAJOR,
                          .abi_minor = FMP_ABI_MINOR,
-                         .version = FMP_STRINGIFY(FMP_VERSION),
+                         .version = FMP_VERSION,
                          .impl = h,
                          .get_extension = get_extension};
     h->services = services;

@@ -242,7 +242,10 @@ static void report_syntax(reader *r, const yaml_parser_t *p)
         const rewording *w = &rewordings[i];
         if (strncmp(problem, w->problem, strlen(w->problem)) != 0) { continue; }
         fmp_diags_error(r->diags, &mark, "%s, found %s", w->expected, found);
-        if (w->hint) { fmp_diags_hint(r->diags, "%s", w->hint); }
+        bool variable = offset > 0 && offset < r->len && r->text[offset] == '{' && r->text[offset - 1] == '$';
+        if (variable) {
+            fmp_diags_hint(r->diags, "inside { } and [ ] a variable needs quotes: \"${name}\"");
+        } else if (w->hint) { fmp_diags_hint(r->diags, "%s", w->hint); }
         return;
     }
     fmp_diags_error(r->diags, &mark, "expected well-formed YAML, found %s: %s%s%s", found, context,
@@ -284,7 +287,8 @@ static void check_key(reader *r, const fmp_yaml *key)
 {
     char found[96];
     if (key->kind == FMP_YAML_LIST || key->kind == FMP_YAML_MAP) {
-        fmp_diags_error(r->diags, &key->mark, "expected a string as key, found %s", fmp_yaml_describe(key, found));
+        fmp_diags_error(r->diags, &key->mark, "expected a string as key, found a %s",
+                        key->kind == FMP_YAML_LIST ? "list" : "map");
         r->unusable = true;
     } else if (key->plain && strcmp(key->text, "<<") == 0) {
         fmp_diags_error(r->diags, &key->mark, "expected a key, found the merge key '<<'");
@@ -292,6 +296,28 @@ static void check_key(reader *r, const fmp_yaml *key)
     } else if (key->kind != FMP_YAML_STRING) {
         fmp_diags_error(r->diags, &key->mark, "expected a string as key, found %s", fmp_yaml_describe(key, found));
         fmp_diags_hint(r->diags, "put the key in quotes");
+    }
+}
+
+/* Three places where libyaml reads on and YAML 1.2 says something else, or nothing. */
+static void check_surroundings(reader *r, const yaml_event_t *event, const fmp_mark *mark)
+{
+    size_t from = mark_offset(r, &event->start_mark), to = mark_offset(r, &event->end_mark);
+    bool scalar = event->type == YAML_SCALAR_EVENT;
+    bool plain = scalar && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    bool quoted = scalar && (event->data.scalar.style == YAML_SINGLE_QUOTED_SCALAR_STYLE ||
+                             event->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+    bool ends = event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT;
+    bool closed = quoted || (ends && to > from && strchr("]}", r->text[to - 1]));
+    if (scalar && from < to && from > 0 && r->text[from - 1] == '?') {
+        fmp_diags_error(r->diags, mark, "expected a space after '?', found none");
+        fmp_diags_hint(r->diags, "put a text that begins with '?' in quotes");
+    } else if (plain && event->data.scalar.length == 1 && event->data.scalar.value[0] == '-') {
+        fmp_diags_error(r->diags, mark, "expected a value, found '-' alone");
+        fmp_diags_hint(r->diags, "put it in quotes: \"-\"");
+    } else if (closed && to < r->len && r->text[to] == '#') {
+        fmp_mark comment = mark_at_offset(r, to, 1);
+        fmp_diags_error(r->diags, &comment, "expected a space before a comment, found none");
     }
 }
 
@@ -388,6 +414,7 @@ static fmp_status add_scalar(reader *r, const yaml_event_t *event)
     }
     node->text = fmp_arena_strdup(r->arena, text);
     node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    check_surroundings(r, event, &node->mark);
     if (node->plain) { fmp_yaml_type_(r->arena, node); }
     return attach(r, node);
 }
@@ -426,7 +453,10 @@ static fmp_status on_event(reader *r, const yaml_event_t *event)
     case YAML_SEQUENCE_START_EVENT: return open_collection(r, event, FMP_YAML_LIST);
     case YAML_MAPPING_START_EVENT: return open_collection(r, event, FMP_YAML_MAP);
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: return close_collection(r);
+    case YAML_MAPPING_END_EVENT:
+        mark = event_mark(r, event);
+        check_surroundings(r, event, &mark);
+        return close_collection(r);
     case YAML_STREAM_END_EVENT: r->stop = true; return FMP_OK;
     default: return FMP_OK;
     }
@@ -459,6 +489,12 @@ static fmp_status read_events(reader *r)
     return status;
 }
 
+/* libyaml drops white space that ends a file without a line break; in a block scalar it is content. */
+static bool ends_in_blanks(const char *text, size_t len)
+{
+    return len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t');
+}
+
 fmp_status fmp_yaml_parse(const char *text, size_t len, const char *file, const char *dir, fmp_arena *arena,
                           fmp_yaml **out, fmp_diags *diags, fmp_err *err)
 {
@@ -467,6 +503,12 @@ fmp_status fmp_yaml_parse(const char *text, size_t len, const char *file, const 
     if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
         text += 3;
         len -= 3;
+    }
+    if (ends_in_blanks(text, len) && len <= MAX_BYTES) {
+        char *copy = fmp_arena_take(arena, len + 1);
+        memcpy(copy, text, len);
+        copy[len++] = '\n';
+        text = copy;
     }
     reader r = { .text = text, .len = len, .file = file, .dir = dir, .arena = arena, .diags = diags, .err = err };
     if (len > MAX_BYTES) {

@@ -2,7 +2,7 @@
 #ifndef FMP_ENGINE_YAML_PRIVATE_H
 #define FMP_ENGINE_YAML_PRIVATE_H
 
-#include "yaml.h"
+#include "yaml_tree.h"
 
 #define FMP_YAML_MAX_DEPTH 64
 

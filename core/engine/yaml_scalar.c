@@ -187,7 +187,8 @@ static fmp_status number_to_json(const fmp_yaml *node, cJSON **out, fmp_err *err
     if (!isfinite(node->number)) {
         return fmp_fail(err, FMP_E_CONFIG, "expected a finite number, found %s", node->text);
     }
-    bool exact = node->kind == FMP_YAML_FLOAT || fabs(node->number) <= 9007199254740992.0;
+    /* At 2^53 and beyond, neighbours share a double. */
+    bool exact = node->kind == FMP_YAML_FLOAT || fabs(node->number) < 9007199254740992.0;
     *out = exact ? cJSON_CreateNumber(node->number) : cJSON_CreateRaw(node->digits);
     return FMP_OK;
 }

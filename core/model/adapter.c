@@ -1,5 +1,6 @@
 /*
- * adapter.c: LoRA (Hu et al. 2021): y += scale * B (A x) beside frozen linear layers. Which layers, how they start.
+ * adapter.c: LoRA (Hu et al. 2021): y += scale * B (A x) beside frozen linear layers. Which layers, how they
+ * start.
  */
 #include "internal.h"
 
@@ -33,7 +34,8 @@ fmp_status fmp_adapter_match(const fmp_model *m, const char *const *targets, siz
         }
         if (!found) {
             (void)fmp_fail(err, FMP_E_CONFIG, "target '%.96s' matches no linear layer", targets[i]);
-            (void)fmp_err_hint(err, "the names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+            (void)fmp_err_hint(err,
+                               "the names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
             return FMP_E_CONFIG;
         }
     }
@@ -74,29 +76,39 @@ static fmp_status take_values(fmp_adapter *ad, const bool *on, fmp_err *err)
     ad->values = calloc(ad->n_values, sizeof *ad->values);
     if (!ad->values) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
     float *at = ad->values;
-    for (size_t k = 0; k < ad->n_lora; k++) {
-        if (!on[k]) { continue; }
-        ad->lora[k].a = at;
-        at += R * (size_t)ad->lora[k].in;
-        ad->lora[k].b = at;
-        at += R * (size_t)ad->lora[k].out;
+    for (size_t i = 0; i < (size_t)m->spec.n_layers * N_GROUP; i++) {
+        size_t first = i / N_GROUP * N_PROJ + (size_t)fmp_group_first[i % N_GROUP];
+        size_t end = i / N_GROUP * N_PROJ + (size_t)fmp_group_first[i % N_GROUP + 1];
+        for (size_t k = first; k < end; k++) {
+            if (on[k]) { ad->lora[k].a = at; }
+            at += on[k] ? R * (size_t)ad->lora[k].in : 0;
+        }
+        for (size_t k = first; k < end; k++) {
+            if (on[k]) { ad->lora[k].b = at; }
+            at += on[k] ? R * (size_t)ad->lora[k].out : 0;
+        }
     }
     return FMP_OK;
 }
 
-fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, const bool *on, fmp_adapter **out,
-                             fmp_err *err)
+fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, const bool *on,
+                             fmp_adapter **out, fmp_err *err)
 {
     *out = NULL;
-    if (o->rank < 1 || o->rank > 1024) { return fmp_fail(err, FMP_E_RANGE, "rank: expected 1 to 1024, found %u", o->rank); }
-    if (!(o->alpha > 0.0 && o->alpha < 1e6)) { return fmp_fail(err, FMP_E_RANGE, "alpha: expected a number above 0"); }
+    if (o->rank < 1 || o->rank > 1024) {
+        return fmp_fail(err, FMP_E_RANGE, "rank: expected 1 to 1024, found %u", o->rank);
+    }
+    if (!(o->alpha > 0.0 && o->alpha < 1e6)) {
+        return fmp_fail(err, FMP_E_RANGE, "alpha: expected a number above 0");
+    }
     fmp_adapter *ad = calloc(1, sizeof *ad);
     if (!ad) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
     *ad = (fmp_adapter){.model = m, .rank = o->rank, .alpha = o->alpha, .rslora = o->rslora};
     ad->scale = (float)(o->alpha / (o->rslora ? sqrt(o->rank) : (double)o->rank));
     ad->n_lora = (size_t)m->spec.n_layers * N_PROJ;
     ad->lora = calloc(ad->n_lora, sizeof *ad->lora);
-    fmp_status status = ad->lora ? take_values(ad, on, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter");
+    fmp_status status =
+        ad->lora ? take_values(ad, on, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter");
     if (status == FMP_OK) { status = name_targets(ad, o, on, err); }
     if (status != FMP_OK) {
         fmp_adapter_free(ad);
@@ -128,21 +140,31 @@ fmp_status fmp_adapter_new(fmp_model *m, const fmp_adapter_options *o, fmp_adapt
 void fmp_adapter_free(fmp_adapter *ad)
 {
     if (!ad) { return; }
-    for (size_t i = 0; i < ad->n_targets; i++) { free(ad->targets[i]); }
+    for (size_t i = 0; i < ad->n_targets; i++) {
+        free(ad->targets[i]);
+    }
     free(ad->targets);
     free(ad->lora);
     free(ad->values);
     free(ad);
 }
 
-uint64_t fmp_adapter_n_params(const fmp_adapter *ad) { return ad->n_values; }
+uint64_t fmp_adapter_n_params(const fmp_adapter *ad)
+{
+    return ad->n_values;
+}
 
 void fmp_lora_add(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp)
 {
     size_t n = (size_t)lora->out * ad->rank;
     memcpy(tmp, lora->b, n * sizeof *tmp);
     fmk_scale(ctx, (int64_t)n, ad->scale, tmp);
-    const fmk_mm mm = {.M = lora->out, .N = lora->in, .K = ad->rank, .lda = ad->rank, .ldb = lora->in,
-                       .ldc = lora->in, .beta = 1.0f};
+    const fmk_mm mm = {.M = lora->out,
+                       .N = lora->in,
+                       .K = ad->rank,
+                       .lda = ad->rank,
+                       .ldb = lora->in,
+                       .ldc = lora->in,
+                       .beta = 1.0f};
     fmk_matmul(ctx, &mm, tmp, lora->a, out);
 }

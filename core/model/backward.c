@@ -1,15 +1,11 @@
 /*
- * backward.c: gradients of a pass, from the last layer's output down to the lowest layer with something to train.
+ * backward.c: gradients of a pass, from the last layer's output down to the lowest layer with something to
+ * train.
  *
- * What a LoRA run does not need is not computed: nothing for frozen weights, nothing below layer w->first, and in that
- * layer nothing below its lowest adapted projection.
+ * What a LoRA run does not need is not computed: nothing for frozen weights, nothing below layer w->first,
+ * and in that layer nothing below its lowest adapted projection.
  */
 #include "internal.h"
-
-static fmp_acts *acts_of(const fmp_pass *p, size_t l)
-{
-    return &p->w->acts[p->w->mode == WORK_KEEP ? l - p->w->first : 0];
-}
 
 /* Where the gradient of a parameter is summed, or NULL. */
 static float *grad_of(const fmp_pass *p, const fmp_param *param)
@@ -17,26 +13,52 @@ static float *grad_of(const fmp_pass *p, const fmp_param *param)
     return param && p->grad_param ? p->grad_param[param - p->m->params] : NULL;
 }
 
-static bool trains_weights(const fmp_pass *p) { return p->grad_param != NULL; }
-
-/* da += du^T x, db += dy^T u, dx += du A, with du = scale * dy B */
-static void lora_backward(fmp_pass *p, size_t k, const float *x, const float *u, const float *dy, float *dx)
+static bool trains_weights(const fmp_pass *p)
 {
-    fmk_ctx *ctx = p->m->ctx;
-    const fmp_lora *lora = &p->ad->lora[k];
-    int64_t T = p->T, R = p->ad->rank, in = lora->in, out = lora->out;
+    return p->grad_param != NULL;
+}
+
+/* du (T,n*R), the columns of this projection = dy B; db += dy^T u */
+static void lora_backward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, const float *dy)
+{
+    const fmp_lora *lora = fmp_adapter_at(p->ad, l, proj);
+    if (!lora) { return; }
+    size_t first = 0;
+    int64_t R = p->ad->rank, n = fmp_group_count(p->ad, l, g, &first), out = lora->out;
+    int64_t column = (lora->a - p->ad->lora[first].a) / lora->in;
     bool bf16 = fmp_model_is_bf16(p->m);
-    float *du = p->w->du;
-    fmk_mm mm = {.M = T, .N = R, .K = out, .lda = out, .ldb = R, .ldc = R, .bf16 = bf16};
-    fmk_matmul(ctx, &mm, dy, lora->b, du);
-    fmk_scale(ctx, T * R, p->ad->scale, du);
-    mm = (fmk_mm){.M = R, .N = in, .K = T, .ta = true, .lda = R, .ldb = in, .ldc = in, .beta = 1.0f, .bf16 = bf16};
-    fmk_matmul(ctx, &mm, du, x, p->grad_lora[2 * k]);
-    mm = (fmk_mm){.M = out, .N = R, .K = T, .ta = true, .lda = out, .ldb = R, .ldc = R, .beta = 1.0f, .bf16 = bf16};
-    fmk_matmul(ctx, &mm, dy, u, p->grad_lora[2 * k + 1]);
+    fmk_mm mm = {.M = p->T, .N = R, .K = out, .lda = out, .ldb = R, .ldc = n * R, .bf16 = bf16};
+    fmk_matmul(p->m->ctx, &mm, dy, lora->b, p->w->du + column);
+    mm = (fmk_mm){.M = out,
+                  .N = R,
+                  .K = p->T,
+                  .ta = true,
+                  .lda = out,
+                  .ldb = n * R,
+                  .ldc = R,
+                  .beta = 1.0f,
+                  .bf16 = bf16};
+    float *db = p->grad_lora[2 * (l * N_PROJ + (size_t)proj) + 1];
+    fmk_matmul(p->m->ctx, &mm, dy, fmp_work_acts(p->w, l)->u[g] + column, db);
+}
+
+/* da (n*R,in) += scale * du^T x; dx (T,in) += scale * du A, NULL: not wanted */
+static void lora_input_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, float *dx)
+{
+    size_t first = 0;
+    int64_t n = fmp_group_count(p->ad, l, g, &first);
+    if (n == 0) { return; }
+    fmk_ctx *ctx = p->m->ctx;
+    const fmp_lora *lora = &p->ad->lora[first];
+    int64_t nR = n * p->ad->rank, in = lora->in;
+    bool bf16 = fmp_model_is_bf16(p->m);
+    fmk_scale(ctx, p->T * nR, p->ad->scale, p->w->du);
+    fmk_mm mm = {
+        .M = nR, .N = in, .K = p->T, .ta = true, .lda = nR, .ldb = in, .ldc = in, .beta = 1.0f, .bf16 = bf16};
+    fmk_matmul(ctx, &mm, p->w->du, x, p->grad_lora[2 * first]);
     if (!dx) { return; }
-    mm = (fmk_mm){.M = T, .N = in, .K = R, .lda = R, .ldb = in, .ldc = in, .beta = 1.0f, .bf16 = bf16};
-    fmk_matmul(ctx, &mm, du, lora->a, dx);
+    mm = (fmk_mm){.M = p->T, .N = in, .K = nR, .lda = nR, .ldb = in, .ldc = in, .beta = 1.0f, .bf16 = bf16};
+    fmk_matmul(ctx, &mm, p->w->du, lora->a, dx);
 }
 
 /* db (N) += column sums of dy (T,N), rows in order */
@@ -44,18 +66,28 @@ static void bias_backward(int64_t T, int64_t N, const float *dy, float *db)
 {
     for (int64_t t = 0; t < T; t++) {
         const float *dy_t = dy + t * N; /* (N) */
-        for (int64_t j = 0; j < N; j++) { db[j] += dy_t[j]; }
+        for (int64_t j = 0; j < N; j++) {
+            db[j] += dy_t[j];
+        }
     }
 }
 
-static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, const float *dy, bool add, float *dx)
+static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, const float *dy, bool add,
+                            float *dx)
 {
     fmk_ctx *ctx = p->m->ctx;
     bool bf16 = fmp_model_is_bf16(p->m);
     float *dw = grad_of(p, w);
     if (dw) {
-        const fmk_mm mm = {.M = w->rows, .N = w->cols, .K = p->T, .ta = true, .lda = w->rows, .ldb = w->cols,
-                           .ldc = w->cols, .beta = 1.0f, .bf16 = bf16};
+        const fmk_mm mm = {.M = w->rows,
+                           .N = w->cols,
+                           .K = p->T,
+                           .ta = true,
+                           .lda = w->rows,
+                           .ldb = w->cols,
+                           .ldc = w->cols,
+                           .beta = 1.0f,
+                           .bf16 = bf16};
         fmk_matmul(ctx, &mm, dy, x, dw);
     }
     if (!dx) { return; }
@@ -63,21 +95,29 @@ static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, con
         fmk_matmul_packed_bwd(ctx, p->T, dy, w->packed, add ? 1.0f : 0.0f, dx);
         return;
     }
-    const fmk_mm mm = {.M = p->T, .N = w->cols, .K = w->rows, .lda = w->rows, .ldb = w->cols, .ldc = w->cols,
-                       .beta = add ? 1.0f : 0.0f, .bf16 = bf16};
+    const fmk_mm mm = {.M = p->T,
+                       .N = w->cols,
+                       .K = w->rows,
+                       .lda = w->rows,
+                       .ldb = w->cols,
+                       .ldc = w->cols,
+                       .beta = add ? 1.0f : 0.0f,
+                       .bf16 = bf16};
     fmk_matmul(ctx, &mm, dy, fmp_param_view(w), dx);
 }
 
-/* dx (T,in) = dy W (+ dx if add), NULL: not wanted; and the gradients of what is trained */
-static void proj_backward(fmp_pass *p, size_t l, fmp_proj proj, const float *x, const float *dy, bool add, float *dx)
+/* dx (T,in) = sum of dy[i] W over the group's projections, NULL: not wanted; and the gradients of what is trained */
+static void group_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, const float *const *dy,
+                           float *dx)
 {
     const fmp_layer *layer = &p->m->layers[l];
-    weight_backward(p, layer->w[proj], x, dy, add, dx);
-    float *db = grad_of(p, layer->b[proj]);
-    if (db) { bias_backward(p->T, layer->w[proj]->rows, dy, db); }
-    if (fmp_adapter_at(p->ad, l, proj)) {
-        lora_backward(p, l * N_PROJ + (size_t)proj, x, acts_of(p, l)->u[proj], dy, dx);
+    for (int i = 0, k = fmp_group_first[g]; k < (int)fmp_group_first[g + 1]; i++, k++) {
+        weight_backward(p, layer->w[k], x, dy[i], i > 0, dx);
+        float *db = grad_of(p, layer->b[k]);
+        if (db) { bias_backward(p->T, layer->w[k]->rows, dy[i], db); }
+        lora_backward(p, l, g, (fmp_proj)k, dy[i]);
     }
+    lora_input_backward(p, l, g, x, dx);
 }
 
 static bool adapted(const fmp_pass *p, size_t l, fmp_proj from, fmp_proj to)
@@ -93,15 +133,15 @@ static void mlp_backward(fmp_pass *p, size_t l, bool below)
 {
     fmp_model *m = p->m;
     fmp_work *w = p->w;
-    const fmp_acts *a = acts_of(p, l);
+    const fmp_acts *a = fmp_work_acts(p->w, l);
     const fmp_layer *layer = &m->layers[l];
     int64_t T = p->T, C = m->spec.n_channels, F = m->spec.n_ff;
     bool inner = below || adapted(p, l, PROJ_GATE, PROJ_UP);
-    proj_backward(p, l, PROJ_DOWN, a->h, w->dx, false, inner ? w->dh : NULL);
+    group_backward(p, l, GROUP_DOWN, a->h, (const float *const[]){w->dx}, inner ? w->dh : NULL);
     if (!inner) { return; }
     fmk_swiglu_bwd(m->ctx, T, F, a->gate, a->up, w->dh, w->dgate, w->dup);
-    proj_backward(p, l, PROJ_GATE, a->n2, w->dgate, false, below ? w->dn : NULL);
-    proj_backward(p, l, PROJ_UP, a->n2, w->dup, true, below ? w->dn : NULL);
+    group_backward(p, l, GROUP_GATE_UP, a->n2, (const float *const[]){w->dgate, w->dup},
+                   below ? w->dn : NULL);
     if (!below) { return; }
     const float *g = fmp_param_view(layer->norm2);
     fmk_rmsnorm_bwd(m->ctx, T, C, a->x_mid, g, a->rstd2, w->dn, w->dx, grad_of(p, layer->norm2));
@@ -113,7 +153,7 @@ static void rope_norm_backward(fmp_pass *p, size_t l)
     fmp_model *m = p->m;
     fmp_work *w = p->w;
     const fmp_model_spec *s = &m->spec;
-    const fmp_acts *a = acts_of(p, l);
+    const fmp_acts *a = fmp_work_acts(p->w, l);
     const fmp_layer *layer = &m->layers[l];
     int64_t T = p->T, H = s->n_heads, G = s->n_kv_heads, D = s->head_size;
     if (s->layers[l].rope) {
@@ -135,21 +175,28 @@ static void attention_backward(fmp_pass *p, size_t l, bool below)
     fmp_model *m = p->m;
     fmp_work *w = p->w;
     const fmp_model_spec *s = &m->spec;
-    const fmp_acts *a = acts_of(p, l);
+    const fmp_acts *a = fmp_work_acts(p->w, l);
     const fmp_layer *layer = &m->layers[l];
     int64_t T = p->T, C = s->n_channels, H = s->n_heads, G = s->n_kv_heads, D = s->head_size;
     bool inner = below || adapted(p, l, PROJ_Q, PROJ_V);
-    proj_backward(p, l, PROJ_O, a->o, w->dx, false, inner ? w->d_o : NULL);
+    group_backward(p, l, GROUP_O, a->o, (const float *const[]){w->dx}, inner ? w->d_o : NULL);
     if (!inner) { return; }
-    const fmk_attn attn = {.T = T, .H = H, .G = G, .D = D, .n_seg = (int64_t)p->n_seg, .seg = p->seg,
-                           .window = s->layers[l].window, .scale = (float)(1.0 / sqrt((double)D)), .ldq = H * D,
-                           .ldk = G * D, .ldv = G * D, .ldo = H * D};
+    const fmk_attn attn = {.T = T,
+                           .H = H,
+                           .G = G,
+                           .D = D,
+                           .n_seg = (int64_t)p->n_seg,
+                           .seg = p->seg,
+                           .window = s->layers[l].window,
+                           .scale = (float)(1.0 / sqrt((double)D)),
+                           .ldq = H * D,
+                           .ldk = G * D,
+                           .ldv = G * D,
+                           .ldo = H * D};
     fmk_attn_bwd(m->ctx, &attn, a->q, a->k, a->v, a->o, a->lse, w->d_o, w->dq, w->dk, w->dv);
     rope_norm_backward(p, l);
-    float *dn = below ? w->dn : NULL;
-    proj_backward(p, l, PROJ_Q, a->n1, w->dq_raw, false, dn);
-    proj_backward(p, l, PROJ_K, a->n1, w->dk_raw, true, dn);
-    proj_backward(p, l, PROJ_V, a->n1, w->dv, true, dn);
+    const float *const dy[] = {w->dq_raw, w->dk_raw, w->dv};
+    group_backward(p, l, GROUP_QKV, a->n1, dy, below ? w->dn : NULL);
     if (!below) { return; }
     const float *g = fmp_param_view(layer->norm1);
     fmk_rmsnorm_bwd(m->ctx, T, C, w->x[l], g, a->rstd1, w->dn, w->dx, grad_of(p, layer->norm1));
@@ -167,5 +214,7 @@ void fmp_pass_backward(fmp_pass *p)
         if (attention) { attention_backward(p, l, below); }
     }
     float *d_embed = grad_of(p, m->embed);
-    if (d_embed) { fmk_embed_bwd(m->ctx, p->T, m->spec.n_channels, m->spec.vocab_size, p->id, w->dx, d_embed); }
+    if (d_embed) {
+        fmk_embed_bwd(m->ctx, p->T, m->spec.n_channels, m->spec.vocab_size, p->id, w->dx, d_embed);
+    }
 }

@@ -3,7 +3,8 @@
  *
  *   safetensors*.c  files           spec.c     config.json         model.c  parameters   model_save.c
  *   adapter.c       LoRA            peft.c     its folders
- *   work.c          one arena       forward.c  layers, one pass    loss.c   head and cross-entropy, eval, logits
+ *   work.c          one arena       forward.c  layers, one pass    loss.c   head and cross-entropy, eval,
+ *                   logits
  *   backward.c      gradients       trainer.c  one optimizer step  trainer_state.c  checkpoints
  *   generate.c      decoding        sample.c   the next token
  */
@@ -21,6 +22,10 @@
 
 /* The seven linear layers of a decoder layer, in the order of their use. */
 typedef enum fmp_proj { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, N_PROJ } fmp_proj;
+
+/* Those that read the same input. */
+typedef enum fmp_group { GROUP_QKV, GROUP_O, GROUP_GATE_UP, GROUP_DOWN, N_GROUP } fmp_group;
+static const fmp_proj fmp_group_first[N_GROUP + 1] = {PROJ_Q, PROJ_O, PROJ_GATE, PROJ_DOWN, N_PROJ};
 
 /* One tensor: (rows, cols), or a vector of `cols` values with rows = 1. */
 typedef struct fmp_param {
@@ -44,21 +49,22 @@ struct fmp_model {
     fmp_model_spec spec;
     fmk_ctx *ctx;
     fmp_precision precision;
-    fmp_tensors *files;     /* NULL for a new model */
-    char *config_text;      /* config.json as read, or NULL */
-    char *generation_text;  /* generation_config.json as read, or NULL */
-    fmp_param *params;      /* (n_params) */
+    fmp_tensors *files;    /* NULL for a new model */
+    char *config_text;     /* config.json as read, or NULL */
+    char *generation_text; /* generation_config.json as read, or NULL */
+    fmp_param *params;     /* (n_params) */
     size_t n_params;
-    fmp_layer *layers;      /* (L) */
+    fmp_layer *layers;              /* (L) */
     fmp_param *embed, *norm, *head; /* head == embed when tied */
-    bool trainable;         /* weights change: all own f32, none packed */
-    float *rope_cos, *rope_sin; /* (rope_len, D/2) */
+    bool trainable;                 /* weights change: all own f32, none packed */
+    float *rope_cos, *rope_sin;     /* (rope_len, D/2) */
     int64_t rope_len;
-    struct fmp_work *work;  /* of passes without gradients, kept for the next */
+    struct fmp_work *work; /* of passes without gradients, kept for the next */
 };
 
 /* spec.c */
-fmp_status fmp_spec_from_json(const cJSON *config, fmp_model_spec *spec, fmp_err *err); /* layers returned; free() */
+fmp_status fmp_spec_from_json(const cJSON *config, fmp_model_spec *spec,
+                              fmp_err *err); /* layers returned; free() */
 fmp_status fmp_spec_default_layers(fmp_model_spec *spec, fmp_err *err);
 fmp_status fmp_spec_check(const fmp_model_spec *spec, fmp_err *err);
 cJSON *fmp_spec_to_json(const fmp_model_spec *spec, fmp_dtype dtype); /* NULL: out of memory */
@@ -75,11 +81,23 @@ fmp_status fmp_model_ready(fmp_model *m, bool head, fmp_err *err);
 fmp_status fmp_model_unfreeze(fmp_model *m, fmp_err *err);
 /* RoPE tables for positions 0..n-1. */
 fmp_status fmp_model_positions(fmp_model *m, int64_t n, fmp_err *err);
-static inline size_t fmp_param_count(const fmp_param *p) { return (size_t)p->rows * (size_t)p->cols; }
-static inline int64_t fmp_proj_in(const fmp_model *m, size_t l, fmp_proj p) { return m->layers[l].w[p]->cols; }
-static inline int64_t fmp_proj_out(const fmp_model *m, size_t l, fmp_proj p) { return m->layers[l].w[p]->rows; }
+static inline size_t fmp_param_count(const fmp_param *p)
+{
+    return (size_t)p->rows * (size_t)p->cols;
+}
+static inline int64_t fmp_proj_in(const fmp_model *m, size_t l, fmp_proj p)
+{
+    return m->layers[l].w[p]->cols;
+}
+static inline int64_t fmp_proj_out(const fmp_model *m, size_t l, fmp_proj p)
+{
+    return m->layers[l].w[p]->rows;
+}
 
-/* adapter.c */
+/*
+ * adapter.c. The A matrices of a group lie one after another, then its B matrices: the n adapted projections
+ * of a group share one product with their input, by an A of (n*R,in).
+ */
 typedef struct fmp_lora {
     float *a, *b; /* (R,in), (out,R), in the adapter's block; NULL: this layer is not adapted */
     int64_t in, out;
@@ -95,32 +113,47 @@ struct fmp_adapter {
     size_t n_targets;
     fmp_lora *lora; /* (L*N_PROJ) */
     size_t n_lora;
-    float *values;  /* all A and B, one block */
+    float *values; /* all A and B, one block */
     size_t n_values;
 };
 /* An adapter of zeros on the modules of `on` (L*N_PROJ flags); targets are copied. */
-fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, const bool *on, fmp_adapter **out,
+fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, const bool *on,
+                             fmp_adapter **out, fmp_err *err);
+fmp_status fmp_adapter_match(const fmp_model *m, const char *const *targets, size_t n, bool *on,
                              fmp_err *err);
-fmp_status fmp_adapter_match(const fmp_model *m, const char *const *targets, size_t n, bool *on, fmp_err *err);
 /* out (out,in) += scale B A */
 void fmp_lora_add(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp);
+/* The adapted projections of a group: how many, and the first; 0 without an adapter. */
+static inline int64_t fmp_group_count(const fmp_adapter *ad, size_t l, fmp_group g, size_t *first)
+{
+    int64_t n = 0;
+    for (size_t p = fmp_group_first[g]; ad && p < (size_t)fmp_group_first[g + 1]; p++) {
+        if (!ad->lora[l * N_PROJ + p].a) { continue; }
+        if (n++ == 0 && first) { *first = l * N_PROJ + p; }
+    }
+    return n;
+}
 static inline const fmp_lora *fmp_adapter_at(const fmp_adapter *ad, size_t l, fmp_proj p)
 {
     const fmp_lora *lora = ad ? &ad->lora[l * N_PROJ + (size_t)p] : NULL;
     return lora && lora->a ? lora : NULL;
 }
 
+/* peft.c: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".  returned; free(); NULL: out of memory */
+char *fmp_peft_name(size_t k, char which);
+
 /*
  * Activations of one layer, each (T, .):
  *
  *   x_in -> n1 -> q_raw k_raw v -> (norm, rope) q k -> o -> x_mid -> n2 -> gate up -> h -> x_out
  *
- * q_raw == q and k_raw == k without QK-norm. u[p] (T,R) is scale * input A^T of an adapted projection.
+ * q_raw == q and k_raw == k without QK-norm. u[g] (T,n*R) is scale * input A^T of a group's n adapted
+ * projections.
  */
 typedef struct fmp_acts {
     float *n1, *rstd1, *q_raw, *k_raw, *q, *k, *v, *rq, *rk, *o, *lse;
     float *x_mid, *n2, *rstd2, *gate, *up, *h;
-    float *u[N_PROJ];
+    float *u[N_GROUP];
 } fmp_acts;
 
 typedef enum fmp_work_mode {
@@ -147,10 +180,15 @@ typedef struct fmp_work {
 } fmp_work;
 
 /* first: the lowest layer with something to train. */
-fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first,
-                        fmp_work **out, fmp_err *err);
+fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode,
+                        size_t first, fmp_work **out, fmp_err *err);
 void fmp_work_free(fmp_work *w);
 size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first);
+/* Where layer l's activations are. */
+static inline fmp_acts *fmp_work_acts(const fmp_work *w, size_t l)
+{
+    return &w->acts[w->mode == WORK_KEEP && l >= w->first ? l - w->first : 0];
+}
 /* The model's own workspace for passes without gradients, at least T tokens and the adapter's rank. */
 fmp_status fmp_work_shared(fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work **out, fmp_err *err);
 
@@ -176,11 +214,9 @@ typedef struct fmp_pass {
 } fmp_pass;
 
 fmp_status fmp_batch_check(const fmp_model *m, const fmp_batch *b, fmp_err *err);
-void fmp_pass_positions(fmp_pass *p);      /* w->pos from the segments */
-void fmp_pass_forward(fmp_pass *p);        /* w->x[L] holds the last layer's output */
+void fmp_pass_positions(fmp_pass *p); /* w->pos from the segments */
+void fmp_pass_forward(fmp_pass *p);   /* w->x[L] holds the last layer's output */
 void fmp_layer_forward(fmp_pass *p, size_t l);
-/* y (T,out) = x W^T + bias (+ y if add) + LoRA */
-void fmp_proj_forward(fmp_pass *p, size_t l, fmp_proj proj, const float *x, bool add, float *y);
 /* y (n,V) = x (n,C) head^T */
 void fmp_head_forward(fmp_model *m, int64_t n, const float *x, float *y);
 bool fmp_model_is_bf16(const fmp_model *m);

@@ -1,9 +1,10 @@
 /*
- * model.c: a model's tensors: their names and shapes, where their values are, and their forms for the kernels.
+ * model.c: a model's tensors: their names and shapes, where their values are, and their forms for the
+ * kernels.
  *
- * A weight of a file stays in the mapped file until it is needed; a frozen matrix then lives once, laid out for the
- * kernels in both directions; norms, biases and the embedding live as f32. Full training turns everything into owned
- * f32 (fmp_model_unfreeze).
+ * A weight of a file stays in the mapped file until it is needed; a frozen matrix then lives once, laid out
+ * for the kernels in both directions; norms, biases and the embedding live as f32. Full training turns
+ * everything into owned f32 (fmp_model_unfreeze).
  */
 #include "internal.h"
 
@@ -12,8 +13,14 @@
 static const char *const proj_paths[N_PROJ] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
                                                "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
                                                "mlp.down_proj"};
-const char *fmp_proj_path(fmp_proj p) { return proj_paths[p]; }
-bool fmp_model_is_bf16(const fmp_model *m) { return m->precision == FMP_PRECISION_BF16; }
+const char *fmp_proj_path(fmp_proj p)
+{
+    return proj_paths[p];
+}
+bool fmp_model_is_bf16(const fmp_model *m)
+{
+    return m->precision == FMP_PRECISION_BF16;
+}
 
 /* ---- the list of parameters ---- */
 
@@ -52,7 +59,9 @@ static fmp_status make_params(fmp_model *m, fmp_err *err)
     int64_t C = s->n_channels, D = s->head_size;
     m->params = calloc((size_t)s->n_layers * (2 * N_PROJ + 4) + 3, sizeof *m->params);
     m->layers = calloc(s->n_layers, sizeof *m->layers);
-    if (!m->params || !m->layers) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a model's tensors"); }
+    if (!m->params || !m->layers) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for a model's tensors");
+    }
     m->embed = add_param(m, s->vocab_size, C, "model.embed_tokens.weight");
     for (size_t l = 0; l < s->n_layers; l++) {
         fmp_layer *layer = &m->layers[l];
@@ -252,9 +261,10 @@ static fmp_status bind_param(fmp_model *m, fmp_param *p, fmp_err *err)
     for (uint32_t d = 0; d < p->src->n_dims; d++) {
         fmp_buf_printf(&found, "%s%llu", d ? ", " : "", (unsigned long long)p->src->shape[d]);
     }
-    fmp_status status = fmp_fail(err, FMP_E_DATA, "tensor '%s': config.json gives the shape (%lld%s%.0lld), the file (%s)",
-                                 p->name, (long long)(p->is_matrix ? p->rows : p->cols), p->is_matrix ? ", " : "",
-                                 (long long)(p->is_matrix ? p->cols : 0), found.data ? found.data : "");
+    fmp_status status =
+        fmp_fail(err, FMP_E_DATA, "tensor '%s': config.json gives the shape (%lld%s%.0lld), the file (%s)",
+                 p->name, (long long)(p->is_matrix ? p->rows : p->cols), p->is_matrix ? ", " : "",
+                 (long long)(p->is_matrix ? p->cols : 0), found.data ? found.data : "");
     fmp_buf_free(&found);
     return status;
 }
@@ -276,9 +286,13 @@ static bool is_param(const fmp_model *m, const char *name)
 
 static fmp_status bind_files(fmp_model *m, fmp_err *err)
 {
-    for (size_t i = 0; i < m->n_params; i++) { FMP_TRY(bind_param(m, &m->params[i], err)); }
+    for (size_t i = 0; i < m->n_params; i++) {
+        FMP_TRY(bind_param(m, &m->params[i], err));
+    }
     size_t n = fmp_tensors_count(m->files), ignored = 0;
-    for (size_t i = 0; i < n; i++) { ignored += is_ignored(m, fmp_tensors_at(m->files, i)->name); }
+    for (size_t i = 0; i < n; i++) {
+        ignored += is_ignored(m, fmp_tensors_at(m->files, i)->name);
+    }
     for (size_t i = 0; i < n && n - ignored != m->n_params; i++) {
         const char *name = fmp_tensors_at(m->files, i)->name;
         if (!is_ignored(m, name) && !is_param(m, name)) {
@@ -330,7 +344,9 @@ static uint64_t stream_of(const char *name)
     unsigned char digest[32];
     uint64_t stream = 0;
     fmp_sha256_bytes(name, strlen(name), digest);
-    for (int i = 0; i < 8; i++) { stream = stream << 8 | digest[i]; }
+    for (int i = 0; i < 8; i++) {
+        stream = stream << 8 | digest[i];
+    }
     return stream;
 }
 
@@ -362,9 +378,10 @@ static fmp_status check_expressible(const fmp_model_spec *s, fmp_err *err)
     FMP_TRY(status);
     for (uint32_t l = 0; l < s->n_layers && status == FMP_OK; l++) {
         const fmp_layer_spec *a = &s->layers[l], *b = &back.layers[l];
-        if (a->window != b->window || a->rope != b->rope || a->qk_norm != b->qk_norm || a->qkv_bias != b->qkv_bias ||
-            a->o_bias != b->o_bias || a->mlp_bias != b->mlp_bias) {
-            status = fmp_fail(err, FMP_E_UNSUPPORTED, "layer %u is not one that a '%s' model can have", l, s->model_type);
+        if (a->window != b->window || a->rope != b->rope || a->qk_norm != b->qk_norm ||
+            a->qkv_bias != b->qkv_bias || a->o_bias != b->o_bias || a->mlp_bias != b->mlp_bias) {
+            status = fmp_fail(err, FMP_E_UNSUPPORTED, "layer %u is not one that a '%s' model can have", l,
+                              s->model_type);
         }
     }
     free(back.layers);
@@ -381,8 +398,8 @@ static fmp_status copy_spec(fmp_model *m, const fmp_model_spec *spec, fmp_err *e
     return check_expressible(&m->spec, err);
 }
 
-fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed, const fmp_model_options *options, fmp_model **out,
-                         fmp_err *err)
+fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed, const fmp_model_options *options,
+                         fmp_model **out, fmp_err *err)
 {
     *out = NULL;
     fmp_model *m = NULL;
@@ -400,13 +417,21 @@ fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed, const fmp_mo
 
 /* ---- facts ---- */
 
-const fmp_model_spec *fmp_model_get_spec(const fmp_model *m) { return &m->spec; }
-const char *fmp_model_numerics(const fmp_model *m) { return fmk_ctx_describe(m->ctx); }
+const fmp_model_spec *fmp_model_get_spec(const fmp_model *m)
+{
+    return &m->spec;
+}
+const char *fmp_model_numerics(const fmp_model *m)
+{
+    return fmk_ctx_describe(m->ctx);
+}
 
 uint64_t fmp_model_n_params(const fmp_model *m)
 {
     uint64_t n = 0;
-    for (size_t i = 0; i < m->n_params; i++) { n += fmp_param_count(&m->params[i]); }
+    for (size_t i = 0; i < m->n_params; i++) {
+        n += fmp_param_count(&m->params[i]);
+    }
     return n;
 }
 
@@ -437,7 +462,9 @@ fmp_status fmp_model_digest(fmp_model *m, char hex[65], fmp_err *err)
     cJSON_Delete(shape);
     fmp_status status = h && text ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a digest");
     if (status == FMP_OK) { fmp_sha256_add(h, text, strlen(text) + 1); }
-    for (size_t i = 0; i < m->n_params && status == FMP_OK; i++) { status = digest_param(h, &m->params[i], err); }
+    for (size_t i = 0; i < m->n_params && status == FMP_OK; i++) {
+        status = digest_param(h, &m->params[i], err);
+    }
     free(text);
     unsigned char digest[32] = {0};
     if (h) { fmp_sha256_end(h, digest); }

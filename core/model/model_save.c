@@ -1,8 +1,8 @@
 /*
  * model_save.c: a model as a Hugging Face folder, with an adapter merged in if one is given.
  *
- * A model that came from a folder keeps that folder's config.json, its dtype aside: fields that only other programs
- * read survive.
+ * A model that came from a folder keeps that folder's config.json, its dtype aside: fields that only other
+ * programs read survive.
  */
 #include "internal.h"
 
@@ -15,7 +15,9 @@ static fmp_status write_json(const char *dir, const char *name, const cJSON *nod
     if (node) { fmp_json_print(node, FMP_JSON_PRETTY, &text); }
     fmp_buf_putc(&text, '\n');
     fmp_status status = fmp_buf_ok(&text, err);
-    if (status == FMP_OK && (!path || !node)) { status = fmp_fail(err, FMP_E_NOMEM, "out of memory for %s", name); }
+    if (status == FMP_OK && (!path || !node)) {
+        status = fmp_fail(err, FMP_E_NOMEM, "out of memory for %s", name);
+    }
     if (status == FMP_OK) { status = fmp_write_file(path, text.data, text.len, err); }
     free(path);
     fmp_buf_free(&text);
@@ -96,11 +98,13 @@ static fmp_status saved_values(fmp_model *m, const fmp_adapter *ad, const fmp_pa
     return FMP_OK;
 }
 
-static fmp_status save_tensors(fmp_model *m, const fmp_adapter *ad, const char *path, fmp_dtype dtype, fmp_err *err)
+static fmp_status save_tensors(fmp_model *m, const fmp_adapter *ad, const char *path, fmp_dtype dtype,
+                               fmp_err *err)
 {
     fmp_tensor_src *src = calloc(m->n_params, sizeof *src);
     float **fresh = calloc(m->n_params, sizeof *fresh);
-    fmp_status status = src && fresh ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for saving a model");
+    fmp_status status =
+        src && fresh ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for saving a model");
     for (size_t i = 0; i < m->n_params && status == FMP_OK; i++) {
         const fmp_param *p = &m->params[i];
         src[i] = (fmp_tensor_src){.name = p->name, .dtype = dtype, .n_dims = p->is_matrix ? 2 : 1};
@@ -109,7 +113,9 @@ static fmp_status save_tensors(fmp_model *m, const fmp_adapter *ad, const char *
         status = saved_values(m, ad, p, &src[i].data, &fresh[i], err);
     }
     if (status == FMP_OK) { status = fmp_tensors_write(path, src, m->n_params, err); }
-    for (size_t i = 0; fresh && i < m->n_params; i++) { free(fresh[i]); }
+    for (size_t i = 0; fresh && i < m->n_params; i++) {
+        free(fresh[i]);
+    }
     free(fresh);
     free(src);
     return status;

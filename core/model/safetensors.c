@@ -1,9 +1,9 @@
 /*
  * safetensors.c: reading .safetensors files, mapped, and nothing in them believed before it is checked.
  *
- * Layout: u64 little-endian header length, a JSON object {name: {dtype, shape, data_offsets}}, then the data. A file
- * is accepted only if its tensors, sorted by offset, cover the data without a hole or an overlap, and every value is
- * finite. A folder with model.safetensors.index.json is the union of its shards.
+ * Layout: u64 little-endian header length, a JSON object {name: {dtype, shape, data_offsets}}, then the data.
+ * A file is accepted only if its tensors, sorted by offset, cover the data without a hole or an overlap, and
+ * every value is finite. A folder with model.safetensors.index.json is the union of its shards.
  */
 #include "internal.h"
 
@@ -25,11 +25,15 @@ struct fmp_tensors {
     size_t n;
 };
 
-static size_t dtype_bytes(fmp_dtype dtype) { return dtype == FMP_DTYPE_F32 ? 4 : 2; }
+static size_t dtype_bytes(fmp_dtype dtype)
+{
+    return dtype == FMP_DTYPE_F32 ? 4 : 2;
+}
 
 static fmp_status bad(fmp_err *err, const shard *s, fmp_status code, const char *name, const char *what)
 {
-    fmp_status status = name ? fmp_fail(err, code, "tensor '%.96s': %s", name, what) : fmp_fail(err, code, "%s", what);
+    fmp_status status =
+        name ? fmp_fail(err, code, "tensor '%.96s': %s", name, what) : fmp_fail(err, code, "%s", what);
     (void)fmp_err_at(err, s->path, 0, 0, UINT64_MAX);
     return status;
 }
@@ -44,7 +48,8 @@ static bool whole_number(const cJSON *node, uint64_t *out)
     return true;
 }
 
-static fmp_status read_dtype(const shard *s, const char *name, const cJSON *node, fmp_dtype *out, fmp_err *err)
+static fmp_status read_dtype(const shard *s, const char *name, const cJSON *node, fmp_dtype *out,
+                             fmp_err *err)
 {
     static const char *const names[] = {"F32", "BF16", "F16"};
     if (!cJSON_IsString(node)) { return bad(err, s, FMP_E_DATA, name, "expected a string 'dtype'"); }
@@ -54,8 +59,9 @@ static fmp_status read_dtype(const shard *s, const char *name, const cJSON *node
             return FMP_OK;
         }
     }
-    fmp_status status = fmp_fail(err, FMP_E_UNSUPPORTED, "tensor '%.96s': expected dtype F32, BF16 or F16, found '%.16s'",
-                                 name, node->valuestring);
+    fmp_status status =
+        fmp_fail(err, FMP_E_UNSUPPORTED, "tensor '%.96s': expected dtype F32, BF16 or F16, found '%.16s'",
+                 name, node->valuestring);
     (void)fmp_err_at(err, s->path, 0, 0, UINT64_MAX);
     return status;
 }
@@ -65,7 +71,9 @@ static fmp_status read_shape(const shard *s, const cJSON *node, fmp_tensor *t, f
     if (!cJSON_IsArray(node)) { return bad(err, s, FMP_E_DATA, t->name, "expected an array 'shape'"); }
     size_t product = 1;
     for (const cJSON *d = node->child; d; d = d->next) {
-        if (t->n_dims == FMP_TENSOR_MAX_DIMS) { return bad(err, s, FMP_E_RANGE, t->name, "more than 8 dimensions"); }
+        if (t->n_dims == FMP_TENSOR_MAX_DIMS) {
+            return bad(err, s, FMP_E_RANGE, t->name, "more than 8 dimensions");
+        }
         if (!whole_number(d, &t->shape[t->n_dims])) {
             return bad(err, s, FMP_E_DATA, t->name, "a dimension is not a whole number of 0 to 2^53");
         }
@@ -78,7 +86,8 @@ static fmp_status read_shape(const shard *s, const cJSON *node, fmp_tensor *t, f
     return FMP_OK;
 }
 
-static fmp_status read_tensor(const shard *s, uint64_t data_at, const cJSON *node, fmp_tensor *t, fmp_err *err)
+static fmp_status read_tensor(const shard *s, uint64_t data_at, const cJSON *node, fmp_tensor *t,
+                              fmp_err *err)
 {
     if (!cJSON_IsObject(node)) { return bad(err, s, FMP_E_DATA, t->name, "expected an object"); }
     for (const cJSON *m = node->child; m; m = m->next) {
@@ -97,10 +106,10 @@ static fmp_status read_tensor(const shard *s, uint64_t data_at, const cJSON *nod
     }
     uint64_t left = s->map.len - data_at;
     if (begin > end || end > left) {
-        fmp_status status = fmp_fail(err, FMP_E_DATA,
-                                     "tensor '%.96s': data_offsets [%llu, %llu] are not inside the %llu bytes of data",
-                                     t->name, (unsigned long long)begin, (unsigned long long)end,
-                                     (unsigned long long)left);
+        fmp_status status =
+            fmp_fail(err, FMP_E_DATA,
+                     "tensor '%.96s': data_offsets [%llu, %llu] are not inside the %llu bytes of data",
+                     t->name, (unsigned long long)begin, (unsigned long long)end, (unsigned long long)left);
         (void)fmp_err_at(err, s->path, 0, 0, UINT64_MAX);
         return status;
     }
@@ -131,11 +140,15 @@ static fmp_status check_cover(const shard *s, uint64_t data_at, fmp_tensor *t, s
     qsort(t, n, sizeof *t, by_place);
     const unsigned char *at = s->map.data + data_at;
     for (size_t i = 0; i < n; i++) {
-        if (t[i].data < at) { return bad(err, s, FMP_E_DATA, t[i].name, "its bytes overlap another tensor's"); }
+        if (t[i].data < at) {
+            return bad(err, s, FMP_E_DATA, t[i].name, "its bytes overlap another tensor's");
+        }
         if (t[i].data > at) { return bad(err, s, FMP_E_DATA, t[i].name, "unused bytes before its data"); }
         at += t[i].n_values * dtype_bytes(t[i].dtype);
     }
-    if (at != s->map.data + s->map.len) { return bad(err, s, FMP_E_DATA, NULL, "unused bytes after the last tensor"); }
+    if (at != s->map.data + s->map.len) {
+        return bad(err, s, FMP_E_DATA, NULL, "unused bytes after the last tensor");
+    }
     return FMP_OK;
 }
 
@@ -163,24 +176,31 @@ static fmp_status check_finite(const shard *s, const fmp_tensor *t, size_t n, fm
     for (size_t i = 0; i < n; i++) {
         size_t at = first_non_finite(&t[i]);
         if (at < t[i].n_values) {
-            fmp_status status = fmp_fail(err, FMP_E_DATA, "tensor '%.96s': value %zu is NaN or infinite", t[i].name, at);
-            (void)fmp_err_at(err, s->path, 0, 0, (uint64_t)(t[i].data - s->map.data) + at * dtype_bytes(t[i].dtype));
+            fmp_status status =
+                fmp_fail(err, FMP_E_DATA, "tensor '%.96s': value %zu is NaN or infinite", t[i].name, at);
+            (void)fmp_err_at(err, s->path, 0, 0,
+                             (uint64_t)(t[i].data - s->map.data) + at * dtype_bytes(t[i].dtype));
             return status;
         }
     }
     return FMP_OK;
 }
 
-static fmp_status add_tensors(fmp_tensors *ts, const shard *s, uint64_t data_at, const cJSON *header, fmp_err *err)
+static fmp_status add_tensors(fmp_tensors *ts, const shard *s, uint64_t data_at, const cJSON *header,
+                              fmp_err *err)
 {
     size_t first = ts->n, more = 0;
-    for (const cJSON *node = header->child; node; node = node->next) { more++; }
+    for (const cJSON *node = header->child; node; node = node->next) {
+        more++;
+    }
     fmp_tensor *grown = realloc(ts->tensors, (ts->n + more + 1) * sizeof *grown);
     if (!grown) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu tensors", more); }
     ts->tensors = grown;
     for (const cJSON *node = header->child; node; node = node->next) {
         if (strcmp(node->string, "__metadata__") == 0) {
-            if (!cJSON_IsObject(node)) { return bad(err, s, FMP_E_DATA, NULL, "__metadata__ is not an object"); }
+            if (!cJSON_IsObject(node)) {
+                return bad(err, s, FMP_E_DATA, NULL, "__metadata__ is not an object");
+            }
             continue;
         }
         fmp_tensor *t = &ts->tensors[ts->n];
@@ -197,17 +217,24 @@ static fmp_status add_tensors(fmp_tensors *ts, const shard *s, uint64_t data_at,
 static fmp_status open_shard(fmp_tensors *ts, shard *s, fmp_err *err)
 {
     FMP_TRY(fmp_map_file(s->path, &s->map, err));
-    if (s->map.len < 8) { return bad(err, s, FMP_E_DATA, NULL, "shorter than the 8 bytes of a safetensors length"); }
+    if (s->map.len < 8) {
+        return bad(err, s, FMP_E_DATA, NULL, "shorter than the 8 bytes of a safetensors length");
+    }
     uint64_t len = 0;
-    for (int i = 7; i >= 0; i--) { len = len << 8 | s->map.data[i]; }
+    for (int i = 7; i >= 0; i--) {
+        len = len << 8 | s->map.data[i];
+    }
     if (len > HEADER_LIMIT || len > s->map.len - 8) {
-        fmp_status status = fmp_fail(err, FMP_E_DATA, "its header claims %llu bytes; at most 16 MiB and the file's %zu",
-                                     (unsigned long long)len, s->map.len - 8);
+        fmp_status status =
+            fmp_fail(err, FMP_E_DATA, "its header claims %llu bytes; at most 16 MiB and the file's %zu",
+                     (unsigned long long)len, s->map.len - 8);
         (void)fmp_err_at(err, s->path, 0, 0, 0);
         return status;
     }
     const char *text = (const char *)s->map.data + 8;
-    if (len == 0 || text[0] != '{') { return bad(err, s, FMP_E_DATA, NULL, "its header does not begin with '{'"); }
+    if (len == 0 || text[0] != '{') {
+        return bad(err, s, FMP_E_DATA, NULL, "its header does not begin with '{'");
+    }
     const fmp_json_limits limits = {.max_bytes = HEADER_LIMIT, .max_depth = 8};
     cJSON *header = NULL;
     fmp_status status = fmp_json_parse(text, (size_t)len, &limits, &header, err);
@@ -239,15 +266,21 @@ static bool is_plain_name(const char *name)
     return name[0] != '\0' && name[0] != '.' && !strchr(name, '/') && strlen(name) < 256;
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 /* The shard names of an index, each once, sorted, in the arena. */
-static fmp_status shard_names(fmp_tensors *ts, const cJSON *index, const char ***names, size_t *n, fmp_err *err)
+static fmp_status shard_names(fmp_tensors *ts, const cJSON *index, const char ***names, size_t *n,
+                              fmp_err *err)
 {
     const cJSON *map = fmp_json_get(index, "weight_map");
     if (!cJSON_IsObject(map)) { return fmp_fail(err, FMP_E_DATA, "expected an object 'weight_map'"); }
     size_t count = 0;
-    for (const cJSON *m = map->child; m; m = m->next) { count++; }
+    for (const cJSON *m = map->child; m; m = m->next) {
+        count++;
+    }
     const char **list = fmp_arena_take_zero(ts->arena, count + 1, sizeof *list);
     FMP_TRY(fmp_arena_ok(ts->arena, err));
     count = 0;
@@ -280,7 +313,9 @@ static fmp_status open_index(fmp_tensors *ts, const char *dir, const char *index
     fmp_status status = shard_names(ts, index, &names, &n, err);
     if (status != FMP_OK) { (void)fmp_err_at(err, index_path, 0, 0, UINT64_MAX); }
     cJSON_Delete(index);
-    for (size_t i = 0; i < n && status == FMP_OK; i++) { status = add_shard(ts, fmp_path_join(dir, names[i]), err); }
+    for (size_t i = 0; i < n && status == FMP_OK; i++) {
+        status = add_shard(ts, fmp_path_join(dir, names[i]), err);
+    }
     return status;
 }
 
@@ -347,8 +382,14 @@ void fmp_tensors_close(fmp_tensors *ts)
     free(ts);
 }
 
-size_t fmp_tensors_count(const fmp_tensors *ts) { return ts->n; }
-const fmp_tensor *fmp_tensors_at(const fmp_tensors *ts, size_t i) { return i < ts->n ? &ts->tensors[i] : NULL; }
+size_t fmp_tensors_count(const fmp_tensors *ts)
+{
+    return ts->n;
+}
+const fmp_tensor *fmp_tensors_at(const fmp_tensors *ts, size_t i)
+{
+    return i < ts->n ? &ts->tensors[i] : NULL;
+}
 
 const fmp_tensor *fmp_tensors_find(const fmp_tensors *ts, const char *name)
 {

@@ -1,6 +1,6 @@
 /*
- * safetensors_write.c: deterministic .safetensors files. Written tensor by tensor, so that a model is never held
- * twice; the name appears only when all of it is on the disk.
+ * safetensors_write.c: deterministic .safetensors files. Written tensor by tensor, so that a model is never
+ * held twice; the name appears only when all of it is on the disk.
  */
 #include "internal.h"
 
@@ -20,7 +20,9 @@ static int by_src_name(const void *a, const void *b)
 static size_t src_values(const fmp_tensor_src *t)
 {
     size_t n = 1;
-    for (uint32_t d = 0; d < t->n_dims; d++) { n *= (size_t)t->shape[d]; }
+    for (uint32_t d = 0; d < t->n_dims; d++) {
+        n *= (size_t)t->shape[d];
+    }
     return n;
 }
 
@@ -30,6 +32,20 @@ static fmp_status add_name(fmp_buf *out, const char *name, fmp_err *err)
     if (!node) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a tensor name"); }
     fmp_json_print(node, FMP_JSON_COMPACT, out);
     cJSON_Delete(node);
+    return FMP_OK;
+}
+
+/* A weight that no reader would take back: not finite, or beyond what bf16 rounds to a finite number. */
+static fmp_status check_values(const char *path, const fmp_tensor_src *t, fmp_err *err)
+{
+    float most = t->dtype == FMP_DTYPE_F32 ? 3.402823466e38f : 3.389531389e38f;
+    for (size_t i = 0, n = src_values(t); i < n; i++) {
+        if (!(fabsf(t->data[i]) <= most)) {
+            return fmp_fail(err, FMP_E_DATA,
+                            "%s is not written: value %zu of tensor '%.96s' is NaN or infinite", path, i,
+                            t->name);
+        }
+    }
     return FMP_OK;
 }
 
@@ -47,14 +63,19 @@ static fmp_status build_header(const fmp_tensor_src *src, size_t n, fmp_buf *out
             fmp_buf_printf(out, "%s%llu", d ? "," : "", (unsigned long long)src[i].shape[d]);
         }
         uint64_t end = at + src_values(&src[i]) * (src[i].dtype == FMP_DTYPE_F32 ? 4u : 2u);
-        fmp_buf_printf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)end);
+        fmp_buf_printf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
+                       (unsigned long long)end);
         at = end;
     }
     fmp_buf_putc(out, '}');
-    while (!out->failed && out->len % 8 != 0) { fmp_buf_putc(out, ' '); }
+    while (!out->failed && out->len % 8 != 0) {
+        fmp_buf_putc(out, ' ');
+    }
     FMP_TRY(fmp_buf_ok(out, err));
     uint64_t len = out->len - 8;
-    for (int i = 0; i < 8; i++) { out->data[i] = (char)(len >> (8 * i) & 0xFF); }
+    for (int i = 0; i < 8; i++) {
+        out->data[i] = (char)(len >> (8 * i) & 0xFF);
+    }
     return FMP_OK;
 }
 
@@ -64,7 +85,9 @@ static fmp_status write_all(int fd, const char *path, const void *data, size_t l
     while (len > 0) {
         ssize_t k = write(fd, p, len);
         if (k < 0 && errno == EINTR) { continue; }
-        if (k <= 0) { return fmp_fail(err, FMP_E_IO, "cannot write %s: %s", path, strerror(k < 0 ? errno : EIO)); }
+        if (k <= 0) {
+            return fmp_fail(err, FMP_E_IO, "cannot write %s: %s", path, strerror(k < 0 ? errno : EIO));
+        }
         p += k;
         len -= (size_t)k;
     }
@@ -93,7 +116,9 @@ static fmp_status write_body(int fd, const char *path, const fmp_tensor_src *src
     fmp_status status = build_header(src, n, &header, err);
     if (status == FMP_OK) { status = write_all(fd, path, header.data, header.len, err); }
     fmp_buf_free(&header);
-    for (size_t i = 0; i < n && status == FMP_OK; i++) { status = write_tensor(fd, path, &src[i], err); }
+    for (size_t i = 0; i < n && status == FMP_OK; i++) {
+        status = write_tensor(fd, path, &src[i], err);
+    }
     if (status == FMP_OK && fsync(fd) != 0) {
         status = fmp_fail(err, FMP_E_IO, "cannot sync %s: %s", path, strerror(errno));
     }
@@ -119,6 +144,9 @@ static fmp_status sync_folder_of(const char *path, fmp_err *err)
 fmp_status fmp_tensors_write(const char *path, fmp_tensor_src *src, size_t n, fmp_err *err)
 {
     qsort(src, n, sizeof *src, by_src_name);
+    for (size_t i = 0; i < n; i++) {
+        FMP_TRY(check_values(path, &src[i], err));
+    }
     fmp_buf temp = {0};
     fmp_buf_printf(&temp, "%s.XXXXXX", path);
     FMP_TRY(fmp_buf_ok(&temp, err));

@@ -1,8 +1,8 @@
 /*
  * spec.c: config.json of a Hugging Face model to a description of the decoder, layer by layer, and back.
  *
- * A field that would change the numbers and is not known here is refused by name: a model that loads computes what
- * transformers computes. Both spellings are read: rope_theta + rope_scaling, and rope_parameters.
+ * A field that would change the numbers and is not known here is refused by name: a model that loads computes
+ * what transformers computes. Both spellings are read: rope_theta + rope_scaling, and rope_parameters.
  */
 #include "internal.h"
 
@@ -10,19 +10,20 @@
 
 static const struct family {
     const char *model_type, *architecture;
-    bool qkv_bias;      /* always, whatever the file says              */
-    bool bias_field;    /* attention_bias is read                      */
+    bool qkv_bias;   /* always, whatever the file says              */
+    bool bias_field; /* attention_bias is read                      */
     bool mlp_bias_field;
     bool qk_norm;
     bool always_window; /* sliding_window holds for all layers if set  */
     bool nope_field;    /* no_rope_layers is read                      */
+    bool tied;          /* when the file does not say                  */
     double rope_theta;  /* when the file has none                      */
 } families[] = {
-    {"llama", "LlamaForCausalLM", false, true, true, false, false, false, 10000.0},
-    {"mistral", "MistralForCausalLM", false, false, false, false, true, false, 10000.0},
-    {"qwen2", "Qwen2ForCausalLM", true, false, false, false, false, false, 10000.0},
-    {"qwen3", "Qwen3ForCausalLM", false, true, false, true, false, false, 10000.0},
-    {"smollm3", "SmolLM3ForCausalLM", false, true, true, false, false, true, 2000000.0},
+    {"llama", "LlamaForCausalLM", false, true, true, false, false, false, false, 10000.0},
+    {"mistral", "MistralForCausalLM", false, false, false, false, true, false, false, 10000.0},
+    {"qwen2", "Qwen2ForCausalLM", true, false, false, false, false, false, false, 10000.0},
+    {"qwen3", "Qwen3ForCausalLM", false, true, false, true, false, false, false, 10000.0},
+    {"smollm3", "SmolLM3ForCausalLM", false, true, true, false, false, true, true, 2000000.0},
 };
 
 static const struct family *find_family(const char *model_type)
@@ -34,8 +35,8 @@ static const struct family *find_family(const char *model_type)
 }
 
 /* A whole number in lo..hi; `fallback` when absent or null, or an error if fallback < 0. */
-static fmp_status read_uint(const cJSON *c, const char *key, int64_t fallback, uint32_t lo, uint32_t hi, uint32_t *out,
-                            fmp_err *err)
+static fmp_status read_uint(const cJSON *c, const char *key, int64_t fallback, uint32_t lo, uint32_t hi,
+                            uint32_t *out, fmp_err *err)
 {
     const cJSON *node = fmp_json_get(c, key);
     if (!node || cJSON_IsNull(node)) {
@@ -79,14 +80,15 @@ static fmp_status refuse_set(const cJSON *c, const char *key, fmp_err *err)
     return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s' is set, which this decoder does not have", key);
 }
 
-static fmp_status read_shape(const cJSON *c, fmp_model_spec *s, fmp_err *err)
+static fmp_status read_shape(const cJSON *c, const struct family *family, fmp_model_spec *s, fmp_err *err)
 {
     FMP_TRY(read_uint(c, "hidden_size", -1, 1, 65536, &s->n_channels, err));
     FMP_TRY(read_uint(c, "num_hidden_layers", -1, 1, 1024, &s->n_layers, err));
     FMP_TRY(read_uint(c, "num_attention_heads", -1, 1, 1024, &s->n_heads, err));
     FMP_TRY(read_uint(c, "num_key_value_heads", s->n_heads, 1, 1024, &s->n_kv_heads, err));
     bool is_qwen3 = strcmp(s->model_type, "qwen3") == 0;
-    FMP_TRY(read_uint(c, "head_dim", is_qwen3 ? 128 : s->n_channels / s->n_heads, 1, 256, &s->head_size, err));
+    FMP_TRY(
+        read_uint(c, "head_dim", is_qwen3 ? 128 : s->n_channels / s->n_heads, 1, 256, &s->head_size, err));
     FMP_TRY(read_uint(c, "intermediate_size", -1, 1, 1u << 20, &s->n_ff, err));
     FMP_TRY(read_uint(c, "vocab_size", -1, 1, 1u << 22, &s->vocab_size, err));
     FMP_TRY(read_uint(c, "max_position_embeddings", -1, 1, 1u << 24, &s->max_positions, err));
@@ -95,7 +97,7 @@ static fmp_status read_shape(const cJSON *c, fmp_model_spec *s, fmp_err *err)
     if (strcmp(act, "silu") != 0) {
         return fmp_fail(err, FMP_E_UNSUPPORTED, "'hidden_act': expected 'silu', found '%.32s'", act);
     }
-    s->tied = fmp_json_bool(c, "tie_word_embeddings", false);
+    s->tied = fmp_json_bool(c, "tie_word_embeddings", family->tied);
     s->bos_id = read_id(c, "bos_token_id");
     s->eos_id = read_id(c, "eos_token_id");
     s->pad_id = read_id(c, "pad_token_id");
@@ -112,7 +114,8 @@ static fmp_status read_rope_kind(const cJSON *rope, fmp_model_spec *s, fmp_err *
         return FMP_OK;
     }
     if (strcmp(kind, "llama3") != 0) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED, "rope type: expected default, linear or llama3, found '%.32s'", kind);
+        return fmp_fail(err, FMP_E_UNSUPPORTED,
+                        "rope type: expected default, linear or llama3, found '%.32s'", kind);
     }
     s->rope_kind = FMP_ROPE_LLAMA3;
     FMP_TRY(read_positive(rope, "low_freq_factor", 0.0, &s->rope_low_freq, err));
@@ -120,7 +123,8 @@ static fmp_status read_rope_kind(const cJSON *rope, fmp_model_spec *s, fmp_err *
     if (s->rope_high_freq <= s->rope_low_freq) {
         return fmp_fail(err, FMP_E_RANGE, "'high_freq_factor' must be above 'low_freq_factor'");
     }
-    return read_uint(rope, "original_max_position_embeddings", -1, 1, 1u << 24, &s->rope_original_positions, err);
+    return read_uint(rope, "original_max_position_embeddings", -1, 1, 1u << 24, &s->rope_original_positions,
+                     err);
 }
 
 static fmp_status read_rope(const cJSON *c, const struct family *family, fmp_model_spec *s, fmp_err *err)
@@ -130,20 +134,28 @@ static fmp_status read_rope(const cJSON *c, const struct family *family, fmp_mod
     const cJSON *rope = cJSON_IsObject(params) ? params : scaling;
     FMP_TRY(read_positive(c, "rope_theta", family->rope_theta, &s->rope_theta, err));
     if (!rope || cJSON_IsNull(rope)) { return FMP_OK; }
-    if (!cJSON_IsObject(rope)) { return fmp_fail(err, FMP_E_DATA, "'rope_scaling': expected an object or null"); }
+    if (!cJSON_IsObject(rope)) {
+        return fmp_fail(err, FMP_E_DATA, "'rope_scaling': expected an object or null");
+    }
     FMP_TRY(read_positive(rope, "rope_theta", s->rope_theta, &s->rope_theta, err));
     double partial = 1.0;
-    FMP_TRY(read_positive(rope, "partial_rotary_factor", fmp_json_num(c, "partial_rotary_factor", 1.0), &partial, err));
+    FMP_TRY(read_positive(rope, "partial_rotary_factor", fmp_json_num(c, "partial_rotary_factor", 1.0),
+                          &partial, err));
     if (partial != 1.0) { return fmp_fail(err, FMP_E_UNSUPPORTED, "'partial_rotary_factor' other than 1"); }
     return read_rope_kind(rope, s, err);
 }
 
 /* Window of layer l, 0 if none, as transformers decides it. */
-static fmp_status read_window(const cJSON *c, const struct family *family, uint32_t l, uint32_t *out, fmp_err *err)
+static fmp_status read_window(const cJSON *c, const struct family *family, uint32_t l, uint32_t *out,
+                              fmp_err *err)
 {
     uint32_t window = 0, full_layers = 0;
     *out = 0;
-    FMP_TRY(read_uint(c, "sliding_window", 0, 0, 1u << 24, &window, err));
+    if (fmp_json_get(c, "sliding_window")) {
+        FMP_TRY(read_uint(c, "sliding_window", 0, 0, 1u << 24, &window, err));
+    } else {
+        window = 4096; /* what a file without the key means; null means none */
+    }
     const cJSON *types = fmp_json_get(c, "layer_types");
     if (cJSON_IsArray(types)) {
         const cJSON *type = cJSON_GetArrayItem(types, (int)l);
@@ -151,7 +163,8 @@ static fmp_status read_window(const cJSON *c, const struct family *family, uint3
         bool sliding = strcmp(name, "sliding_attention") == 0;
         if (!sliding && strcmp(name, "full_attention") != 0) {
             return fmp_fail(err, FMP_E_UNSUPPORTED,
-                            "'layer_types[%u]': expected full_attention or sliding_attention, found '%.32s'", l, name);
+                            "'layer_types[%u]': expected full_attention or sliding_attention, found '%.32s'",
+                            l, name);
         }
         if (sliding && window == 0) { return fmp_fail(err, FMP_E_DATA, "'sliding_window' is missing"); }
         *out = sliding ? window : 0;
@@ -194,7 +207,8 @@ fmp_status fmp_spec_check(const fmp_model_spec *s, fmp_err *err)
 {
     if (!find_family(s->model_type)) {
         return fmp_fail(err, FMP_E_UNSUPPORTED,
-                        "'model_type': expected llama, mistral, qwen2, qwen3 or smollm3, found '%s'", s->model_type);
+                        "'model_type': expected llama, mistral, qwen2, qwen3 or smollm3, found '%s'",
+                        s->model_type);
     }
     if (!s->n_layers || !s->n_channels || !s->n_heads || !s->n_kv_heads || !s->n_ff || !s->vocab_size ||
         !s->max_positions || s->n_layers > 1024 || s->n_channels > 65536 || s->n_ff > 1u << 20 ||
@@ -206,7 +220,8 @@ fmp_status fmp_spec_check(const fmp_model_spec *s, fmp_err *err)
                         s->n_kv_heads);
     }
     if (s->head_size == 0 || s->head_size % 2 != 0 || s->head_size > 256) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED, "head size %u: expected an even number of 2 to 256", s->head_size);
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "head size %u: expected an even number of 2 to 256",
+                        s->head_size);
     }
     if (!(s->norm_eps > 0.0) || !(s->rope_theta > 0.0)) {
         return fmp_fail(err, FMP_E_RANGE, "norm epsilon and RoPE theta must be above 0");
@@ -236,9 +251,10 @@ fmp_status fmp_spec_from_json(const cJSON *c, fmp_model_spec *s, fmp_err *err)
     const struct family *family = find_family(type);
     if (!family) {
         return fmp_fail(err, FMP_E_UNSUPPORTED,
-                        "'model_type': expected llama, mistral, qwen2, qwen3 or smollm3, found '%.64s'", type);
+                        "'model_type': expected llama, mistral, qwen2, qwen3 or smollm3, found '%.64s'",
+                        type);
     }
-    FMP_TRY(read_shape(c, s, err));
+    FMP_TRY(read_shape(c, family, s, err));
     FMP_TRY(read_rope(c, family, s, err));
     FMP_TRY(fmp_spec_check(s, err));
     s->layers = calloc(s->n_layers, sizeof *s->layers);
@@ -283,7 +299,9 @@ static void add_layers(cJSON *c, const fmp_model_spec *s, const struct family *f
     if (family->bias_field) { cJSON_AddBoolToObject(c, "attention_bias", first->o_bias); }
     if (family->mlp_bias_field) { cJSON_AddBoolToObject(c, "mlp_bias", first->mlp_bias); }
     uint32_t window = 0;
-    for (uint32_t l = 0; l < s->n_layers; l++) { window = s->layers[l].window ? s->layers[l].window : window; }
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        window = s->layers[l].window ? s->layers[l].window : window;
+    }
     if (window) {
         cJSON_AddNumberToObject(c, "sliding_window", window);
     } else {

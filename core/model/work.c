@@ -3,8 +3,8 @@
  *
  *   | layer inputs x[first..L] | activations of layer first | ... of layer L-1 | labelled rows | gradients |
  *
- * WORK_FORWARD has one x, updated in place, and one set of activations that every layer overwrites. WORK_RECOMPUTE
- * keeps all x and one set. Every piece starts at a multiple of 64 bytes.
+ * WORK_FORWARD has one x, updated in place, and one set of activations that every layer overwrites.
+ * WORK_RECOMPUTE keeps all x and one set. Every piece starts at a multiple of 64 bytes.
  */
 #include "internal.h"
 
@@ -20,9 +20,13 @@ static void *carve(carver *c, int64_t count, size_t size_bytes)
     c->used += ((size_t)count * size_bytes + 63) & ~(size_t)63;
     return p;
 }
-static float *carve_f32(carver *c, int64_t count) { return carve(c, count, sizeof(float)); }
+static float *carve_f32(carver *c, int64_t count)
+{
+    return carve(c, count, sizeof(float));
+}
 
-static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place, fmp_acts *a)
+static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place,
+                       fmp_acts *a)
 {
     const fmp_model_spec *s = &m->spec;
     int64_t C = s->n_channels, H = s->n_heads, G = s->n_kv_heads, D = s->head_size, F = s->n_ff;
@@ -45,7 +49,9 @@ static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int
     a->gate = carve_f32(c, T * F);
     a->up = carve_f32(c, T * F);
     a->h = carve_f32(c, T * F);
-    for (int p = 0; ad && p < N_PROJ; p++) { a->u[p] = carve_f32(c, T * ad->rank); }
+    for (int g = 0; ad && g < N_GROUP; g++) {
+        a->u[g] = carve_f32(c, T * ad->rank * ((int64_t)fmp_group_first[g + 1] - fmp_group_first[g]));
+    }
 }
 
 static void carve_gradients(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work *w)
@@ -65,7 +71,7 @@ static void carve_gradients(carver *c, const fmp_model *m, const fmp_adapter *ad
     w->dv = carve_f32(c, T * GD);
     w->dq_raw = qk_norm ? carve_f32(c, T * HD) : w->dq;
     w->dk_raw = qk_norm ? carve_f32(c, T * GD) : w->dk;
-    w->du = carve_f32(c, ad ? T * ad->rank : 0);
+    w->du = carve_f32(c, ad ? 3 * T * ad->rank : 0);
 }
 
 static void carve_rows(carver *c, int64_t T, int64_t C, bool gradients, fmp_work *w)
@@ -93,7 +99,9 @@ static void lay_out(carver *c, const fmp_model *m, const fmp_adapter *ad, fmp_wo
         if (l == 0 || (!in_place && l > w->first)) { x = carve_f32(c, T * C); }
         w->x[l] = x;
     }
-    for (size_t i = 0; i < w->n_acts; i++) { carve_acts(c, m, ad, T, in_place, &w->acts[i]); }
+    for (size_t i = 0; i < w->n_acts; i++) {
+        carve_acts(c, m, ad, T, in_place, &w->acts[i]);
+    }
     carve_rows(c, T, C, !in_place, w);
     if (!in_place) { carve_gradients(c, m, ad, T, w); }
 }
@@ -124,8 +132,8 @@ size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_
     return c.used;
 }
 
-fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first,
-                        fmp_work **out, fmp_err *err)
+fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode,
+                        size_t first, fmp_work **out, fmp_err *err)
 {
     *out = NULL;
     fmp_work *w = new_shell(m, T, mode, first);
@@ -133,8 +141,8 @@ fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fm
     void *block = w && bytes < SIZE_MAX / 2 ? aligned_alloc(64, bytes + 64 - bytes % 64) : NULL;
     if (!block) {
         fmp_work_free(w);
-        return fmp_fail(err, FMP_E_NOMEM, "out of memory for activations: %zu MiB for %lld tokens", bytes >> 20,
-                        (long long)T);
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for activations: %zu MiB for %lld tokens",
+                        bytes >> 20, (long long)T);
     }
     w->block = block;
     w->size_bytes = bytes;

@@ -1,15 +1,15 @@
 /*
  * template.c: the public face of the template engine: parse, render, and the output's spans.
  *
- * A render runs in the arena of its output object: the interpreter's values first, then what the caller gets. Names
- * of the context are looked up once per render for the names the template mentions.
+ * A render runs in the arena of its output object: the interpreter's values first, then what the caller
+ * gets. Names of the context are looked up once per render for the names the template mentions.
  */
 #include <stdlib.h>
 
 #include "template_impl.h"
 
 #define MAX_SOURCE_BYTES ((size_t)4 << 20)
-#define KEEP_BYTES ((size_t)1 << 20) /* of a reused arena */
+#define KEEP_BYTES       ((size_t)1 << 20) /* of a reused arena */
 
 static size_t or_default(size_t v, size_t fallback)
 {
@@ -36,11 +36,13 @@ static char *normalise(fmp_arena *arena, const char *text, size_t len, uint32_t 
     return s;
 }
 
-fmp_status fmp_template_parse(const char *text, size_t len, const char *name, fmp_template **out, fmp_err *err)
+fmp_status fmp_template_parse(const char *text, size_t len, const char *name, fmp_template **out,
+                              fmp_err *err)
 {
     *out = NULL;
     if (len > MAX_SOURCE_BYTES) {
-        return fmp_fail(err, FMP_E_RANGE, "a template of %zu bytes, longer than the limit of %zu", len, MAX_SOURCE_BYTES);
+        return fmp_fail(err, FMP_E_RANGE, "a template of %zu bytes, longer than the limit of %zu", len,
+                        MAX_SOURCE_BYTES);
     }
     fmp_arena *arena = fmp_arena_new(0);
     fmp_template *t = calloc(1, sizeof *t);
@@ -89,14 +91,16 @@ static fmp_status init_globals(tpl_rt *rt, const cJSON *context)
     for (uint32_t i = 0; i < t->n_names; i++) {
         const tpl_builtin *fn = tpl_find_function(t->names[i]);
         rt->globals[i] = tpl_undefined(t->names[i], 255);
-        if (fn) { rt->globals[i] = (tpl_val){ .type = T_FUNCTION, .origin = ORIGIN_COMPUTED, .u.fn = fn }; }
+        if (fn) { rt->globals[i] = (tpl_val){.type = T_FUNCTION, .origin = ORIGIN_COMPUTED, .u.fn = fn}; }
     }
     for (const cJSON *c = context->child; c; c = c->next) {
         const char *key = c->string ? c->string : "";
         uint32_t i = 0;
-        while (i < t->n_names && !tpl_str_is(t->names[i], key)) { i++; }
+        while (i < t->n_names && !tpl_str_is(t->names[i], key)) {
+            i++;
+        }
         if (i == t->n_names) { continue; }
-        rt->globals[i] = (tpl_val){ .type = T_LAZY, .u.json = c };
+        rt->globals[i] = (tpl_val){.type = T_LAZY, .u.json = c};
         FMP_TRY(tpl_add_path(rt, ORIGIN_ROOT, key, 0, &rt->globals[i].origin));
     }
     for (uint32_t i = 0; rt->force_prompt && i < t->n_names; i++) {
@@ -138,7 +142,9 @@ static fmp_status spell_path(tpl_rt *rt, uint32_t id, fmp_buf *b, const char **o
     size_t n = 0;
     char *text;
     for (; id != ORIGIN_ROOT; id = rt->paths[id].parent) {
-        if (n == TPL_MAX_RUN_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "a path of more than %u parts", TPL_MAX_RUN_DEPTH); }
+        if (n == TPL_MAX_RUN_DEPTH) {
+            return tpl_fail(rt, FMP_E_RANGE, "a path of more than %u parts", TPL_MAX_RUN_DEPTH);
+        }
         chain[n++] = id;
     }
     b->len = 0;
@@ -176,10 +182,12 @@ static fmp_status make_spans(tpl_rt *rt, const tpl_sink *k, fmp_buf *scratch, fm
         const tpl_run *r = &k->runs[i];
         uint32_t origin = r->origin & ORIGIN_MASK;
         fmp_span *s = &spans[i];
-        *s = (fmp_span){ .begin = i ? k->runs[i - 1].end : 0, .end = r->end, .src = FMP_SPAN_NO_SRC };
+        *s = (fmp_span){.begin = i ? k->runs[i - 1].end : 0, .end = r->end, .src = FMP_SPAN_NO_SRC};
         s->generation = (r->origin & ORIGIN_GENERATION) != 0;
         s->path = FMP_SPAN_NO_PATH;
-        s->kind = origin == ORIGIN_LITERAL ? FMP_SPAN_LITERAL : origin == ORIGIN_COMPUTED ? FMP_SPAN_COMPUTED : FMP_SPAN_INPUT;
+        s->kind = origin == ORIGIN_LITERAL    ? FMP_SPAN_LITERAL
+                  : origin == ORIGIN_COMPUTED ? FMP_SPAN_COMPUTED
+                                              : FMP_SPAN_INPUT;
         if (s->kind != FMP_SPAN_INPUT) { continue; }
         if (number[origin] == UINT32_MAX) {
             number[origin] = (uint32_t)out->n_paths;
@@ -196,8 +204,8 @@ static fmp_status make_spans(tpl_rt *rt, const tpl_sink *k, fmp_buf *scratch, fm
 
 static fmp_status run(tpl_rt *rt, const cJSON *context, fmp_rendered *out)
 {
-    tpl_sink root = { 0 };
-    fmp_buf scratch = { 0 };
+    tpl_sink root = {0};
+    fmp_buf scratch = {0};
     rt->sink = &root;
     rt->cap_paths = 64;
     TPL_TAKE(rt, rt->paths, rt->cap_paths);
@@ -216,14 +224,16 @@ static fmp_status run(tpl_rt *rt, const cJSON *context, fmp_rendered *out)
 fmp_status tpl_render(const fmp_template *t, const cJSON *context, const fmp_template_options *options,
                       size_t n_messages, bool force_prompt, fmp_rendered *out, fmp_err *err)
 {
-    static const fmp_template_options none = { 0 };
+    static const fmp_template_options none = {0};
     const fmp_template_options *o = options ? options : &none;
     fmp_err own;
     out->text.len = 0;
     out->spans = NULL;
     out->paths = NULL;
     out->n_spans = out->n_paths = 0;
-    if (!cJSON_IsObject(context)) { return fmp_fail(err, FMP_E_DATA, "the context of a template must be an object"); }
+    if (!cJSON_IsObject(context)) {
+        return fmp_fail(err, FMP_E_DATA, "the context of a template must be an object");
+    }
     if (!out->arena) { out->arena = fmp_arena_new(0); }
     if (!out->arena) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     fmp_arena_reset(out->arena, KEEP_BYTES);
@@ -248,8 +258,8 @@ fmp_status tpl_render(const fmp_template *t, const cJSON *context, const fmp_tem
     return st;
 }
 
-fmp_status fmp_template_render(const fmp_template *tmpl, const cJSON *context, const fmp_template_options *options,
-                               fmp_rendered *out, fmp_err *err)
+fmp_status fmp_template_render(const fmp_template *tmpl, const cJSON *context,
+                               const fmp_template_options *options, fmp_rendered *out, fmp_err *err)
 {
     return tpl_render(tmpl, context, options, SIZE_MAX, false, out, err);
 }

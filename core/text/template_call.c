@@ -1,13 +1,11 @@
 /*
- * template_call.c: attributes, items, slices, calls; the methods of strings, dictionaries and lists; the functions a
- * chat template may call.
+ * template_call.c: attributes, items, slices, calls; the methods of dictionaries, lists and loops; the
+ * functions a chat template may call.
  *
- * The sandbox is this file: an attribute is a member of the data or a method named in a table below, nothing else.
- * Methods that would change a value are refused, as in jinja2's ImmutableSandboxedEnvironment.
+ * The sandbox is this file: an attribute is a member of the data or a method named in a table below, nothing
+ * else. Methods that would change a value are refused, as in jinja2's ImmutableSandboxedEnvironment.
  */
 #include <time.h>
-
-#include <unicode/uchar.h>
 
 #include "template_impl.h"
 
@@ -44,11 +42,15 @@ static fmp_status bind_args(tpl_rt *rt, const tpl_builtin *fn, const tpl_args *a
     for (uint32_t k = 0; k < args->n_kw; k++) {
         const tpl_str *name = args->kw_names[k].u.s;
         uint32_t i = 0;
-        while (word_at(fn->params, i, &word, &len) && (len != name->len || memcmp(word, name->p, len) != 0)) { i++; }
+        while (word_at(fn->params, i, &word, &len) && (len != name->len || memcmp(word, name->p, len) != 0)) {
+            i++;
+        }
         if (!word_at(fn->params, i, &word, &len)) {
             return tpl_fail(rt, FMP_E_DATA, "%s: unknown argument '%.*s'", fn->name, (int)name->len, name->p);
         }
-        if (c->arg[i]) { return tpl_fail(rt, FMP_E_DATA, "%s: argument '%.*s' given twice", fn->name, (int)len, word); }
+        if (c->arg[i]) {
+            return tpl_fail(rt, FMP_E_DATA, "%s: argument '%.*s' given twice", fn->name, (int)len, word);
+        }
         c->arg[i] = &args->kw_vals[k];
     }
     for (uint32_t i = 0; i < fn->n_required; i++) {
@@ -59,18 +61,19 @@ static fmp_status bind_args(tpl_rt *rt, const tpl_builtin *fn, const tpl_args *a
     return FMP_OK;
 }
 
-fmp_status tpl_invoke(tpl_rt *rt, const char *what, const tpl_builtin *fn, const tpl_val *self, const tpl_args *args,
-                      tpl_val *out)
+fmp_status tpl_invoke(tpl_rt *rt, const char *what, const tpl_builtin *fn, const tpl_val *self,
+                      const tpl_args *args, tpl_val *out)
 {
-    tpl_call c = { .self = self ? *self : tpl_none(), .args = args, .fn = fn };
+    tpl_call c = {.self = self ? *self : tpl_none(), .args = args, .fn = fn};
     if (!fn->fn) { return tpl_fail(rt, FMP_E_UNSUPPORTED, "unsupported %s '%s'", what, fn->name); }
     FMP_TRY(tpl_step(rt, 1));
     FMP_TRY(bind_args(rt, fn, args, &c));
     return fn->fn(rt, &c, out);
 }
 
-static fmp_status str_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, const tpl_str **out)
+fmp_status tpl_str_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, const tpl_str **out)
 {
+    *out = &tpl_empty;
     if (v->type == T_STR) {
         *out = v->u.s;
         return FMP_OK;
@@ -79,305 +82,11 @@ static fmp_status str_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, const
     return tpl_fail(rt, FMP_E_DATA, "%s: expected a str argument, found %s", c->fn->name, tpl_type_name(v));
 }
 
-static fmp_status int_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, int64_t fallback, int64_t *out)
+fmp_status tpl_int_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, int64_t fallback, int64_t *out)
 {
     *out = fallback;
     return v ? tpl_to_int(rt, v, c->fn->name, out) : FMP_OK;
 }
-
-/* ---- methods of strings ---- */
-
-static fmp_status str_case(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    static const struct {
-        const char *name;
-        tpl_case how;
-    } kinds[] = { { "upper", CASE_UPPER }, { "lower", CASE_LOWER },       { "title", CASE_TITLE },
-                  { "capitalize", CASE_CAPITALIZE }, { "swapcase", CASE_SWAP }, { "casefold", CASE_LOWER } };
-    size_t i = 0;
-    while (strcmp(kinds[i].name, c->fn->name) != 0) { i++; }
-    return tpl_str_case(rt, &c->self, kinds[i].how, out);
-}
-
-static fmp_status str_strip(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *chars = NULL;
-    if (ARG(0) && ARG(0)->type != T_NONE) { FMP_TRY(str_arg(rt, c, ARG(0), &chars)); }
-    return tpl_str_strip(rt, &c->self, chars, c->fn->name[0] != 'r', c->fn->name[0] != 'l', out);
-}
-
-static fmp_status str_split(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *sep = NULL;
-    int64_t max;
-    if (ARG(0) && ARG(0)->type != T_NONE) { FMP_TRY(str_arg(rt, c, ARG(0), &sep)); }
-    FMP_TRY(int_arg(rt, c, ARG(1), -1, &max));
-    return tpl_str_split(rt, &c->self, sep, max, c->fn->name[0] == 'r', out);
-}
-
-static fmp_status str_splitlines(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    return tpl_str_splitlines(rt, &c->self, ARG(0) && tpl_truth(ARG(0)), out);
-}
-
-static fmp_status str_replace(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *old, *with;
-    int64_t max;
-    FMP_TRY(str_arg(rt, c, ARG(0), &old));
-    FMP_TRY(str_arg(rt, c, ARG(1), &with));
-    FMP_TRY(int_arg(rt, c, ARG(2), -1, &max));
-    return tpl_str_replace(rt, &c->self, old, with, max, out);
-}
-
-/* Byte range that optional start and end arguments (characters, may be negative) select. */
-static fmp_status str_window(tpl_rt *rt, const tpl_call *c, int first, size_t *begin, size_t *end)
-{
-    const tpl_str *s = c->self.u.s;
-    size_t *at[2] = { begin, end };
-    *begin = 0;
-    *end = s->len;
-    for (int i = 0; i < 2; i++) {
-        const tpl_val *v = c->arg[first + i];
-        int64_t x;
-        if (!v || v->type == T_NONE) { continue; }
-        FMP_TRY(tpl_to_int(rt, v, c->fn->name, &x));
-        if (x < 0) { x += (int64_t)tpl_str_count(s); }
-        *at[i] = x < 0 ? 0 : tpl_str_byte_of(s, (size_t)x);
-    }
-    return FMP_OK;
-}
-
-static bool affix_matches(const tpl_str *s, size_t begin, size_t end, const tpl_str *affix, bool at_start)
-{
-    if (begin > end || affix->len > end - begin) { return false; }
-    return memcmp(s->p + (at_start ? begin : end - affix->len), affix->p, affix->len) == 0;
-}
-
-/* startswith, endswith: a string or a tuple of strings */
-static fmp_status str_affix(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    bool at_start = c->fn->name[0] == 's', yes = false;
-    size_t begin, end;
-    const tpl_str *affix;
-    FMP_TRY(str_window(rt, c, 1, &begin, &end));
-    if (ARG(0)->type == T_SEQ && ARG(0)->u.q->kind == Q_TUPLE) {
-        const tpl_seq *q = ARG(0)->u.q;
-        for (uint32_t i = 0; !yes && i < q->n; i++) {
-            FMP_TRY(str_arg(rt, c, &q->items[i], &affix));
-            yes = affix_matches(c->self.u.s, begin, end, affix, at_start);
-        }
-    } else {
-        FMP_TRY(str_arg(rt, c, ARG(0), &affix));
-        yes = affix_matches(c->self.u.s, begin, end, affix, at_start);
-    }
-    *out = tpl_bool(yes);
-    return FMP_OK;
-}
-
-/* find, rfind, index, rindex */
-static fmp_status str_find(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *s = c->self.u.s, *needle;
-    bool from_right = c->fn->name[0] == 'r', must = strstr(c->fn->name, "index") != NULL;
-    size_t begin, end, hit = SIZE_MAX;
-    FMP_TRY(str_arg(rt, c, ARG(0), &needle));
-    FMP_TRY(str_window(rt, c, 1, &begin, &end));
-    tpl_str window = *s;
-    window.len = (uint32_t)end;
-    for (size_t at = tpl_str_find(&window, needle, begin); at != SIZE_MAX; at = tpl_str_find(&window, needle, at + 1)) {
-        FMP_TRY(tpl_step(rt, 1));
-        hit = at;
-        if (!from_right) { break; }
-    }
-    if (hit == SIZE_MAX && must) { return tpl_fail(rt, FMP_E_DATA, "%s: substring not found", c->fn->name); }
-    window.len = (uint32_t)(hit == SIZE_MAX ? 0 : hit);
-    *out = tpl_int(hit == SIZE_MAX ? -1 : (int64_t)tpl_str_count(&window));
-    return FMP_OK;
-}
-
-static fmp_status str_count(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *s = c->self.u.s, *needle;
-    int64_t n = 0;
-    FMP_TRY(str_arg(rt, c, ARG(0), &needle));
-    if (needle->len == 0) {
-        n = (int64_t)tpl_str_count(s) + 1;
-    } else {
-        for (size_t at = 0; (at = tpl_str_find(s, needle, at)) != SIZE_MAX; at += needle->len) { n++; }
-    }
-    FMP_TRY(tpl_step(rt, (uint64_t)n));
-    *out = tpl_int(n);
-    return FMP_OK;
-}
-
-static fmp_status str_join(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_val *items;
-    uint32_t n;
-    tpl_sink k = { 0 };
-    FMP_TRY(tpl_iterate(rt, ARG(0), &items, &n));
-    for (uint32_t i = 0; i < n; i++) {
-        const tpl_str *item;
-        FMP_TRY(str_arg(rt, c, &items[i], &item));
-        if (i > 0) { FMP_TRY(tpl_sink_str(rt, &k, c->self.u.s)); }
-        FMP_TRY(tpl_sink_str(rt, &k, item));
-    }
-    return tpl_sink_done(rt, &k, out);
-}
-
-static fmp_status str_format(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    return tpl_format_braces(rt, c->self.u.s, c->args, out);
-}
-
-static bool has_class(const char *method, uint32_t cp)
-{
-    UChar32 u = (UChar32)cp;
-    if (strcmp(method, "isspace") == 0) { return tpl_is_space(cp); }
-    if (strcmp(method, "isalpha") == 0) { return u_isalpha(u); }
-    if (strcmp(method, "isdigit") == 0 || strcmp(method, "isdecimal") == 0 || strcmp(method, "isnumeric") == 0) {
-        return u_isdigit(u);
-    }
-    return u_isalnum(u);
-}
-
-/* isspace, isalpha, isdigit, isalnum: every character is, and there is one */
-static fmp_status str_is_class(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *s = c->self.u.s;
-    bool yes = s->len > 0;
-    (void)rt;
-    for (size_t at = 0, n; yes && at < s->len; at += n) {
-        yes = has_class(c->fn->name, tpl_utf8_get(s->p + at, s->len - at, &n));
-    }
-    *out = tpl_bool(yes);
-    return FMP_OK;
-}
-
-/* isupper, islower: no character of the other case, and at least one of this */
-static fmp_status str_is_case(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *s = c->self.u.s;
-    bool upper = strcmp(c->fn->name, "isupper") == 0, yes = false;
-    (void)rt;
-    for (size_t at = 0, n; at < s->len; at += n) {
-        UChar32 cp = (UChar32)tpl_utf8_get(s->p + at, s->len - at, &n);
-        if (upper ? u_islower(cp) || u_istitle(cp) : u_isupper(cp) || u_istitle(cp)) {
-            yes = false;
-            break;
-        }
-        yes = yes || (upper ? u_isupper(cp) : u_islower(cp));
-    }
-    *out = tpl_bool(yes);
-    return FMP_OK;
-}
-
-static fmp_status str_remove_affix(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *s = c->self.u.s, *affix;
-    bool at_start = strcmp(c->fn->name, "removeprefix") == 0;
-    FMP_TRY(str_arg(rt, c, ARG(0), &affix));
-    size_t n = affix_matches(s, 0, s->len, affix, at_start) ? affix->len : 0;
-    return tpl_str_slice(rt, &c->self, at_start ? n : 0, at_start ? s->len : s->len - n, out);
-}
-
-static fmp_status str_partition(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const tpl_str *s = c->self.u.s, *sep;
-    bool from_right = c->fn->name[0] == 'r';
-    FMP_TRY(str_arg(rt, c, ARG(0), &sep));
-    if (sep->len == 0) { return tpl_fail(rt, FMP_E_DATA, "%s: empty separator", c->fn->name); }
-    size_t hit = tpl_str_find(s, sep, 0);
-    for (size_t at = hit; from_right && at != SIZE_MAX; at = tpl_str_find(s, sep, at + 1)) { hit = at; }
-    FMP_TRY(tpl_seq_new(rt, Q_TUPLE, 3, out));
-    tpl_val *part = out->u.q->items;
-    if (hit == SIZE_MAX) {
-        part[0] = part[1] = part[2] = tpl_of_str(&tpl_empty);
-        part[from_right ? 2 : 0] = c->self;
-        return FMP_OK;
-    }
-    FMP_TRY(tpl_str_slice(rt, &c->self, 0, hit, &part[0]));
-    FMP_TRY(tpl_str_slice(rt, &c->self, hit, hit + sep->len, &part[1]));
-    return tpl_str_slice(rt, &c->self, hit + sep->len, s->len, &part[2]);
-}
-
-/* center, ljust, rjust, zfill */
-static fmp_status str_pad(tpl_rt *rt, const tpl_call *c, tpl_val *out)
-{
-    const char *name = c->fn->name;
-    const tpl_str *fill = NULL;
-    int64_t width, have = (int64_t)tpl_str_count(c->self.u.s);
-    char with = name[0] == 'z' ? '0' : ' ';
-    FMP_TRY(int_arg(rt, c, ARG(0), 0, &width));
-    if (ARG(1)) {
-        FMP_TRY(str_arg(rt, c, ARG(1), &fill));
-        if (fill->len != 1) { return tpl_fail(rt, FMP_E_UNSUPPORTED, "%s: a fill of one ASCII character only", name); }
-        with = fill->p[0];
-    }
-    if (width <= have) {
-        *out = c->self;
-        return FMP_OK;
-    }
-    size_t room = (size_t)(width - have), left = room;
-    if (name[0] == 'c') { left = room / 2 + (room & (size_t)width & 1); }
-    if (name[0] == 'l') { left = 0; }
-    if (name[0] == 'z' && c->self.u.s->len > 0 && strchr("+-", c->self.u.s->p[0])) {
-        return tpl_fail(rt, FMP_E_UNSUPPORTED, "zfill of a signed number");
-    }
-    return tpl_str_pad(rt, &c->self, left, room - left, with, out);
-}
-
-static const tpl_builtin str_methods[] = {
-    { "upper", "", 0, str_case },
-    { "lower", "", 0, str_case },
-    { "title", "", 0, str_case },
-    { "capitalize", "", 0, str_case },
-    { "swapcase", "", 0, str_case },
-    { "casefold", "", 0, str_case },
-    { "strip", "chars", 0, str_strip },
-    { "lstrip", "chars", 0, str_strip },
-    { "rstrip", "chars", 0, str_strip },
-    { "split", "sep maxsplit", 0, str_split },
-    { "rsplit", "sep maxsplit", 0, str_split },
-    { "splitlines", "keepends", 0, str_splitlines },
-    { "replace", "old new count", 2, str_replace },
-    { "startswith", "prefix start end", 1, str_affix },
-    { "endswith", "suffix start end", 1, str_affix },
-    { "find", "sub start end", 1, str_find },
-    { "rfind", "sub start end", 1, str_find },
-    { "index", "sub start end", 1, str_find },
-    { "rindex", "sub start end", 1, str_find },
-    { "count", "sub", 1, str_count },
-    { "join", "iterable", 1, str_join },
-    { "format", "*", 0, str_format },
-    { "isspace", "", 0, str_is_class },
-    { "isalpha", "", 0, str_is_class },
-    { "isdigit", "", 0, str_is_class },
-    { "isdecimal", "", 0, str_is_class },
-    { "isnumeric", "", 0, str_is_class },
-    { "isalnum", "", 0, str_is_class },
-    { "isupper", "", 0, str_is_case },
-    { "islower", "", 0, str_is_case },
-    { "removeprefix", "prefix", 1, str_remove_affix },
-    { "removesuffix", "suffix", 1, str_remove_affix },
-    { "partition", "sep", 1, str_partition },
-    { "rpartition", "sep", 1, str_partition },
-    { "center", "width fillchar", 1, str_pad },
-    { "ljust", "width fillchar", 1, str_pad },
-    { "rjust", "width fillchar", 1, str_pad },
-    { "zfill", "width", 1, str_pad },
-    { "encode", "*", 0, NULL },
-    { "expandtabs", "*", 0, NULL },
-    { "format_map", "*", 0, NULL },
-    { "isascii", "*", 0, NULL },
-    { "isidentifier", "*", 0, NULL },
-    { "isprintable", "*", 0, NULL },
-    { "istitle", "*", 0, NULL },
-    { "maketrans", "*", 0, NULL },
-    { "translate", "*", 0, NULL },
-    { NULL, NULL, 0, NULL },
-};
 
 /* ---- methods of dictionaries, lists, loops ---- */
 
@@ -426,13 +135,10 @@ static fmp_status same_value(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 }
 
 static const tpl_builtin dict_methods[] = {
-    { "items", "", 0, dict_view },
-    { "keys", "", 0, dict_view },
-    { "values", "", 0, dict_view },
-    { "get", "key default", 1, dict_get },
-    { "copy", "", 0, same_value },
-    { "fromkeys", "*", 0, NULL },
-    { NULL, NULL, 0, NULL },
+    {"items", "", 0, dict_view},  {"keys", "", 0, dict_view},
+    {"values", "", 0, dict_view}, {"get", "key default", 1, dict_get},
+    {"copy", "", 0, same_value},  {"fromkeys", "*", 0, NULL},
+    {NULL, NULL, 0, NULL},
 };
 static const char dict_changers[] = " clear pop popitem setdefault update ";
 
@@ -459,10 +165,10 @@ static fmp_status list_find(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 }
 
 static const tpl_builtin list_methods[] = {
-    { "index", "value", 1, list_find },
-    { "count", "value", 1, list_find },
-    { "copy", "", 0, same_value },
-    { NULL, NULL, 0, NULL },
+    {"index", "value", 1, list_find},
+    {"count", "value", 1, list_find},
+    {"copy", "", 0, same_value},
+    {NULL, NULL, 0, NULL},
 };
 static const char list_changers[] = " append clear extend insert pop remove reverse sort ";
 
@@ -488,9 +194,9 @@ static fmp_status loop_changed(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 }
 
 static const tpl_builtin loop_methods[] = {
-    { "cycle", "*", 0, loop_cycle },
-    { "changed", "*", 0, loop_changed },
-    { NULL, NULL, 0, NULL },
+    {"cycle", "*", 0, loop_cycle},
+    {"changed", "*", 0, loop_changed},
+    {NULL, NULL, 0, NULL},
 };
 
 static fmp_status cycler_step(tpl_rt *rt, const tpl_call *c, tpl_val *out)
@@ -508,9 +214,9 @@ static fmp_status cycler_step(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 }
 
 static const tpl_builtin cycler_methods[] = {
-    { "next", "", 0, cycler_step },
-    { "reset", "", 0, cycler_step },
-    { NULL, NULL, 0, NULL },
+    {"next", "", 0, cycler_step},
+    {"reset", "", 0, cycler_step},
+    {NULL, NULL, 0, NULL},
 };
 
 static bool in_words(const char *words, const tpl_str *name)
@@ -533,7 +239,7 @@ const tpl_builtin *tpl_find_method(const tpl_val *self, const tpl_str *name, boo
 {
     *forbidden = false;
     switch ((tpl_type)self->type) {
-    case T_STR: return find_in(str_methods, name);
+    case T_STR: return find_in(tpl_str_methods, name);
     case T_DICT: *forbidden = in_words(dict_changers, name); return find_in(dict_methods, name);
     case T_SEQ:
         if (self->u.q->kind > Q_TUPLE) { return NULL; }
@@ -549,7 +255,8 @@ const tpl_builtin *tpl_find_method(const tpl_val *self, const tpl_str *name, boo
 
 static bool loop_attr(const tpl_loop *l, const tpl_str *name, tpl_val *out)
 {
-    static const tpl_str prev = { "previtem", 8, 0, NULL, { 0, 0, 0 } }, next = { "nextitem", 8, 0, NULL, { 0, 0, 0 } };
+    static const tpl_str prev = {"previtem", 8, 0, NULL, {0, 0, 0}},
+                         next = {"nextitem", 8, 0, NULL, {0, 0, 0}};
     if (tpl_str_is(name, "index")) {
         *out = tpl_int((int64_t)l->i + 1);
     } else if (tpl_str_is(name, "index0")) {
@@ -584,7 +291,7 @@ static fmp_status bind_method(tpl_rt *rt, const tpl_val *self, const tpl_builtin
     TPL_TAKE(rt, m, 1);
     m->self = *self;
     m->fn = fn;
-    *out = (tpl_val){ .type = T_METHOD, .origin = ORIGIN_COMPUTED, .u.bound = m };
+    *out = (tpl_val){.type = T_METHOD, .origin = ORIGIN_COMPUTED, .u.bound = m};
     return FMP_OK;
 }
 
@@ -659,7 +366,7 @@ static fmp_status index_item(tpl_rt *rt, const tpl_val *obj, int64_t i, bool *fo
 
 fmp_status tpl_get_item(tpl_rt *rt, const tpl_val *obj, const tpl_val *key, tpl_val *out)
 {
-    static const tpl_str item = { "item", 4, 0, NULL, { 0, 0, 0 } };
+    static const tpl_str item = {"item", 4, 0, NULL, {0, 0, 0}};
     bool found = false;
     if (obj->type == T_UNDEFINED) { return tpl_fail_undefined(rt, obj); }
     if (obj->type == T_DICT && key->type != T_DICT && !(key->type == T_SEQ && key->u.q->kind == Q_LIST)) {
@@ -671,7 +378,8 @@ fmp_status tpl_get_item(tpl_rt *rt, const tpl_val *obj, const tpl_val *key, tpl_
             return FMP_OK;
         }
     }
-    bool indexable = obj->type == T_STR || (obj->type == T_SEQ && (obj->u.q->kind <= Q_TUPLE || obj->u.q->kind == Q_RANGE));
+    bool indexable = obj->type == T_STR ||
+                     (obj->type == T_SEQ && (obj->u.q->kind <= Q_TUPLE || obj->u.q->kind == Q_RANGE));
     if (indexable && (key->type == T_INT || key->type == T_BOOL)) {
         FMP_TRY(index_item(rt, obj, key->type == T_INT ? key->u.i : key->u.b, &found, out));
     } else if (key->type == T_STR) {
@@ -682,7 +390,8 @@ fmp_status tpl_get_item(tpl_rt *rt, const tpl_val *obj, const tpl_val *key, tpl_
 }
 
 /* Python's slice.indices(): where a slice of `n` elements starts and stops. */
-static fmp_status slice_bounds(tpl_rt *rt, const tpl_val *v, int64_t n, int64_t step, bool is_start, int64_t *out)
+static fmp_status slice_bounds(tpl_rt *rt, const tpl_val *v, int64_t n, int64_t step, bool is_start,
+                               int64_t *out)
 {
     int64_t low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
     if (!v || v->type == T_NONE) {
@@ -696,7 +405,8 @@ static fmp_status slice_bounds(tpl_rt *rt, const tpl_val *v, int64_t n, int64_t 
     return FMP_OK;
 }
 
-static fmp_status slice_str(tpl_rt *rt, const tpl_val *s, int64_t start, int64_t stop, int64_t step, tpl_val *out)
+static fmp_status slice_str(tpl_rt *rt, const tpl_val *s, int64_t start, int64_t stop, int64_t step,
+                            tpl_val *out)
 {
     if (step == 1) {
         size_t begin = tpl_str_byte_of(s->u.s, (size_t)start);
@@ -704,9 +414,11 @@ static fmp_status slice_str(tpl_rt *rt, const tpl_val *s, int64_t start, int64_t
     }
     const tpl_val *chars;
     uint32_t n;
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     FMP_TRY(tpl_iterate(rt, s, &chars, &n));
-    for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) { FMP_TRY(tpl_sink_str(rt, &k, chars[i].u.s)); }
+    for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) {
+        FMP_TRY(tpl_sink_str(rt, &k, chars[i].u.s));
+    }
     return tpl_sink_done(rt, &k, out);
 }
 
@@ -743,8 +455,10 @@ fmp_status tpl_slice(tpl_rt *rt, const tpl_val *obj, const tpl_val *start_v, con
 
 static fmp_status fn_range(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 {
-    int64_t x[3] = { 0, 0, 1 };
-    for (int i = 0; i < 3; i++) { FMP_TRY(int_arg(rt, c, ARG(i), x[i], &x[i])); }
+    int64_t x[3] = {0, 0, 1};
+    for (int i = 0; i < 3; i++) {
+        FMP_TRY(tpl_int_arg(rt, c, ARG(i), x[i], &x[i]));
+    }
     if (!ARG(1)) {
         x[1] = x[0];
         x[0] = 0;
@@ -758,7 +472,9 @@ static fmp_status fn_range(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     }
     FMP_TRY(tpl_step(rt, (uint64_t)count));
     FMP_TRY(tpl_seq_new(rt, Q_RANGE, (size_t)count, out));
-    for (int64_t i = 0; i < count; i++) { out->u.q->items[i] = tpl_int(x[0] + i * x[2]); }
+    for (int64_t i = 0; i < count; i++) {
+        out->u.q->items[i] = tpl_int(x[0] + i * x[2]);
+    }
     out->u.q->start = x[0];
     out->u.q->stop = x[1];
     out->u.q->step = x[2];
@@ -771,7 +487,9 @@ static fmp_status fn_dict(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     const tpl_args *a = c->args;
     FMP_TRY(tpl_dict_new(rt, 4, out));
     if (c->fn->name[0] == 'n') { out->type = T_NAMESPACE; }
-    if (a->n_pos > 1) { return tpl_fail(rt, FMP_E_DATA, "%s: more than one positional argument", c->fn->name); }
+    if (a->n_pos > 1) {
+        return tpl_fail(rt, FMP_E_DATA, "%s: more than one positional argument", c->fn->name);
+    }
     if (a->n_pos == 1 && a->pos[0].type == T_DICT) {
         tpl_dict *d = a->pos[0].u.d;
         for (uint32_t i = 0; i < d->n; i++) {
@@ -784,7 +502,8 @@ static fmp_status fn_dict(tpl_rt *rt, const tpl_call *c, tpl_val *out)
         FMP_TRY(tpl_iterate(rt, &a->pos[0], &items, &n));
         for (uint32_t i = 0; i < n; i++) {
             if (items[i].type != T_SEQ || items[i].u.q->n != 2) {
-                return tpl_fail(rt, FMP_E_DATA, "%s: expected pairs, found %s", c->fn->name, tpl_type_name(&items[i]));
+                return tpl_fail(rt, FMP_E_DATA, "%s: expected pairs, found %s", c->fn->name,
+                                tpl_type_name(&items[i]));
             }
             const tpl_val *pair;
             uint32_t two;
@@ -792,7 +511,9 @@ static fmp_status fn_dict(tpl_rt *rt, const tpl_call *c, tpl_val *out)
             FMP_TRY(tpl_dict_put(rt, out->u.d, &pair[0], &pair[1]));
         }
     }
-    for (uint32_t i = 0; i < a->n_kw; i++) { FMP_TRY(tpl_dict_put(rt, out->u.d, &a->kw_names[i], &a->kw_vals[i])); }
+    for (uint32_t i = 0; i < a->n_kw; i++) {
+        FMP_TRY(tpl_dict_put(rt, out->u.d, &a->kw_names[i], &a->kw_vals[i]));
+    }
     return FMP_OK;
 }
 
@@ -810,18 +531,20 @@ static fmp_status fn_strftime(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     char format[128], text[512];
     struct tm tm;
     time_t now = (time_t)rt->now_unix;
-    FMP_TRY(str_arg(rt, c, ARG(0), &fmt));
+    FMP_TRY(tpl_str_arg(rt, c, ARG(0), &fmt));
     if (!rt->has_now) {
         (void)tpl_fail(rt, FMP_E_DATA, "the template reads the clock (strftime_now), and no time was given");
         (void)fmp_err_hint(rt->err, "give a fixed time, so that the same input renders to the same bytes");
         return FMP_E_DATA;
     }
-    if (fmt->len >= sizeof format || memchr(fmt->p, 0, fmt->len)) { return tpl_fail(rt, FMP_E_RANGE, "strftime_now: format too long"); }
+    if (fmt->len >= sizeof format || memchr(fmt->p, 0, fmt->len)) {
+        return tpl_fail(rt, FMP_E_RANGE, "strftime_now: format too long");
+    }
     memcpy(format, fmt->p, fmt->len);
     format[fmt->len] = 0;
     if (!gmtime_r(&now, &tm)) { return tpl_fail(rt, FMP_E_RANGE, "strftime_now: a time out of range"); }
     size_t n = strftime(text, sizeof text, format, &tm);
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     FMP_TRY(tpl_sink_add(rt, &k, text, n, ORIGIN_COMPUTED, SRC_NONE));
     return tpl_sink_done(rt, &k, out);
 }
@@ -837,8 +560,8 @@ static fmp_status fn_cycler(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 
 static fmp_status fn_joiner(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 {
-    static const tpl_run comma_run = { 2, ORIGIN_COMPUTED, SRC_NONE };
-    static const tpl_str comma = { ", ", 2, 1, &comma_run, { 2, ORIGIN_COMPUTED, SRC_NONE } };
+    static const tpl_run comma_run = {2, ORIGIN_COMPUTED, SRC_NONE};
+    static const tpl_str comma = {", ", 2, 1, &comma_run, {2, ORIGIN_COMPUTED, SRC_NONE}};
     FMP_TRY(tpl_seq_new(rt, Q_LIST, 1, out));
     out->u.q->items[0] = ARG(0) ? *ARG(0) : tpl_of_str(&comma);
     out->type = T_JOINER;
@@ -846,15 +569,15 @@ static fmp_status fn_joiner(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 }
 
 static const tpl_builtin functions[] = {
-    { "range", "start stop step", 1, fn_range },
-    { "dict", "*", 0, fn_dict },
-    { "namespace", "*", 0, fn_dict },
-    { "raise_exception", "message", 1, fn_raise },
-    { "strftime_now", "format", 1, fn_strftime },
-    { "cycler", "*", 0, fn_cycler },
-    { "joiner", "sep", 0, fn_joiner },
-    { "lipsum", "*", 0, NULL },
-    { NULL, NULL, 0, NULL },
+    {"range", "start stop step", 1, fn_range},
+    {"dict", "*", 0, fn_dict},
+    {"namespace", "*", 0, fn_dict},
+    {"raise_exception", "message", 1, fn_raise},
+    {"strftime_now", "format", 1, fn_strftime},
+    {"cycler", "*", 0, fn_cycler},
+    {"joiner", "sep", 0, fn_joiner},
+    {"lipsum", "*", 0, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 const tpl_builtin *tpl_find_function(const tpl_str *name)

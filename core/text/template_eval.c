@@ -1,8 +1,9 @@
 /*
- * template_eval.c: running the tree: expressions to values, statements to output; and the two public entries.
+ * template_eval.c: running the tree: expressions to values, statements to output.
  *
- * Scopes are Jinja's: the body of a loop, a macro, with, a block set and {% generation %} have variables of their own;
- * if has none. Reading walks outwards; setting never reaches out (that is what namespaces are for).
+ * Scopes are Jinja's: the body of a loop, a macro, with, a block set and {% generation %} have variables of
+ * their own; if has none. Reading walks outwards; setting never reaches out (that is what namespaces are
+ * for).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ static fmp_status set_var(tpl_rt *rt, tpl_frame *f, uint32_t name, const tpl_val
 static fmp_status new_frame(tpl_rt *rt, tpl_frame *up, tpl_frame **out)
 {
     tpl_frame *f;
+    *out = NULL;
     TPL_TAKE(rt, f, 1);
     memset(f, 0, sizeof *f);
     f->up = up;
@@ -71,7 +73,8 @@ static fmp_status assign(tpl_rt *rt, tpl_frame *f, const tpl_node *target, const
         const tpl_val *ns = find_var(rt, f, target->a->name);
         rt->at = target;
         if (ns->type != T_NAMESPACE) {
-            return tpl_fail(rt, FMP_E_DATA, "cannot assign an attribute of a %s, only of a namespace", tpl_type_name(ns));
+            return tpl_fail(rt, FMP_E_DATA, "cannot assign an attribute of a %s, only of a namespace",
+                            tpl_type_name(ns));
         }
         return tpl_dict_put(rt, ns->u.d, &target->value, v);
     }
@@ -82,7 +85,9 @@ static fmp_status assign(tpl_rt *rt, tpl_frame *f, const tpl_node *target, const
     if (n != target->n_kids) {
         return tpl_fail(rt, FMP_E_DATA, "expected %u values to unpack, found %u", target->n_kids, n);
     }
-    for (uint32_t i = 0; i < n; i++) { FMP_TRY(assign(rt, f, target->kids[i], &items[i])); }
+    for (uint32_t i = 0; i < n; i++) {
+        FMP_TRY(assign(rt, f, target->kids[i], &items[i]));
+    }
     return FMP_OK;
 }
 
@@ -107,7 +112,9 @@ static fmp_status int_pow(tpl_rt *rt, int64_t x, int64_t y, tpl_val *out)
         return FMP_OK;
     }
     for (int64_t i = 0; i < y && r != 0 && !(x == 1 || (x == -1 && i > 1)); i++) {
-        if (__builtin_mul_overflow(r, x, &r)) { return tpl_fail(rt, FMP_E_UNSUPPORTED, "an integer beyond 64 bits"); }
+        if (__builtin_mul_overflow(r, x, &r)) {
+            return tpl_fail(rt, FMP_E_UNSUPPORTED, "an integer beyond 64 bits");
+        }
     }
     if (x == -1) { r = y % 2 ? -1 : 1; }
     *out = tpl_int(r);
@@ -155,6 +162,7 @@ static fmp_status float_binary(tpl_rt *rt, tpl_op op, double x, double y, tpl_va
     case OP_FLOORDIV: r = floor(x / y); break;
     case OP_MOD:
         r = fmod(x, y);
+        if (r == 0.0) { r = copysign(0.0, y); }
         if (r != 0.0 && (r < 0.0) != (y < 0.0)) { r += y; }
         break;
     default: r = pow(x, y); break;
@@ -167,20 +175,26 @@ static fmp_status repeat(tpl_rt *rt, const tpl_val *v, int64_t times, tpl_val *o
 {
     if (times < 0) { times = 0; }
     if (v->type == T_STR) {
-        tpl_sink k = { 0 };
+        tpl_sink k = {0};
         if (v->u.s->len == 0) { times = 0; }
         FMP_TRY(tpl_step(rt, times > (int64_t)rt->max_output ? rt->max_output : (uint64_t)times));
-        for (int64_t i = 0; i < times; i++) { FMP_TRY(tpl_sink_str(rt, &k, v->u.s)); }
+        for (int64_t i = 0; i < times; i++) {
+            FMP_TRY(tpl_sink_str(rt, &k, v->u.s));
+        }
         return tpl_sink_done(rt, &k, out);
     }
     const tpl_val *items;
     uint32_t n;
     size_t total;
     FMP_TRY(tpl_iterate(rt, v, &items, &n));
-    if (!fmp_mul_ok((size_t)times, n, &total)) { return tpl_fail(rt, FMP_E_RANGE, "a list of too many items"); }
+    if (!fmp_mul_ok((size_t)times, n, &total)) {
+        return tpl_fail(rt, FMP_E_RANGE, "a list of too many items");
+    }
     FMP_TRY(tpl_step(rt, total));
     FMP_TRY(tpl_seq_new(rt, v->u.q->kind, total, out));
-    for (size_t i = 0; i < total; i++) { out->u.q->items[i] = items[i % n]; }
+    for (size_t i = 0; i < total; i++) {
+        out->u.q->items[i] = items[i % n];
+    }
     return FMP_OK;
 }
 
@@ -219,7 +233,7 @@ static bool is_int(const tpl_val *v)
 
 fmp_status tpl_binary(tpl_rt *rt, tpl_op op, const tpl_val *a, const tpl_val *b, tpl_val *out)
 {
-    static const char *const names[] = { "+", "-", "*", "/", "//", "%", "**" };
+    static const char *const names[] = {"+", "-", "*", "/", "//", "%", "**"};
     if (op == OP_ADD && a->type == T_STR && b->type == T_STR) { return str_plus(rt, *a, *b, out); }
     if (a->type == T_UNDEFINED) { return tpl_fail_undefined(rt, a); }
     if (op == OP_MOD && a->type == T_STR) { return tpl_format_percent(rt, a->u.s, b, out); }
@@ -229,11 +243,17 @@ fmp_status tpl_binary(tpl_rt *rt, tpl_op op, const tpl_val *a, const tpl_val *b,
         if (is_int(a) && is_int(b)) { return int_binary(rt, op, int_of(a), int_of(b), out); }
         return float_binary(rt, op, tpl_as_double(a), tpl_as_double(b), out);
     }
-    if (op == OP_ADD && is_list(a) && is_list(b) && a->u.q->kind == b->u.q->kind) { return seq_concat(rt, a, b, out); }
-    if (op == OP_MUL && (a->type == T_STR || is_list(a)) && is_int(b)) { return repeat(rt, a, int_of(b), out); }
-    if (op == OP_MUL && is_int(a) && (b->type == T_STR || is_list(b))) { return repeat(rt, b, int_of(a), out); }
-    return tpl_fail(rt, FMP_E_DATA, "unsupported operand types for %s: %s and %s", names[op], tpl_type_name(a),
-                    tpl_type_name(b));
+    if (op == OP_ADD && is_list(a) && is_list(b) && a->u.q->kind == b->u.q->kind) {
+        return seq_concat(rt, a, b, out);
+    }
+    if (op == OP_MUL && (a->type == T_STR || is_list(a)) && is_int(b)) {
+        return repeat(rt, a, int_of(b), out);
+    }
+    if (op == OP_MUL && is_int(a) && (b->type == T_STR || is_list(b))) {
+        return repeat(rt, b, int_of(a), out);
+    }
+    return tpl_fail(rt, FMP_E_DATA, "unsupported operand types for %s: %s and %s", names[op],
+                    tpl_type_name(a), tpl_type_name(b));
 }
 
 static fmp_status compare(tpl_rt *rt, tpl_op op, const tpl_val *a, const tpl_val *b, bool *out)
@@ -277,7 +297,9 @@ static fmp_status eval_compare(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_
 static fmp_status eval_items(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
 {
     FMP_TRY(tpl_seq_new(rt, n->kind == N_LIST ? Q_LIST : Q_TUPLE, n->n_kids, out));
-    for (uint32_t i = 0; i < n->n_kids; i++) { FMP_TRY(tpl_eval(rt, f, n->kids[i], &out->u.q->items[i])); }
+    for (uint32_t i = 0; i < n->n_kids; i++) {
+        FMP_TRY(tpl_eval(rt, f, n->kids[i], &out->u.q->items[i]));
+    }
     return FMP_OK;
 }
 
@@ -295,7 +317,7 @@ static fmp_status eval_dict(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val
 
 static fmp_status eval_concat(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
 {
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     for (uint32_t i = 0; i < n->n_kids; i++) {
         tpl_val v;
         FMP_TRY(tpl_eval(rt, f, n->kids[i], &v));
@@ -306,7 +328,7 @@ static fmp_status eval_concat(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_v
 
 static fmp_status eval_slice(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
 {
-    const tpl_node *part[3] = { n->b, n->c, n->d };
+    const tpl_node *part[3] = {n->b, n->c, n->d};
     tpl_val obj, v[3];
     FMP_TRY(tpl_eval(rt, f, n->a, &obj));
     for (int i = 0; i < 3; i++) {
@@ -320,8 +342,10 @@ static fmp_status eval_args(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_arg
 {
     tpl_val *v = NULL;
     if (n->n_kids > 0) { TPL_TAKE(rt, v, n->n_kids); }
-    for (uint32_t i = 0; i < n->n_kids; i++) { FMP_TRY(tpl_eval(rt, f, n->kids[i], &v[i])); }
-    *args = (tpl_args){ v, n->n_pos, n->kw, v ? v + n->n_pos : NULL, n->n_kids - n->n_pos };
+    for (uint32_t i = 0; i < n->n_kids; i++) {
+        FMP_TRY(tpl_eval(rt, f, n->kids[i], &v[i]));
+    }
+    *args = (tpl_args){v, n->n_pos, n->kw, v ? v + n->n_pos : NULL, n->n_kids - n->n_pos};
     return FMP_OK;
 }
 
@@ -356,7 +380,8 @@ static fmp_status apply(tpl_rt *rt, tpl_frame *f, const tpl_node *n, const tpl_v
     FMP_TRY(eval_args(rt, f, n, &args));
     rt->at = n;
     if (!n->fn) {
-        return tpl_fail(rt, FMP_E_UNSUPPORTED, "unsupported %s '%.*s'", what, (int)n->value.u.s->len, n->value.u.s->p);
+        return tpl_fail(rt, FMP_E_UNSUPPORTED, "unsupported %s '%.*s'", what, (int)n->value.u.s->len,
+                        n->value.u.s->p);
     }
     return tpl_invoke(rt, what, n->fn, v, &args, out);
 }
@@ -376,8 +401,11 @@ static fmp_status eval_unary(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_va
         *out = tpl_float(n->kind == N_NEG ? -v.u.f : v.u.f);
         return FMP_OK;
     }
-    if (!is_int(&v)) { return tpl_fail(rt, FMP_E_DATA, "bad operand type for unary operator: %s", tpl_type_name(&v)); }
-    return n->kind == N_NEG ? int_binary(rt, OP_SUB, 0, int_of(&v), out) : int_binary(rt, OP_ADD, 0, int_of(&v), out);
+    if (!is_int(&v)) {
+        return tpl_fail(rt, FMP_E_DATA, "bad operand type for unary operator: %s", tpl_type_name(&v));
+    }
+    return n->kind == N_NEG ? int_binary(rt, OP_SUB, 0, int_of(&v), out)
+                            : int_binary(rt, OP_ADD, 0, int_of(&v), out);
 }
 
 static fmp_status eval_two(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
@@ -428,9 +456,7 @@ static fmp_status eval_node(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val
     case N_SLICE: return eval_slice(rt, f, n, out);
     case N_CALL: return eval_call(rt, f, n, out);
     case N_FILTER:
-    case N_TEST:
-        FMP_TRY(tpl_eval(rt, f, n->a, &a));
-        return apply(rt, f, n, &a, out);
+    case N_TEST: FMP_TRY(tpl_eval(rt, f, n->a, &a)); return apply(rt, f, n, &a, out);
     case N_CONCAT: return eval_concat(rt, f, n, out);
     case N_COMPARE: return eval_compare(rt, f, n, out);
     case N_NOT:
@@ -449,7 +475,9 @@ fmp_status tpl_eval(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
 {
     rt->at = n;
     FMP_TRY(tpl_step(rt, 1));
-    if (++rt->depth > TPL_MAX_RUN_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "recursion deeper than %u", TPL_MAX_RUN_DEPTH); }
+    if (++rt->depth > TPL_MAX_RUN_DEPTH) {
+        return tpl_fail(rt, FMP_E_RANGE, "recursion deeper than %u", TPL_MAX_RUN_DEPTH);
+    }
     fmp_status st = eval_node(rt, f, n, out);
     rt->depth--;
     return st;
@@ -460,7 +488,7 @@ fmp_status tpl_eval(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
 /* Run `body` with the output going to a string. */
 static fmp_status capture(tpl_rt *rt, tpl_frame *f, const tpl_node *body, tpl_val *out)
 {
-    tpl_sink k = { 0 }, *outer = rt->sink;
+    tpl_sink k = {0}, *outer = rt->sink;
     rt->sink = &k;
     fmp_status st = exec(rt, f, body);
     rt->sink = outer;
@@ -479,7 +507,8 @@ static fmp_status exec_if(tpl_rt *rt, tpl_frame *f, const tpl_node *n)
 }
 
 /* The items for which the loop's condition holds. */
-static fmp_status filter_items(tpl_rt *rt, tpl_frame *f, const tpl_node *n, const tpl_val **items, uint32_t *count)
+static fmp_status filter_items(tpl_rt *rt, tpl_frame *f, const tpl_node *n, const tpl_val **items,
+                               uint32_t *count)
 {
     tpl_frame *own;
     tpl_val *kept;
@@ -510,8 +539,8 @@ static fmp_status run_loop(tpl_rt *rt, tpl_frame *f, const tpl_node *n, const tp
     if (count == 0) { return n->e ? exec(rt, f, n->e) : FMP_OK; }
     FMP_TRY(new_frame(rt, f, &own));
     TPL_TAKE(rt, loop, 1);
-    *loop = (tpl_loop){ .items = items, .n = count, .depth = ++rt->loop_depth, .node = n, .frame = f };
-    tpl_val loop_val = { .type = T_LOOP, .origin = ORIGIN_COMPUTED, .u.loop = loop };
+    *loop = (tpl_loop){.items = items, .n = count, .depth = ++rt->loop_depth, .node = n, .frame = f};
+    tpl_val loop_val = {.type = T_LOOP, .origin = ORIGIN_COMPUTED, .u.loop = loop};
     for (; loop->i < count; loop->i++) {
         FMP_TRY(tpl_step(rt, 1));
         own->n = 0;
@@ -540,8 +569,10 @@ static fmp_status exec_for(tpl_rt *rt, tpl_frame *f, const tpl_node *n)
 fmp_status tpl_call_loop(tpl_rt *rt, const tpl_loop *loop, const tpl_val *items, tpl_val *out)
 {
     if (!loop->node->recursive) { return tpl_fail(rt, FMP_E_DATA, "the loop is not marked 'recursive'"); }
-    if (++rt->depth > TPL_MAX_RUN_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "recursion deeper than %u", TPL_MAX_RUN_DEPTH); }
-    tpl_sink k = { 0 }, *outer = rt->sink;
+    if (++rt->depth > TPL_MAX_RUN_DEPTH) {
+        return tpl_fail(rt, FMP_E_RANGE, "recursion deeper than %u", TPL_MAX_RUN_DEPTH);
+    }
+    tpl_sink k = {0}, *outer = rt->sink;
     rt->sink = &k;
     fmp_status st = run_loop(rt, loop->frame, loop->node, items);
     rt->sink = outer;
@@ -598,15 +629,15 @@ static fmp_status new_macro(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val
     TPL_TAKE(rt, m, 1);
     m->node = n;
     m->frame = f;
-    *out = (tpl_val){ .type = T_MACRO, .origin = ORIGIN_COMPUTED, .u.m = m };
+    *out = (tpl_val){.type = T_MACRO, .origin = ORIGIN_COMPUTED, .u.m = m};
     return FMP_OK;
 }
 
 /* {% call m(args) %}body{% endcall %}: m gets the body as the macro `caller`. */
 static fmp_status exec_callblock(tpl_rt *rt, tpl_frame *f, const tpl_node *n)
 {
-    static const tpl_run run = { 6, ORIGIN_LITERAL, SRC_NONE };
-    static const tpl_str caller = { "caller", 6, 1, &run, { 6, ORIGIN_LITERAL, SRC_NONE } };
+    static const tpl_run run = {6, ORIGIN_LITERAL, SRC_NONE};
+    static const tpl_str caller = {"caller", 6, 1, &run, {6, ORIGIN_LITERAL, SRC_NONE}};
     tpl_val fn, out, *names, *vals;
     tpl_args args;
     FMP_TRY(tpl_eval(rt, f, n->a->a, &fn));
@@ -652,14 +683,10 @@ static fmp_status exec_node(tpl_rt *rt, tpl_frame *f, const tpl_node *n)
         return tpl_print(rt, rt->sink, &v, false, 0);
     case S_IF: return exec_if(rt, f, n);
     case S_FOR: return exec_for(rt, f, n);
-    case S_SET:
-        FMP_TRY(tpl_eval(rt, f, n->b, &v));
-        return assign(rt, f, n->a, &v);
+    case S_SET: FMP_TRY(tpl_eval(rt, f, n->b, &v)); return assign(rt, f, n->a, &v);
     case S_SET_BLOCK:
     case S_FILTER_BLOCK: return exec_capture(rt, f, n);
-    case S_MACRO:
-        FMP_TRY(new_macro(rt, f, n, &v));
-        return set_var(rt, f, n->name, &v);
+    case S_MACRO: FMP_TRY(new_macro(rt, f, n, &v)); return set_var(rt, f, n->name, &v);
     case S_CALLBLOCK: return exec_callblock(rt, f, n);
     case S_GENERATION: return exec_generation(rt, f, n);
     case S_WITH: return exec_with(rt, f, n);
@@ -673,7 +700,9 @@ static fmp_status exec(tpl_rt *rt, tpl_frame *f, const tpl_node *n)
 {
     rt->at = n;
     FMP_TRY(tpl_step(rt, 1));
-    if (++rt->depth > TPL_MAX_RUN_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "recursion deeper than %u", TPL_MAX_RUN_DEPTH); }
+    if (++rt->depth > TPL_MAX_RUN_DEPTH) {
+        return tpl_fail(rt, FMP_E_RANGE, "recursion deeper than %u", TPL_MAX_RUN_DEPTH);
+    }
     fmp_status st = exec_node(rt, f, n);
     rt->depth--;
     return st;
@@ -690,9 +719,13 @@ static fmp_status bind_keywords(tpl_rt *rt, const tpl_node *n, const tpl_args *a
     for (uint32_t k = 0; k < args->n_kw; k++) {
         const tpl_str *name = args->kw_names[k].u.s;
         uint32_t i = 0;
-        while (i < n->n_params && !tpl_str_eq(t->names[n->params[i]], name)) { i++; }
+        while (i < n->n_params && !tpl_str_eq(t->names[n->params[i]], name)) {
+            i++;
+        }
         if (i < n->n_params) {
-            if (i < args->n_pos) { return tpl_fail(rt, FMP_E_DATA, "argument '%.*s' given twice", (int)name->len, name->p); }
+            if (i < args->n_pos) {
+                return tpl_fail(rt, FMP_E_DATA, "argument '%.*s' given twice", (int)name->len, name->p);
+            }
             FMP_TRY(set_var(rt, f, n->params[i], &args->kw_vals[k]));
         } else if (tpl_str_is(name, "caller") && t->id_caller != UINT32_MAX) {
             FMP_TRY(set_var(rt, f, t->id_caller, &args->kw_vals[k]));
@@ -710,11 +743,15 @@ static fmp_status bind_positional(tpl_rt *rt, const tpl_node *n, const tpl_args 
 {
     const fmp_template *t = rt->tmpl;
     uint32_t n_bound = args->n_pos < n->n_params ? args->n_pos : n->n_params;
-    for (uint32_t i = 0; i < n_bound; i++) { FMP_TRY(set_var(rt, f, n->params[i], &args->pos[i])); }
+    for (uint32_t i = 0; i < n_bound; i++) {
+        FMP_TRY(set_var(rt, f, n->params[i], &args->pos[i]));
+    }
     if (t->id_varargs != UINT32_MAX) {
         tpl_val rest;
         FMP_TRY(tpl_seq_new(rt, Q_TUPLE, args->n_pos - n_bound, &rest));
-        for (uint32_t i = n_bound; i < args->n_pos; i++) { rest.u.q->items[i - n_bound] = args->pos[i]; }
+        for (uint32_t i = n_bound; i < args->n_pos; i++) {
+            rest.u.q->items[i - n_bound] = args->pos[i];
+        }
         return set_var(rt, f, t->id_varargs, &rest);
     }
     if (args->n_pos > n->n_params) {

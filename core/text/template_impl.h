@@ -2,13 +2,16 @@
  * template_impl.h: what the files of the template engine share (private to core/text).
  *
  *   template_lex.c     source text      -> tokens, with Jinja's white-space control
- *   template_parse.c   tokens           -> syntax tree, in the template's arena, immutable from then on
+ *   template_tree.c, template_expr.c, template_parse.c
+ *                      tokens           -> syntax tree, in the template's arena, immutable from then on
  *   template_str.c     strings whose every byte knows its origin; all operations on them
- *   template_value.c   values: truth, equality, order, text, JSON, the lazy view of the cJSON context
+ *   template_value.c   values: truth, equality, order, the lazy view of the cJSON context
+ *   template_print.c   values as text and as JSON
  *   template_eval.c    statements and expressions
- *   template_call.c    attribute access, calls, methods and global functions
- *   template_filter.c  filters and tests
+ *   template_call.c    attribute access, calls, methods, global functions; template_method.c: methods of
+ *   strings template_filter.c  filters; template_test.c: tests
  *   template_format.c  printf-style and brace formatting
+ *   template.c         the public entries, spans and paths
  *   chat_mask.c        supervised byte ranges
  *
  * Everything made during a render lives in the render's arena; nothing is ever freed one by one. Values are
@@ -26,15 +29,15 @@ enum {
     ORIGIN_ROOT = 2, /* the context object itself; its members follow */
 };
 #define ORIGIN_GENERATION 0x80000000u /* flag: rendered inside {% generation %} */
-#define ORIGIN_MASK 0x7fffffffu
-#define SRC_NONE UINT32_MAX
+#define ORIGIN_MASK       0x7fffffffu
+#define SRC_NONE          UINT32_MAX
 
-#define TPL_MAX_PARSE_DEPTH 200u /* nesting of expressions and blocks in the source        */
-#define TPL_MAX_RUN_DEPTH 1000u  /* nested evaluations, macro calls included                */
-#define TPL_MAX_DATA_DEPTH 200u  /* nesting of a value being printed or compared            */
-#define TPL_MAX_PARAMS 8u
+#define TPL_MAX_PARSE_DEPTH 200u  /* nesting of expressions and blocks in the source        */
+#define TPL_MAX_RUN_DEPTH   1000u /* nested evaluations, macro calls included                */
+#define TPL_MAX_DATA_DEPTH  200u  /* nesting of a value being printed or compared            */
+#define TPL_MAX_PARAMS      8u
 
-/* A run: bytes from the previous run's end up to `end` have one origin; `src` is the offset in the source string. */
+/* Bytes from the previous run's end up to `end` have one origin; `src` is their offset in the source. */
 typedef struct tpl_run {
     uint32_t end;
     uint32_t origin;
@@ -81,8 +84,8 @@ typedef struct tpl_builtin tpl_builtin;
 typedef struct tpl_rt tpl_rt;
 
 struct tpl_val {
-    uint8_t type; /* tpl_type                                                                          */
-    uint8_t flag; /* T_STR: 1 = markup-safe; T_UNDEFINED: type of the object that lacked it, 255 = none */
+    uint8_t type;    /* tpl_type                                                                          */
+    uint8_t flag;    /* T_STR: 1 = markup-safe; T_UNDEFINED: type of the object that lacked it, 255 = none */
     uint32_t origin; /* of scalars and containers; strings carry theirs in runs                        */
     union {
         bool b;
@@ -105,7 +108,7 @@ struct tpl_seq {
     tpl_val *items;
     uint32_t n;
     uint8_t kind;
-    bool spent;   /* a generator that was iterated: now empty, as in Python */
+    bool spent;    /* a generator that was iterated: now empty, as in Python */
     int64_t start; /* Q_RANGE: for printing; T_CYCLER: position               */
     int64_t stop;
     int64_t step;
@@ -174,7 +177,7 @@ typedef enum tpl_kind {
     S_BLOCK,
     S_TEXT,
     S_OUTPUT,
-    S_IF, /* kids: test, body, test, body ...; c: else */
+    S_IF,  /* kids: test, body, test, body ...; c: else */
     S_FOR, /* a: target, b: iterable, c: filter, d: body, e: else */
     S_SET,
     S_SET_BLOCK,
@@ -188,8 +191,21 @@ typedef enum tpl_kind {
 } tpl_kind;
 
 typedef enum tpl_op {
-    OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_FLOORDIV, OP_MOD, OP_POW,
-    OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE, OP_IN, OP_NOT_IN,
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_DIV,
+    OP_FLOORDIV,
+    OP_MOD,
+    OP_POW,
+    OP_EQ,
+    OP_NE,
+    OP_LT,
+    OP_LE,
+    OP_GT,
+    OP_GE,
+    OP_IN,
+    OP_NOT_IN,
 } tpl_op;
 
 struct tpl_node {
@@ -234,7 +250,7 @@ typedef struct tpl_args {
     uint32_t n_kw;
 } tpl_args;
 
-/* One filter, test, method or function. `params`: its parameter names, or "*" to get the arguments as they are. */
+/* A filter, test, method or function. `params`: its parameter names, or "*": it takes them as they are. */
 typedef struct tpl_call {
     tpl_val self; /* the filtered value, the object of the method; undefined for functions */
     const tpl_args *args;
@@ -252,7 +268,7 @@ struct tpl_builtin {
 
 typedef struct tpl_path {
     uint32_t parent;
-    uint32_t index;  /* of an array element, when key is NULL */
+    uint32_t index; /* of an array element, when key is NULL */
     const char *key;
 } tpl_path;
 
@@ -273,11 +289,10 @@ struct tpl_rt {
     char *bump; /* current chunk of the arena */
     size_t bump_left;
     fmp_err *err;
-    fmp_err own_err;      /* used when the caller gave none */
-    const tpl_node *at;   /* for error positions            */
-    tpl_val *globals;     /* (n_names) top-level variables  */
+    const tpl_node *at; /* for error positions            */
+    tpl_val *globals;   /* (n_names) top-level variables  */
     tpl_sink *sink;
-    uint32_t generation;  /* ORIGIN_GENERATION inside {% generation %}, else 0 */
+    uint32_t generation; /* ORIGIN_GENERATION inside {% generation %}, else 0 */
     uint32_t depth;
     uint32_t loop_depth;
     uint8_t jump; /* a tpl_jump under way */
@@ -297,10 +312,10 @@ fmp_status tpl_fail(tpl_rt *rt, fmp_status code, const char *fmt, ...) FMP_PRINT
 fmp_status tpl_step(tpl_rt *rt, uint64_t cost);
 
 /* Take `n` objects for `ptr` or leave with the status. */
-#define TPL_TAKE(rt, ptr, n)                                                                                           \
-    do {                                                                                                               \
-        (ptr) = tpl_take((rt), sizeof *(ptr) * (size_t)(n));                                                           \
-        if (!(ptr)) { return FMP_E_NOMEM; }                                                                            \
+#define TPL_TAKE(rt, ptr, n)                                                                                 \
+    do {                                                                                                     \
+        (ptr) = tpl_take((rt), sizeof *(ptr) * (size_t)(n));                                                 \
+        if (!(ptr)) { return (fmp_status)(rt)->err->code; }                                                  \
     } while (0)
 
 /* ---- strings (template_str.c) ---- */
@@ -315,22 +330,31 @@ uint32_t tpl_str_origin(const tpl_str *s); /* the one origin of all its bytes, e
 bool tpl_str_is(const tpl_str *s, const char *text);
 bool tpl_str_eq(const tpl_str *a, const tpl_str *b);
 size_t tpl_str_find(const tpl_str *s, const tpl_str *needle, size_t from); /* SIZE_MAX: not there */
-size_t tpl_utf8_len(const char *p, size_t left);  /* bytes of the character at p, 1 for a stray byte */
+size_t tpl_utf8_len(const char *p, size_t left); /* bytes of the character at p, 1 for a stray byte */
 uint32_t tpl_utf8_get(const char *p, size_t left, size_t *n);
 size_t tpl_utf8_put(uint32_t cp, char out[4]);
-size_t tpl_str_count(const tpl_str *s);           /* characters */
+size_t tpl_str_count(const tpl_str *s);              /* characters */
 size_t tpl_str_byte_of(const tpl_str *s, size_t at); /* byte offset of character `at` */
 bool tpl_is_space(uint32_t cp);
-typedef enum tpl_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITALIZE, CASE_TITLE_FILTER, CASE_SWAP } tpl_case;
+typedef enum tpl_case {
+    CASE_UPPER,
+    CASE_LOWER,
+    CASE_TITLE,
+    CASE_CAPITALIZE,
+    CASE_TITLE_FILTER,
+    CASE_SWAP
+} tpl_case;
 fmp_status tpl_str_case(tpl_rt *rt, const tpl_val *s, tpl_case how, tpl_val *out);
-fmp_status tpl_str_strip(tpl_rt *rt, const tpl_val *s, const tpl_str *chars, bool left, bool right, tpl_val *out);
+fmp_status tpl_str_strip(tpl_rt *rt, const tpl_val *s, const tpl_str *chars, bool left, bool right,
+                         tpl_val *out);
 fmp_status tpl_str_replace(tpl_rt *rt, const tpl_val *s, const tpl_str *old, const tpl_str *with, int64_t max,
                            tpl_val *out);
 fmp_status tpl_str_split(tpl_rt *rt, const tpl_val *s, const tpl_str *sep, int64_t max, bool from_right,
                          tpl_val *out);
 fmp_status tpl_str_splitlines(tpl_rt *rt, const tpl_val *s, bool keep, tpl_val *out);
 fmp_status tpl_str_escape(tpl_rt *rt, const tpl_val *s, tpl_val *out);
-fmp_status tpl_str_indent(tpl_rt *rt, const tpl_val *s, const tpl_str *by, bool first, bool blank, tpl_val *out);
+fmp_status tpl_str_indent(tpl_rt *rt, const tpl_val *s, const tpl_str *by, bool first, bool blank,
+                          tpl_val *out);
 fmp_status tpl_str_pad(tpl_rt *rt, const tpl_val *s, size_t left, size_t right, char with, tpl_val *out);
 
 /* ---- values (template_value.c) ---- */
@@ -354,7 +378,7 @@ bool tpl_truth(const tpl_val *v);
 fmp_status tpl_equal(tpl_rt *rt, const tpl_val *a, const tpl_val *b, bool *out);
 fmp_status tpl_order(tpl_rt *rt, const tpl_val *a, const tpl_val *b, int *out);
 fmp_status tpl_contains(tpl_rt *rt, const tpl_val *box, const tpl_val *item, bool *out);
-/* The elements of anything iterable; lazy members are resolved. `once`: a generator counts as used up. */
+/* The elements of anything iterable; lazy members are resolved; a generator is used up by it. */
 fmp_status tpl_iterate(tpl_rt *rt, const tpl_val *v, const tpl_val **items, uint32_t *n);
 fmp_status tpl_length(tpl_rt *rt, const tpl_val *v, size_t *out);
 bool tpl_is_number(const tpl_val *v);
@@ -372,20 +396,25 @@ typedef struct tpl_json_style {
     size_t item_sep_len, key_sep_len;
 } tpl_json_style;
 fmp_status tpl_print(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool repr, uint32_t depth);
-fmp_status tpl_print_json(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style, uint32_t depth);
+fmp_status tpl_print_json(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style,
+                          uint32_t depth);
 
 /* ---- calls (template_call.c) ---- */
 const tpl_builtin *tpl_find_filter(const tpl_str *name);
 const tpl_builtin *tpl_find_test(const tpl_str *name);
 const tpl_builtin *tpl_find_function(const tpl_str *name);
 const tpl_builtin *tpl_find_method(const tpl_val *self, const tpl_str *name, bool *forbidden);
-fmp_status tpl_invoke(tpl_rt *rt, const char *what, const tpl_builtin *fn, const tpl_val *self, const tpl_args *args,
-                      tpl_val *out);
+extern const tpl_builtin tpl_str_methods[]; /* ends with a row of NULLs (template_method.c) */
+/* An argument as text or integer; a wrong type is an error that names the function. v NULL: the fallback. */
+fmp_status tpl_str_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, const tpl_str **out);
+fmp_status tpl_int_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, int64_t fallback, int64_t *out);
+fmp_status tpl_invoke(tpl_rt *rt, const char *what, const tpl_builtin *fn, const tpl_val *self,
+                      const tpl_args *args, tpl_val *out);
 fmp_status tpl_call_value(tpl_rt *rt, const tpl_val *fn, const tpl_args *args, tpl_val *out);
 fmp_status tpl_get_attr(tpl_rt *rt, const tpl_val *obj, const tpl_str *name, tpl_val *out);
 fmp_status tpl_get_item(tpl_rt *rt, const tpl_val *obj, const tpl_val *key, tpl_val *out);
-fmp_status tpl_slice(tpl_rt *rt, const tpl_val *obj, const tpl_val *start, const tpl_val *stop, const tpl_val *step,
-                     tpl_val *out);
+fmp_status tpl_slice(tpl_rt *rt, const tpl_val *obj, const tpl_val *start, const tpl_val *stop,
+                     const tpl_val *step, tpl_val *out);
 fmp_status tpl_format_percent(tpl_rt *rt, const tpl_str *fmt, const tpl_val *arg, tpl_val *out);
 fmp_status tpl_format_braces(tpl_rt *rt, const tpl_str *fmt, const tpl_args *args, tpl_val *out);
 
@@ -398,7 +427,17 @@ fmp_status tpl_call_loop(tpl_rt *rt, const tpl_loop *loop, const tpl_val *items,
 
 /* ---- lexing and parsing ---- */
 typedef enum tpl_tok_kind {
-    K_EOF, K_TEXT, K_BLOCK_BEGIN, K_BLOCK_END, K_VAR_BEGIN, K_VAR_END, K_NAME, K_STRING, K_INT, K_FLOAT, K_OP,
+    K_EOF,
+    K_TEXT,
+    K_BLOCK_BEGIN,
+    K_BLOCK_END,
+    K_VAR_BEGIN,
+    K_VAR_END,
+    K_NAME,
+    K_STRING,
+    K_INT,
+    K_FLOAT,
+    K_OP,
 } tpl_tok_kind;
 
 typedef struct tpl_tok {

@@ -1,10 +1,11 @@
 /*
  * template_lex.c: template source to tokens.
  *
- * White-space control happens here, as Jinja's lexer does it with trim_blocks and lstrip_blocks on: a tag's "-" eats
- * all white space on its side; the newline right after a block or comment is dropped ("+" keeps it); blanks between
- * the start of a line and a block or comment are dropped ("+" keeps them); {{ }} is left alone. Inside a tag the end
- * marker counts only where every bracket is closed, so that {{ {"a": {}} }} reads as meant.
+ * White-space control happens here, as Jinja's lexer does it with trim_blocks and lstrip_blocks on: a tag's
+ * "-" eats all white space on its side; the newline right after a block or comment is dropped ("+" keeps
+ * it); blanks between the start of a line and a block or comment are dropped ("+" keeps them); {{ }} is left
+ * alone. Inside a tag the end marker counts only where every bracket is closed, so that {{ {"a": {}} }}
+ * reads as meant.
  */
 #include <stdlib.h>
 
@@ -58,7 +59,9 @@ static fmp_status push(lexer *lx, tpl_tok_kind kind, uint32_t begin, uint32_t en
     k->kind = (uint8_t)kind;
     k->begin = begin;
     k->end = end;
-    for (int i = 0; op && op[i] && i < 2; i++) { k->op[i] = op[i]; }
+    for (int i = 0; op && op[i] && i < 2; i++) {
+        k->op[i] = op[i];
+    }
     return FMP_OK;
 }
 
@@ -100,7 +103,9 @@ static uint32_t rstrip(const lexer *lx, uint32_t begin, uint32_t end)
 {
     while (end > begin) {
         uint32_t at = end - 1;
-        while (at > begin && ((unsigned char)lx->src[at] & 0xC0) == 0x80) { at--; }
+        while (at > begin && ((unsigned char)lx->src[at] & 0xC0) == 0x80) {
+            at--;
+        }
         size_t n;
         if (!tpl_is_space(tpl_utf8_get(lx->src + at, end - at, &n))) { break; }
         end = at;
@@ -108,14 +113,16 @@ static uint32_t rstrip(const lexer *lx, uint32_t begin, uint32_t end)
     return end;
 }
 
-/* The text [begin,end) stands before a tag with sign '-', '+' or 0: emit what white-space control leaves of it. */
+/* The text [begin,end) before a tag with sign '-', '+' or 0: emit what white-space control leaves of it. */
 static fmp_status push_text(lexer *lx, uint32_t begin, uint32_t end, char sign, bool is_variable)
 {
     if (sign == '-') {
         end = rstrip(lx, begin, end);
     } else if (sign != '+' && !is_variable) {
         uint32_t line_at = end;
-        while (line_at > begin && lx->src[line_at - 1] != '\n') { line_at--; }
+        while (line_at > begin && lx->src[line_at - 1] != '\n') {
+            line_at--;
+        }
         if ((line_at > begin || lx->line_starting) && skip_space(lx, line_at) >= end) { end = line_at; }
     }
     return end > begin ? push(lx, K_TEXT, begin, end, NULL) : FMP_OK;
@@ -147,7 +154,8 @@ static fmp_status lex_comment(lexer *lx, uint32_t open)
             return FMP_OK;
         }
     }
-    return LEX_FAIL(lx, open, "expected '#}' to end the comment that starts here, found the end of the template");
+    return LEX_FAIL(lx, open,
+                    "expected '#}' to end the comment that starts here, found the end of the template");
 }
 
 static bool is_name_byte(char c, bool first)
@@ -163,7 +171,8 @@ static bool is_digit(char c)
 
 static uint32_t digits(const lexer *lx, uint32_t at)
 {
-    while (at < lx->len && (is_digit(lx->src[at]) || (lx->src[at] == '_' && at + 1 < lx->len && is_digit(lx->src[at + 1])))) {
+    while (at < lx->len &&
+           (is_digit(lx->src[at]) || (lx->src[at] == '_' && at + 1 < lx->len && is_digit(lx->src[at + 1])))) {
         at++;
     }
     return at;
@@ -175,7 +184,9 @@ static fmp_status lex_number(lexer *lx)
     char x = at + 1 < lx->len ? (char)(lx->src[at + 1] | 0x20) : 0;
     if (lx->src[at] == '0' && (x == 'x' || x == 'o' || x == 'b')) {
         at += 2;
-        while (at < lx->len && is_name_byte(lx->src[at], false)) { at++; }
+        while (at < lx->len && is_name_byte(lx->src[at], false)) {
+            at++;
+        }
         lx->at = at;
         return push(lx, K_INT, begin, at, NULL);
     }
@@ -210,13 +221,14 @@ static fmp_status lex_string(lexer *lx)
             return push(lx, K_STRING, begin, i + 1, NULL);
         }
     }
-    return LEX_FAIL(lx, begin, "expected a closing %c for the string that starts here, found the end of the template",
+    return LEX_FAIL(lx, begin,
+                    "expected a closing %c for the string that starts here, found the end of the template",
                     quote);
 }
 
 static fmp_status lex_operator(lexer *lx, uint32_t *brackets)
 {
-    static const char *const two[] = { "==", "!=", "<=", ">=", "//", "**" };
+    static const char *const two[] = {"==", "!=", "<=", ">=", "//", "**"};
     for (size_t i = 0; i < sizeof two / sizeof *two; i++) {
         if (starts(lx, lx->at, two[i])) {
             lx->at += 2;
@@ -225,14 +237,15 @@ static fmp_status lex_operator(lexer *lx, uint32_t *brackets)
     }
     char c = lx->src[lx->at];
     if (c == 0 || !strchr("+-/*%~[](){}<>=.:|,;", c)) {
-        return LEX_FAIL(lx, lx->at, "expected an expression, found the character 0x%02x", (unsigned)(unsigned char)c);
+        return LEX_FAIL(lx, lx->at, "expected an expression, found the character 0x%02x",
+                        (unsigned)(unsigned char)c);
     }
     if (c == '(' || c == '[' || c == '{') { (*brackets)++; }
     if (c == ')' || c == ']' || c == '}') {
         if (*brackets == 0) { return LEX_FAIL(lx, lx->at, "unexpected '%c': no bracket is open here", c); }
         (*brackets)--;
     }
-    char op[2] = { c, 0 };
+    char op[2] = {c, 0};
     lx->at++;
     return push(lx, K_OP, lx->at - 1, lx->at, op);
 }
@@ -258,7 +271,8 @@ static fmp_status lex_inside(lexer *lx, uint32_t open, bool is_variable)
     for (;;) {
         lx->at = skip_space(lx, lx->at);
         if (lx->at >= lx->len) {
-            return LEX_FAIL(lx, open, "expected '%s' to end the tag that starts here, found the end of the template",
+            return LEX_FAIL(lx, open,
+                            "expected '%s' to end the tag that starts here, found the end of the template",
                             is_variable ? "}}" : "%}");
         }
         char sign;
@@ -271,7 +285,9 @@ static fmp_status lex_inside(lexer *lx, uint32_t open, bool is_variable)
         char c = lx->src[lx->at];
         if (is_name_byte(c, true)) {
             uint32_t begin = lx->at;
-            while (lx->at < lx->len && is_name_byte(lx->src[lx->at], false)) { lx->at++; }
+            while (lx->at < lx->len && is_name_byte(lx->src[lx->at], false)) {
+                lx->at++;
+            }
             FMP_TRY(push(lx, K_NAME, begin, lx->at, NULL));
         } else if (is_digit(c)) {
             FMP_TRY(lex_number(lx));
@@ -302,7 +318,7 @@ static bool match_word_tag(const lexer *lx, uint32_t at, const char *word, uint3
 /* {% raw %} text {% endraw %}: nothing inside is a tag. */
 static fmp_status lex_raw(lexer *lx, uint32_t open, uint32_t after, char sign)
 {
-    after_tag(lx, after, sign, false);
+    after_tag(lx, after, sign, true); /* the newline behind {% raw %} stays */
     uint32_t begin = lx->at;
     for (uint32_t i = begin; i + 1 < lx->len; i++) {
         if (lx->src[i] == '{' && match_word_tag(lx, i, "endraw", &after, &sign)) {
@@ -311,7 +327,9 @@ static fmp_status lex_raw(lexer *lx, uint32_t open, uint32_t after, char sign)
             return FMP_OK;
         }
     }
-    return LEX_FAIL(lx, open, "expected '{%% endraw %%}' for the raw block that starts here, found the end of the template");
+    return LEX_FAIL(
+        lx, open,
+        "expected '{%% endraw %%}' for the raw block that starts here, found the end of the template");
 }
 
 static fmp_status lex_tag(lexer *lx, uint32_t text_at, uint32_t open)
@@ -322,7 +340,9 @@ static fmp_status lex_tag(lexer *lx, uint32_t text_at, uint32_t open)
     uint32_t after;
     FMP_TRY(push_text(lx, text_at, open, sign, is_variable));
     if (kind == '#') { return lex_comment(lx, open); }
-    if (kind == '%' && match_word_tag(lx, open, "raw", &after, &raw_sign)) { return lex_raw(lx, open, after, raw_sign); }
+    if (kind == '%' && match_word_tag(lx, open, "raw", &after, &raw_sign)) {
+        return lex_raw(lx, open, after, raw_sign);
+    }
     lx->at = open + 2 + (sign ? 1 : 0);
     FMP_TRY(push(lx, is_variable ? K_VAR_BEGIN : K_BLOCK_BEGIN, open, lx->at, NULL));
     return lex_inside(lx, open, is_variable);
@@ -330,7 +350,7 @@ static fmp_status lex_tag(lexer *lx, uint32_t text_at, uint32_t open)
 
 fmp_status tpl_lex(const char *name, const char *src, uint32_t len, tpl_toks *toks, fmp_err *err)
 {
-    lexer lx = { name, src, len, 0, true, toks, err };
+    lexer lx = {name, src, len, 0, true, toks, err};
     while (lx.at < len) {
         uint32_t text_at = lx.at, open = lx.at;
         while (open < len && !(src[open] == '{' && open + 1 < len &&

@@ -1,8 +1,9 @@
 /*
  * template_print.c: values as text: Python's str() and repr(), and json.dumps.
  *
- * Every leaf writes its bytes under its own origin; brackets, separators and keys under that of their container. So a
- * tool schema printed by tojson still says, byte by byte, which member of which tool it shows.
+ * Every leaf writes its bytes under its own origin; brackets, separators and keys under that of their
+ * container. So a tool schema printed by tojson still says, byte by byte, which member of which tool it
+ * shows.
  */
 #include <stdlib.h>
 #include <unicode/uchar.h>
@@ -24,7 +25,9 @@ typedef struct walker {
 
 static uint32_t walk_origin(walker *w)
 {
-    while (w->s->runs[w->run].end <= w->at) { w->run++; }
+    while (w->s->runs[w->run].end <= w->at) {
+        w->run++;
+    }
     return w->s->runs[w->run].origin;
 }
 
@@ -85,7 +88,7 @@ static fmp_status print_quoted(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool j
     const tpl_str *s = v->u.s;
     char quote[2] = "\"", room[16];
     if (!json && !(memchr(s->p, '\'', s->len) && !memchr(s->p, '"', s->len))) { quote[0] = '\''; }
-    walker w = { s, 0, 0, 0, 0 };
+    walker w = {s, 0, 0, 0, 0};
     uint32_t first = s->len ? s->runs[0].origin : v->origin;
     uint32_t last = s->len ? s->runs[s->n_runs - 1].origin : v->origin;
     FMP_TRY(put(rt, k, quote, first));
@@ -113,8 +116,9 @@ static fmp_status print_number(tpl_rt *rt, tpl_sink *k, const tpl_val *v)
 
 static fmp_status print_seq(tpl_rt *rt, tpl_sink *k, const tpl_val *v, uint32_t depth)
 {
-    static const char *const open[] = { "[", "(", "", "dict_keys([", "dict_values([", "dict_items([", "range(" };
-    static const char *const close[] = { "]", ")", "", "])", "])", "])", ")" };
+    static const char *const open[] = {"[",     "(", "", "dict_keys([", "dict_values([", "dict_items([",
+                                       "range("};
+    static const char *const close[] = {"]", ")", "", "])", "])", "])", ")"};
     const tpl_seq *q = v->u.q;
     char room[96];
     if (q->kind == Q_GENERATOR) {
@@ -151,7 +155,9 @@ static fmp_status print_dict(tpl_rt *rt, tpl_sink *k, const tpl_val *v, uint32_t
 
 fmp_status tpl_print(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool repr, uint32_t depth)
 {
-    if (depth > TPL_MAX_DATA_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "a value nested deeper than %u", TPL_MAX_DATA_DEPTH); }
+    if (depth > TPL_MAX_DATA_DEPTH) {
+        return tpl_fail(rt, FMP_E_RANGE, "a value nested deeper than %u", TPL_MAX_DATA_DEPTH);
+    }
     FMP_TRY(tpl_step(rt, 1));
     switch ((tpl_type)v->type) {
     case T_UNDEFINED: return repr ? put(rt, k, "Undefined", ORIGIN_COMPUTED) : FMP_OK;
@@ -174,7 +180,8 @@ fmp_status tpl_print(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool repr, uint3
 /* ---- json.dumps ---- */
 
 /* The line break and indentation before a member at `level`; nothing when there is no indent. */
-static fmp_status json_newline(tpl_rt *rt, tpl_sink *k, const tpl_json_style *style, uint32_t level, uint32_t origin)
+static fmp_status json_newline(tpl_rt *rt, tpl_sink *k, const tpl_json_style *style, uint32_t level,
+                               uint32_t origin)
 {
     if (!style->has_indent) { return FMP_OK; }
     FMP_TRY(tpl_sink_add(rt, k, "\n", 1, origin, SRC_NONE));
@@ -184,16 +191,20 @@ static fmp_status json_newline(tpl_rt *rt, tpl_sink *k, const tpl_json_style *st
     return FMP_OK;
 }
 
-static fmp_status json_seq(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style, uint32_t depth)
+static fmp_status json_seq(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style,
+                           uint32_t depth)
 {
     const tpl_seq *q = v->u.q;
     if (q->kind > Q_TUPLE) {
-        return tpl_fail(rt, FMP_E_DATA, "tojson: an object of type %s is not JSON serializable", tpl_type_name(v));
+        return tpl_fail(rt, FMP_E_DATA, "tojson: an object of type %s is not JSON serializable",
+                        tpl_type_name(v));
     }
     if (q->n == 0) { return put(rt, k, "[]", v->origin); }
     FMP_TRY(put(rt, k, "[", v->origin));
     for (uint32_t i = 0; i < q->n; i++) {
-        if (i > 0) { FMP_TRY(tpl_sink_add(rt, k, style->item_sep, style->item_sep_len, v->origin, SRC_NONE)); }
+        if (i > 0) {
+            FMP_TRY(tpl_sink_add(rt, k, style->item_sep, style->item_sep_len, v->origin, SRC_NONE));
+        }
         FMP_TRY(json_newline(rt, k, style, depth + 1, v->origin));
         FMP_TRY(tpl_force(rt, &q->items[i]));
         FMP_TRY(tpl_print_json(rt, k, &q->items[i], style, depth + 1));
@@ -207,7 +218,8 @@ static fmp_status json_key(tpl_rt *rt, tpl_sink *k, const tpl_val *key, const tp
 {
     if (key->type == T_STR) { return print_quoted(rt, k, key, true, style->ensure_ascii); }
     if (key->type > T_STR || key->type == T_UNDEFINED) {
-        return tpl_fail(rt, FMP_E_DATA, "tojson: keys must be str, int, float, bool or None, not %s", tpl_type_name(key));
+        return tpl_fail(rt, FMP_E_DATA, "tojson: keys must be str, int, float, bool or None, not %s",
+                        tpl_type_name(key));
     }
     FMP_TRY(put(rt, k, "\"", key->origin));
     FMP_TRY(tpl_print_json(rt, k, key, style, 0));
@@ -218,6 +230,7 @@ static fmp_status json_key(tpl_rt *rt, tpl_sink *k, const tpl_val *key, const tp
 static fmp_status json_order(tpl_rt *rt, const tpl_dict *d, bool sorted, uint32_t **out)
 {
     uint32_t *order;
+    *out = NULL;
     TPL_TAKE(rt, order, d->n);
     *out = order;
     for (uint32_t i = 0; i < d->n; i++) {
@@ -233,7 +246,8 @@ static fmp_status json_order(tpl_rt *rt, const tpl_dict *d, bool sorted, uint32_
     return FMP_OK;
 }
 
-static fmp_status json_dict(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style, uint32_t depth)
+static fmp_status json_dict(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style,
+                            uint32_t depth)
 {
     tpl_dict *d = v->u.d;
     uint32_t *order;
@@ -241,7 +255,9 @@ static fmp_status json_dict(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl
     FMP_TRY(json_order(rt, d, style->sort_keys, &order));
     FMP_TRY(put(rt, k, "{", v->origin));
     for (uint32_t i = 0; i < d->n; i++) {
-        if (i > 0) { FMP_TRY(tpl_sink_add(rt, k, style->item_sep, style->item_sep_len, v->origin, SRC_NONE)); }
+        if (i > 0) {
+            FMP_TRY(tpl_sink_add(rt, k, style->item_sep, style->item_sep_len, v->origin, SRC_NONE));
+        }
         FMP_TRY(json_newline(rt, k, style, depth + 1, v->origin));
         FMP_TRY(json_key(rt, k, &d->keys[order[i]], style));
         FMP_TRY(tpl_sink_add(rt, k, style->key_sep, style->key_sep_len, v->origin, SRC_NONE));
@@ -252,9 +268,12 @@ static fmp_status json_dict(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl
     return put(rt, k, "}", v->origin);
 }
 
-fmp_status tpl_print_json(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style, uint32_t depth)
+fmp_status tpl_print_json(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style,
+                          uint32_t depth)
 {
-    if (depth > TPL_MAX_DATA_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "a value nested deeper than %u", TPL_MAX_DATA_DEPTH); }
+    if (depth > TPL_MAX_DATA_DEPTH) {
+        return tpl_fail(rt, FMP_E_RANGE, "a value nested deeper than %u", TPL_MAX_DATA_DEPTH);
+    }
     FMP_TRY(tpl_step(rt, 1));
     switch ((tpl_type)v->type) {
     case T_NONE: return put(rt, k, "null", v->origin);
@@ -270,5 +289,6 @@ fmp_status tpl_print_json(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_j
     case T_DICT: return json_dict(rt, k, v, style, depth);
     default: break;
     }
-    return tpl_fail(rt, FMP_E_DATA, "tojson: an object of type %s is not JSON serializable", tpl_type_name(v));
+    return tpl_fail(rt, FMP_E_DATA, "tojson: an object of type %s is not JSON serializable",
+                    tpl_type_name(v));
 }

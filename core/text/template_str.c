@@ -1,16 +1,16 @@
 /*
  * template_str.c: strings whose every byte knows its origin.
  *
- * A string is its bytes and a list of runs (see tpl_run). Strings are immutable; a new one is put together in a sink,
- * which merges neighbouring runs of one origin whose source offsets follow on. Positions the template sees are
- * characters (code points), as in Python; positions in here are bytes.
+ * A string is its bytes and a list of runs (see tpl_run). Strings are immutable; a new one is put together
+ * in a sink, which merges neighbouring runs of one origin whose source offsets follow on. Positions the
+ * template sees are characters (code points), as in Python; positions in here are bytes.
  */
 #include <unicode/ucasemap.h>
 #include <unicode/uchar.h>
 
 #include "template_impl.h"
 
-const tpl_str tpl_empty = { "", 0, 0, NULL, { 0, 0, SRC_NONE } };
+const tpl_str tpl_empty = {"", 0, 0, NULL, {0, 0, SRC_NONE}};
 
 /* ---- UTF-8 ---- */
 
@@ -44,7 +44,7 @@ size_t tpl_utf8_put(uint32_t cp, char out[4])
         return 1;
     }
     size_t n = cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-    static const unsigned char lead[] = { 0, 0, 0xC0, 0xE0, 0xF0 };
+    static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
     for (size_t i = n - 1; i > 0; i--) {
         out[i] = (char)(0x80 | (cp & 0x3F));
         cp >>= 6;
@@ -62,25 +62,21 @@ bool tpl_is_space(uint32_t cp)
            cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
-static bool is_ascii(const tpl_str *s)
-{
-    for (uint32_t i = 0; i < s->len; i++) {
-        if ((unsigned char)s->p[i] >= 0x80) { return false; }
-    }
-    return true;
-}
-
 size_t tpl_str_count(const tpl_str *s)
 {
     size_t n = 0;
-    for (size_t i = 0; i < s->len; i += tpl_utf8_len(s->p + i, s->len - i)) { n++; }
+    for (size_t i = 0; i < s->len; i += tpl_utf8_len(s->p + i, s->len - i)) {
+        n++;
+    }
     return n;
 }
 
 size_t tpl_str_byte_of(const tpl_str *s, size_t at)
 {
     size_t i = 0;
-    for (; at > 0 && i < s->len; at--) { i += tpl_utf8_len(s->p + i, s->len - i); }
+    for (; at > 0 && i < s->len; at--) {
+        i += tpl_utf8_len(s->p + i, s->len - i);
+    }
     return i;
 }
 
@@ -88,10 +84,10 @@ size_t tpl_str_byte_of(const tpl_str *s, size_t at)
 
 static fmp_status sink_room(tpl_rt *rt, tpl_sink *k, size_t extra)
 {
-    if (k->cap - k->len >= extra) { return FMP_OK; }
     if (extra > rt->max_output || k->len > rt->max_output - extra) {
         return tpl_fail(rt, FMP_E_RANGE, "text longer than the limit of %zu bytes", rt->max_output);
     }
+    if (k->cap - k->len >= extra) { return FMP_OK; }
     size_t cap = k->cap * 2 > k->len + extra ? k->cap * 2 : k->len + extra + 64;
     char *p;
     TPL_TAKE(rt, p, cap);
@@ -130,7 +126,7 @@ fmp_status tpl_sink_add(tpl_rt *rt, tpl_sink *k, const char *p, size_t len, uint
         k->runs = runs;
         k->cap_runs = cap;
     }
-    k->runs[k->n_runs++] = (tpl_run){ (uint32_t)k->len, origin, src };
+    k->runs[k->n_runs++] = (tpl_run){(uint32_t)k->len, origin, src};
     return FMP_OK;
 }
 
@@ -179,7 +175,7 @@ static fmp_status str_over(tpl_rt *rt, const char *p, size_t len, uint32_t origi
     s->p = p;
     s->len = (uint32_t)len;
     s->n_runs = len > 0;
-    s->one = (tpl_run){ (uint32_t)len, origin, src };
+    s->one = (tpl_run){(uint32_t)len, origin, src};
     s->runs = &s->one;
     *out = tpl_of_str(s);
     return FMP_OK;
@@ -188,7 +184,8 @@ static fmp_status str_over(tpl_rt *rt, const char *p, size_t len, uint32_t origi
 fmp_status tpl_str_new(tpl_rt *rt, const char *p, size_t len, uint32_t origin, uint32_t src, tpl_val *out)
 {
     if (len > rt->max_output) {
-        return tpl_fail(rt, FMP_E_RANGE, "a string of %zu bytes, longer than the limit of %zu", len, rt->max_output);
+        return tpl_fail(rt, FMP_E_RANGE, "a string of %zu bytes, longer than the limit of %zu", len,
+                        rt->max_output);
     }
     return str_over(rt, p, len, origin, src, out);
 }
@@ -207,7 +204,7 @@ fmp_status tpl_str_slice(tpl_rt *rt, const tpl_val *v, size_t begin, size_t end,
         uint32_t src = s->one.src == SRC_NONE ? SRC_NONE : s->one.src + (uint32_t)begin;
         FMP_TRY(str_over(rt, s->p + begin, end - begin, s->one.origin, src, out));
     } else {
-        tpl_sink k = { 0 };
+        tpl_sink k = {0};
         FMP_TRY(tpl_sink_slice(rt, &k, s, begin, end));
         FMP_TRY(tpl_sink_done(rt, &k, out));
     }
@@ -221,7 +218,7 @@ fmp_status tpl_str_concat(tpl_rt *rt, const tpl_val *a, const tpl_val *b, tpl_va
         *out = a->u.s->len == 0 ? *b : *a;
         return FMP_OK;
     }
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     FMP_TRY(tpl_sink_str(rt, &k, a->u.s));
     FMP_TRY(tpl_sink_str(rt, &k, b->u.s));
     return tpl_sink_done(rt, &k, out);
@@ -256,11 +253,12 @@ size_t tpl_str_find(const tpl_str *s, const tpl_str *needle, size_t from)
 static bool strips(const char *p, size_t n, uint32_t cp, const tpl_str *chars)
 {
     if (!chars) { return tpl_is_space(cp); }
-    tpl_str one = { p, (uint32_t)n, 0, NULL, { 0, 0, 0 } };
+    tpl_str one = {p, (uint32_t)n, 0, NULL, {0, 0, 0}};
     return tpl_str_find(chars, &one, 0) != SIZE_MAX;
 }
 
-fmp_status tpl_str_strip(tpl_rt *rt, const tpl_val *v, const tpl_str *chars, bool left, bool right, tpl_val *out)
+fmp_status tpl_str_strip(tpl_rt *rt, const tpl_val *v, const tpl_str *chars, bool left, bool right,
+                         tpl_val *out)
 {
     const tpl_str *s = v->u.s;
     size_t begin = 0, end = s->len, n;
@@ -271,7 +269,9 @@ fmp_status tpl_str_strip(tpl_rt *rt, const tpl_val *v, const tpl_str *chars, boo
     }
     while (right && end > begin) {
         size_t at = end - 1;
-        while (at > begin && ((unsigned char)s->p[at] & 0xC0) == 0x80) { at--; }
+        while (at > begin && ((unsigned char)s->p[at] & 0xC0) == 0x80) {
+            at--;
+        }
         uint32_t cp = tpl_utf8_get(s->p + at, end - at, &n);
         if (!strips(s->p + at, n, cp, chars)) { break; }
         end = at;
@@ -288,7 +288,7 @@ fmp_status tpl_str_replace(tpl_rt *rt, const tpl_val *v, const tpl_str *old, con
         *out = *v;
         return FMP_OK;
     }
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     for (int64_t done = 0; hit != SIZE_MAX && (max < 0 || done < max); done++) {
         FMP_TRY(tpl_step(rt, 1));
         FMP_TRY(tpl_sink_slice(rt, &k, s, at, hit));
@@ -342,11 +342,15 @@ static fmp_status split_space(tpl_rt *rt, const tpl_str *s, int64_t max, pieces 
 {
     size_t at = 0, n;
     for (;;) {
-        while (at < s->len && tpl_is_space(tpl_utf8_get(s->p + at, s->len - at, &n))) { at += n; }
+        while (at < s->len && tpl_is_space(tpl_utf8_get(s->p + at, s->len - at, &n))) {
+            at += n;
+        }
         if (at >= s->len) { return FMP_OK; }
         size_t begin = at;
         if (max >= 0 && (int64_t)l->n >= max) { return add_piece(rt, l, begin, s->len); }
-        while (at < s->len && !tpl_is_space(tpl_utf8_get(s->p + at, s->len - at, &n))) { at += n; }
+        while (at < s->len && !tpl_is_space(tpl_utf8_get(s->p + at, s->len - at, &n))) {
+            at += n;
+        }
         FMP_TRY(add_piece(rt, l, begin, at));
     }
 }
@@ -363,7 +367,9 @@ static size_t find_last(const tpl_str *s, const tpl_str *sep, size_t end)
 static size_t char_before(const tpl_str *s, size_t end)
 {
     size_t at = end - 1;
-    while (at > 0 && ((unsigned char)s->p[at] & 0xC0) == 0x80) { at--; }
+    while (at > 0 && ((unsigned char)s->p[at] & 0xC0) == 0x80) {
+        at--;
+    }
     return at;
 }
 
@@ -371,11 +377,15 @@ static fmp_status rsplit_space(tpl_rt *rt, const tpl_str *s, int64_t max, pieces
 {
     size_t end = s->len, n;
     for (;;) {
-        while (end > 0 && tpl_is_space(tpl_utf8_get(s->p + char_before(s, end), end - char_before(s, end), &n))) { end = char_before(s, end); }
+        while (end > 0 &&
+               tpl_is_space(tpl_utf8_get(s->p + char_before(s, end), end - char_before(s, end), &n))) {
+            end = char_before(s, end);
+        }
         if (end == 0) { return FMP_OK; }
         size_t at = end;
         if (max >= 0 && (int64_t)l->n >= max) { return add_piece(rt, l, 0, end); }
-        while (at > 0 && !tpl_is_space(tpl_utf8_get(s->p + char_before(s, at), s->len - char_before(s, at), &n))) {
+        while (at > 0 &&
+               !tpl_is_space(tpl_utf8_get(s->p + char_before(s, at), s->len - char_before(s, at), &n))) {
             at = char_before(s, at);
         }
         FMP_TRY(add_piece(rt, l, at, end));
@@ -407,9 +417,10 @@ static fmp_status split_sep(tpl_rt *rt, const tpl_str *s, const tpl_str *sep, in
     return add_piece(rt, l, at, s->len);
 }
 
-fmp_status tpl_str_split(tpl_rt *rt, const tpl_val *v, const tpl_str *sep, int64_t max, bool from_right, tpl_val *out)
+fmp_status tpl_str_split(tpl_rt *rt, const tpl_val *v, const tpl_str *sep, int64_t max, bool from_right,
+                         tpl_val *out)
 {
-    pieces l = { 0 };
+    pieces l = {0};
     if (sep && sep->len == 0) { return tpl_fail(rt, FMP_E_DATA, "split: empty separator"); }
     if (!sep) {
         FMP_TRY(from_right ? rsplit_space(rt, v->u.s, max, &l) : split_space(rt, v->u.s, max, &l));
@@ -421,13 +432,14 @@ fmp_status tpl_str_split(tpl_rt *rt, const tpl_val *v, const tpl_str *sep, int64
 
 static bool is_line_end(uint32_t cp)
 {
-    return (cp >= 0x0A && cp <= 0x0D) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
+    return (cp >= 0x0A && cp <= 0x0D) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 ||
+           cp == 0x2029;
 }
 
 fmp_status tpl_str_splitlines(tpl_rt *rt, const tpl_val *v, bool keep, tpl_val *out)
 {
     const tpl_str *s = v->u.s;
-    pieces l = { 0 };
+    pieces l = {0};
     size_t begin = 0, at = 0, n;
     while (at < s->len) {
         uint32_t cp = tpl_utf8_get(s->p + at, s->len - at, &n);
@@ -520,13 +532,15 @@ static char case_of(tpl_case how, uint32_t cp, bool word_start, bool first)
 fmp_status tpl_str_case(tpl_rt *rt, const tpl_val *v, tpl_case how, tpl_val *out)
 {
     const tpl_str *s = v->u.s;
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     bool word_start = true;
     uint32_t run = 0;
     for (size_t at = 0, n; at < s->len; at += n) {
         char room[32];
         uint32_t cp = tpl_utf8_get(s->p + at, s->len - at, &n);
-        while (s->runs[run].end <= at) { run++; }
+        while (s->runs[run].end <= at) {
+            run++;
+        }
         const tpl_run *r = &s->runs[run];
         uint32_t run_begin = run > 0 ? s->runs[run - 1].end : 0;
         uint32_t src = r->src == SRC_NONE ? SRC_NONE : r->src + (uint32_t)at - run_begin;
@@ -549,17 +563,20 @@ fmp_status tpl_str_case(tpl_rt *rt, const tpl_val *v, tpl_case how, tpl_val *out
 fmp_status tpl_str_escape(tpl_rt *rt, const tpl_val *v, tpl_val *out)
 {
     static const char special[] = "&<>'\"";
-    static const char *const with[] = { "&amp;", "&lt;", "&gt;", "&#39;", "&#34;" };
+    static const char *const with[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
     const tpl_str *s = v->u.s;
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     size_t begin = 0;
     uint32_t run = 0;
     for (size_t at = 0; at < s->len; at++) {
         const char *hit = s->p[at] ? strchr(special, s->p[at]) : NULL;
         if (!hit) { continue; }
-        while (s->runs[run].end <= at) { run++; }
+        while (s->runs[run].end <= at) {
+            run++;
+        }
         FMP_TRY(tpl_sink_slice(rt, &k, s, begin, at));
-        FMP_TRY(tpl_sink_add(rt, &k, with[hit - special], strlen(with[hit - special]), s->runs[run].origin, SRC_NONE));
+        FMP_TRY(tpl_sink_add(rt, &k, with[hit - special], strlen(with[hit - special]), s->runs[run].origin,
+                             SRC_NONE));
         begin = at + 1;
     }
     FMP_TRY(tpl_sink_slice(rt, &k, s, begin, s->len));
@@ -569,10 +586,11 @@ fmp_status tpl_str_escape(tpl_rt *rt, const tpl_val *v, tpl_val *out)
 }
 
 /* Jinja's indent: the lines of splitlines(), joined by "\n" again; a newline that stays keeps its origin. */
-fmp_status tpl_str_indent(tpl_rt *rt, const tpl_val *v, const tpl_str *by, bool first, bool blank, tpl_val *out)
+fmp_status tpl_str_indent(tpl_rt *rt, const tpl_val *v, const tpl_str *by, bool first, bool blank,
+                          tpl_val *out)
 {
     const tpl_str *s = v->u.s;
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     size_t begin = 0, at = 0, n;
     uint32_t run = 0;
     bool indent = first;
@@ -587,7 +605,9 @@ fmp_status tpl_str_indent(tpl_rt *rt, const tpl_val *v, const tpl_str *by, bool 
         if (cp == '\r' && at < s->len && s->p[at] == '\n') { at++; }
         if (indent && (begin == 0 || blank || line_end > begin)) { FMP_TRY(tpl_sink_str(rt, &k, by)); }
         FMP_TRY(tpl_sink_slice(rt, &k, s, begin, line_end));
-        while (s->runs[run].end <= line_end && line_end < s->len) { run++; }
+        while (s->runs[run].end <= line_end && line_end < s->len) {
+            run++;
+        }
         if (ended && cp == '\n') {
             FMP_TRY(tpl_sink_slice(rt, &k, s, line_end, at));
         } else if (ended && !(cp == '\r' && at == s->len)) {
@@ -605,13 +625,17 @@ fmp_status tpl_str_indent(tpl_rt *rt, const tpl_val *v, const tpl_str *by, bool 
 
 fmp_status tpl_str_pad(tpl_rt *rt, const tpl_val *v, size_t left, size_t right, char with, tpl_val *out)
 {
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     if (left > rt->max_output || right > rt->max_output) {
         return tpl_fail(rt, FMP_E_RANGE, "a width of more than %zu", rt->max_output);
     }
     FMP_TRY(tpl_step(rt, left + right));
-    for (size_t i = 0; i < left; i++) { FMP_TRY(tpl_sink_add(rt, &k, &with, 1, ORIGIN_COMPUTED, SRC_NONE)); }
+    for (size_t i = 0; i < left; i++) {
+        FMP_TRY(tpl_sink_add(rt, &k, &with, 1, ORIGIN_COMPUTED, SRC_NONE));
+    }
     FMP_TRY(tpl_sink_str(rt, &k, v->u.s));
-    for (size_t i = 0; i < right; i++) { FMP_TRY(tpl_sink_add(rt, &k, &with, 1, ORIGIN_COMPUTED, SRC_NONE)); }
+    for (size_t i = 0; i < right; i++) {
+        FMP_TRY(tpl_sink_add(rt, &k, &with, 1, ORIGIN_COMPUTED, SRC_NONE));
+    }
     return tpl_sink_done(rt, &k, out);
 }

@@ -1,8 +1,9 @@
 /*
  * template_value.c: the values of a render: Python's, as far as templates see them.
  *
- * The context is a cJSON tree that is never changed. Its containers become tpl_seq and tpl_dict one level at a time,
- * when they are first looked into, and get their path nodes then: what a template does not read costs nothing.
+ * The context is a cJSON tree that is never changed. Its containers become tpl_seq and tpl_dict one level at
+ * a time, when they are first looked into, and get their path nodes then: what a template does not read
+ * costs nothing.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -15,11 +16,12 @@
 
 void *tpl_take(tpl_rt *rt, size_t size)
 {
-    size = (size + 15) & ~(size_t)15;
+    size = size ? (size + 15) & ~(size_t)15 : 16;
     if (size > rt->bump_left) {
         size_t want = size > CHUNK_BYTES ? size : CHUNK_BYTES;
         if (want > rt->max_memory - rt->memory) {
-            (void)tpl_fail(rt, FMP_E_RANGE, "the render needs more memory than the limit of %zu bytes", rt->max_memory);
+            (void)tpl_fail(rt, FMP_E_RANGE, "the render needs more memory than the limit of %zu bytes",
+                           rt->max_memory);
             return NULL;
         }
         char *m = fmp_arena_take(rt->arena, want);
@@ -68,32 +70,32 @@ fmp_status tpl_step(tpl_rt *rt, uint64_t cost)
 
 tpl_val tpl_none(void)
 {
-    return (tpl_val){ .type = T_NONE, .origin = ORIGIN_COMPUTED };
+    return (tpl_val){.type = T_NONE, .origin = ORIGIN_COMPUTED};
 }
 
 tpl_val tpl_bool(bool b)
 {
-    return (tpl_val){ .type = T_BOOL, .origin = ORIGIN_COMPUTED, .u.b = b };
+    return (tpl_val){.type = T_BOOL, .origin = ORIGIN_COMPUTED, .u.b = b};
 }
 
 tpl_val tpl_int(int64_t i)
 {
-    return (tpl_val){ .type = T_INT, .origin = ORIGIN_COMPUTED, .u.i = i };
+    return (tpl_val){.type = T_INT, .origin = ORIGIN_COMPUTED, .u.i = i};
 }
 
 tpl_val tpl_float(double f)
 {
-    return (tpl_val){ .type = T_FLOAT, .origin = ORIGIN_COMPUTED, .u.f = f };
+    return (tpl_val){.type = T_FLOAT, .origin = ORIGIN_COMPUTED, .u.f = f};
 }
 
 tpl_val tpl_of_str(const tpl_str *s)
 {
-    return (tpl_val){ .type = T_STR, .u.s = s };
+    return (tpl_val){.type = T_STR, .u.s = s};
 }
 
 tpl_val tpl_undefined(const tpl_str *name, uint8_t of_type)
 {
-    return (tpl_val){ .type = T_UNDEFINED, .flag = of_type, .u.s = name };
+    return (tpl_val){.type = T_UNDEFINED, .flag = of_type, .u.s = name};
 }
 
 fmp_status tpl_seq_new(tpl_rt *rt, tpl_seq_kind kind, size_t n, tpl_val *out)
@@ -105,20 +107,22 @@ fmp_status tpl_seq_new(tpl_rt *rt, tpl_seq_kind kind, size_t n, tpl_val *out)
     q->kind = (uint8_t)kind;
     q->n = (uint32_t)n;
     TPL_TAKE(rt, q->items, n);
-    *out = (tpl_val){ .type = T_SEQ, .origin = ORIGIN_COMPUTED, .u.q = q };
+    *out = (tpl_val){.type = T_SEQ, .origin = ORIGIN_COMPUTED, .u.q = q};
     return FMP_OK;
 }
 
 fmp_status tpl_dict_new(tpl_rt *rt, size_t cap, tpl_val *out)
 {
     tpl_dict *d;
-    if (cap > UINT32_MAX / sizeof(tpl_val)) { return tpl_fail(rt, FMP_E_RANGE, "an object of %zu members", cap); }
+    if (cap > UINT32_MAX / sizeof(tpl_val)) {
+        return tpl_fail(rt, FMP_E_RANGE, "an object of %zu members", cap);
+    }
     TPL_TAKE(rt, d, 1);
     memset(d, 0, sizeof *d);
     d->cap = (uint32_t)cap;
     TPL_TAKE(rt, d->keys, cap);
     TPL_TAKE(rt, d->vals, cap);
-    *out = (tpl_val){ .type = T_DICT, .origin = ORIGIN_COMPUTED, .u.d = d };
+    *out = (tpl_val){.type = T_DICT, .origin = ORIGIN_COMPUTED, .u.d = d};
     return FMP_OK;
 }
 
@@ -129,7 +133,9 @@ fmp_status tpl_dict_new(tpl_rt *rt, size_t cap, tpl_val *out)
 static uint32_t hash_text(const char *p, size_t len)
 {
     uint32_t h = 2166136261u;
-    for (size_t i = 0; i < len; i++) { h = (h ^ (unsigned char)p[i]) * 16777619u; }
+    for (size_t i = 0; i < len; i++) {
+        h = (h ^ (unsigned char)p[i]) * 16777619u;
+    }
     return h;
 }
 
@@ -142,18 +148,24 @@ static void index_put(tpl_dict *d, uint32_t i)
 {
     if (d->keys[i].type != T_STR) { return; }
     uint32_t mask = d->index_size - 1, at = hash_text(d->keys[i].u.s->p, d->keys[i].u.s->len) & mask;
-    while (d->index[at] != UINT32_MAX) { at = (at + 1) & mask; }
+    while (d->index[at] != UINT32_MAX) {
+        at = (at + 1) & mask;
+    }
     d->index[at] = i;
 }
 
 static fmp_status build_index(tpl_rt *rt, tpl_dict *d)
 {
     uint32_t size = 64;
-    while (size < d->cap * 2u) { size *= 2; }
+    while (size < d->cap * 2u) {
+        size *= 2;
+    }
     TPL_TAKE(rt, d->index, size);
     d->index_size = size;
     memset(d->index, 0xFF, size * sizeof *d->index);
-    for (uint32_t i = 0; i < d->n; i++) { index_put(d, i); }
+    for (uint32_t i = 0; i < d->n; i++) {
+        index_put(d, i);
+    }
     return FMP_OK;
 }
 
@@ -239,14 +251,16 @@ fmp_status tpl_add_path(tpl_rt *rt, uint32_t parent, const char *key, uint32_t i
         rt->cap_paths = cap;
     }
     *id = (uint32_t)rt->n_paths;
-    rt->paths[rt->n_paths++] = (tpl_path){ parent, index, key };
+    rt->paths[rt->n_paths++] = (tpl_path){parent, index, key};
     return FMP_OK;
 }
 
 static size_t count_children(const cJSON *json)
 {
     size_t n = 0;
-    for (const cJSON *c = json->child; c; c = c->next) { n++; }
+    for (const cJSON *c = json->child; c; c = c->next) {
+        n++;
+    }
     return n;
 }
 
@@ -263,7 +277,7 @@ static fmp_status open_array(tpl_rt *rt, const cJSON *json, uint32_t origin, tpl
     out->origin = origin;
     for (const cJSON *c = json->child; c && i < n; c = c->next, i++) {
         tpl_val *slot = &out->u.q->items[i];
-        *slot = (tpl_val){ .type = T_LAZY, .u.json = c };
+        *slot = (tpl_val){.type = T_LAZY, .u.json = c};
         FMP_TRY(tpl_add_path(rt, origin, NULL, i, &slot->origin));
     }
     return FMP_OK;
@@ -277,7 +291,7 @@ static fmp_status open_object(tpl_rt *rt, const cJSON *json, uint32_t origin, tp
     out->origin = origin;
     if (n > INDEX_FROM) { FMP_TRY(build_index(rt, out->u.d)); }
     for (const cJSON *c = json->child; c; c = c->next) {
-        tpl_val key, val = { .type = T_LAZY, .u.json = c };
+        tpl_val key, val = {.type = T_LAZY, .u.json = c};
         const char *name = c->string ? c->string : "";
         FMP_TRY(tpl_add_path(rt, origin, name, 0, &val.origin));
         FMP_TRY(tpl_str_new(rt, name, strlen(name), origin, SRC_NONE, &key));
@@ -305,12 +319,12 @@ static fmp_status number_of_text(tpl_rt *rt, const char *text, uint32_t origin, 
     return FMP_OK;
 }
 
-static fmp_status open_number(tpl_rt *rt, double v, uint32_t origin, tpl_val *out)
+static void open_number(double v, uint32_t origin, tpl_val *out)
 {
     if (v == floor(v) && fabs(v) < 1e15) {
         *out = tpl_int((int64_t)v);
         out->origin = origin;
-        return FMP_OK;
+        return;
     }
     /* Above that, cJSON prints some integers with an exponent: such a text was a float. */
     char text[40], *end;
@@ -322,7 +336,6 @@ static fmp_status open_number(tpl_rt *rt, double v, uint32_t origin, tpl_val *ou
         *out = tpl_float(v);
     }
     out->origin = origin;
-    return FMP_OK;
 }
 
 fmp_status tpl_force(tpl_rt *rt, tpl_val *slot)
@@ -338,8 +351,13 @@ fmp_status tpl_force(tpl_rt *rt, tpl_val *slot)
     }
     if (cJSON_IsObject(json)) { return open_object(rt, json, origin, slot); }
     if (cJSON_IsArray(json)) { return open_array(rt, json, origin, slot); }
-    if (cJSON_IsNumber(json)) { return open_number(rt, json->valuedouble, origin, slot); }
-    if (cJSON_IsRaw(json) && json->valuestring) { return number_of_text(rt, json->valuestring, origin, slot); }
+    if (cJSON_IsNumber(json)) {
+        open_number(json->valuedouble, origin, slot);
+        return FMP_OK;
+    }
+    if (cJSON_IsRaw(json) && json->valuestring) {
+        return number_of_text(rt, json->valuestring, origin, slot);
+    }
     *slot = cJSON_IsBool(json) ? tpl_bool(cJSON_IsTrue(json)) : tpl_none();
     slot->origin = origin;
     return FMP_OK;
@@ -349,7 +367,8 @@ fmp_status tpl_force(tpl_rt *rt, tpl_val *slot)
 
 const char *tpl_type_name(const tpl_val *v)
 {
-    static const char *const seq[] = { "list", "tuple", "generator", "dict_keys", "dict_values", "dict_items", "range" };
+    static const char *const seq[] = {"list",        "tuple",      "generator", "dict_keys",
+                                      "dict_values", "dict_items", "range"};
     switch ((tpl_type)v->type) {
     case T_UNDEFINED: return "Undefined";
     case T_NONE: return "None";
@@ -374,8 +393,10 @@ const char *tpl_type_name(const tpl_val *v)
 
 fmp_status tpl_fail_undefined(tpl_rt *rt, const tpl_val *v)
 {
-    static const char *const names[] = { [T_DICT] = "dict", [T_STR] = "str", [T_SEQ] = "list", [T_NONE] = "None", [T_INT] = "int",
-                                         [T_FLOAT] = "float", [T_BOOL] = "bool", [T_NAMESPACE] = "namespace", [T_LOOP] = "loop" };
+    static const char *const names[] = {
+        [T_DICT] = "dict", [T_STR] = "str",     [T_SEQ] = "list",  [T_NONE] = "None",
+        [T_INT] = "int",   [T_FLOAT] = "float", [T_BOOL] = "bool", [T_NAMESPACE] = "namespace",
+        [T_LOOP] = "loop"};
     int n = (int)(v->u.s->len > 80 ? 80 : v->u.s->len);
     if (v->flag == 255) { return tpl_fail(rt, FMP_E_DATA, "'%.*s' is undefined", n, v->u.s->p); }
     const char *of = v->flag < sizeof names / sizeof *names && names[v->flag] ? names[v->flag] : "this";
@@ -431,7 +452,7 @@ fmp_status tpl_to_str(tpl_rt *rt, const tpl_val *v, tpl_val *out)
         *out = *v;
         return FMP_OK;
     }
-    tpl_sink k = { 0 };
+    tpl_sink k = {0};
     FMP_TRY(tpl_print(rt, &k, v, false, 0));
     return tpl_sink_done(rt, &k, out);
 }
@@ -441,7 +462,9 @@ fmp_status tpl_to_str(tpl_rt *rt, const tpl_val *v, tpl_val *out)
 static fmp_status seq_equal(tpl_rt *rt, const tpl_seq *a, const tpl_seq *b, bool *out)
 {
     *out = a == b;
-    if (*out || a->kind != b->kind || a->n != b->n || a->kind == Q_GENERATOR || a->kind == Q_VALUES) { return FMP_OK; }
+    if (*out || a->kind != b->kind || a->n != b->n || a->kind == Q_GENERATOR || a->kind == Q_VALUES) {
+        return FMP_OK;
+    }
     *out = true;
     for (uint32_t i = 0; *out && i < a->n; i++) {
         FMP_TRY(tpl_force(rt, &a->items[i]));
@@ -493,8 +516,11 @@ fmp_status tpl_equal(tpl_rt *rt, const tpl_val *a, const tpl_val *b, bool *out)
     case T_DICT: break;
     default: *out = a->u.d == b->u.d; return FMP_OK;
     }
-    if (++rt->depth > TPL_MAX_RUN_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "values nested too deep to compare"); }
-    fmp_status st = a->type == T_SEQ ? seq_equal(rt, a->u.q, b->u.q, out) : dict_equal(rt, a->u.d, b->u.d, out);
+    if (++rt->depth > TPL_MAX_RUN_DEPTH) {
+        return tpl_fail(rt, FMP_E_RANGE, "values nested too deep to compare");
+    }
+    fmp_status st =
+        a->type == T_SEQ ? seq_equal(rt, a->u.q, b->u.q, out) : dict_equal(rt, a->u.d, b->u.d, out);
     rt->depth--;
     return st;
 }
@@ -519,7 +545,9 @@ fmp_status tpl_order(tpl_rt *rt, const tpl_val *a, const tpl_val *b, int *out)
     }
     if (a->type == T_SEQ && b->type == T_SEQ && a->u.q->kind == b->u.q->kind && a->u.q->kind <= Q_TUPLE) {
         const tpl_seq *x = a->u.q, *y = b->u.q;
-        if (++rt->depth > TPL_MAX_RUN_DEPTH) { return tpl_fail(rt, FMP_E_RANGE, "values nested too deep to compare"); }
+        if (++rt->depth > TPL_MAX_RUN_DEPTH) {
+            return tpl_fail(rt, FMP_E_RANGE, "values nested too deep to compare");
+        }
         *out = 0;
         for (uint32_t i = 0; *out == 0 && i < x->n && i < y->n; i++) {
             FMP_TRY(tpl_force(rt, &x->items[i]));
@@ -543,7 +571,8 @@ fmp_status tpl_contains(tpl_rt *rt, const tpl_val *box, const tpl_val *item, boo
     if (box->type == T_STR) {
         if (item->type == T_UNDEFINED) { return tpl_fail_undefined(rt, item); }
         if (item->type != T_STR) {
-            return tpl_fail(rt, FMP_E_DATA, "'in <string>' requires a string as left operand, found %s", tpl_type_name(item));
+            return tpl_fail(rt, FMP_E_DATA, "'in <string>' requires a string as left operand, found %s",
+                            tpl_type_name(item));
         }
         *out = tpl_str_find(box->u.s, item->u.s, 0) != SIZE_MAX;
         return FMP_OK;
@@ -560,14 +589,16 @@ fmp_status tpl_contains(tpl_rt *rt, const tpl_val *box, const tpl_val *item, boo
     const tpl_val *items;
     uint32_t n;
     FMP_TRY(tpl_iterate(rt, box, &items, &n));
-    for (uint32_t i = 0; !*out && i < n; i++) { FMP_TRY(tpl_equal(rt, &items[i], item, out)); }
+    for (uint32_t i = 0; !*out && i < n; i++) {
+        FMP_TRY(tpl_equal(rt, &items[i], item, out));
+    }
     return FMP_OK;
 }
 
 static fmp_status characters(tpl_rt *rt, const tpl_val *v, const tpl_val **items, uint32_t *n)
 {
     size_t count = tpl_str_count(v->u.s), at = 0;
-    tpl_val list;
+    tpl_val list = tpl_none();
     FMP_TRY(tpl_step(rt, count));
     FMP_TRY(tpl_seq_new(rt, Q_LIST, count, &list));
     for (size_t i = 0; i < count; i++) {
@@ -597,7 +628,9 @@ fmp_status tpl_iterate(tpl_rt *rt, const tpl_val *v, const tpl_val **items, uint
         *items = v->u.q->items;
         *n = v->u.q->n;
         FMP_TRY(tpl_step(rt, *n));
-        for (uint32_t i = 0; i < *n; i++) { FMP_TRY(tpl_force(rt, &v->u.q->items[i])); }
+        for (uint32_t i = 0; i < *n; i++) {
+            FMP_TRY(tpl_force(rt, &v->u.q->items[i]));
+        }
         return FMP_OK;
     default: return tpl_fail(rt, FMP_E_DATA, "'%s' object is not iterable", tpl_type_name(v));
     }
@@ -634,7 +667,8 @@ size_t tpl_float_repr(double f, char out[40])
     int exponent = (int)strtol(e + 1, &end, 10);
     if (exponent < -4 || exponent >= 16) {
         int mantissa = (int)(e - digits);
-        return (size_t)snprintf(out, 40, "%.*se%c%02d", mantissa, digits, exponent < 0 ? '-' : '+', abs(exponent));
+        return (size_t)snprintf(out, 40, "%.*se%c%02d", mantissa, digits, exponent < 0 ? '-' : '+',
+                                abs(exponent));
     }
     int decimals = precision - 1 - exponent;
     return (size_t)snprintf(out, 40, "%.*f", decimals > 0 ? decimals : 1, f);

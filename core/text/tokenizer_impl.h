@@ -93,6 +93,8 @@ FMP_MUST_USE fmp_status tk_regex_next(const tk_regex *re, tk_matcher *m, const c
                                       bool *found, size_t *begin, size_t *end, fmp_err *err);
 /* Code point at s[*i] (valid UTF-8); moves *i behind it. */
 uint32_t tk_utf8_next(const char *s, size_t *i);
+/* The character at s[i] is one of \w (Unicode). */
+bool tk_is_word(const char *s, size_t i);
 size_t tk_utf8_put(uint32_t c, char *out);
 
 /* ---- steps ---- */
@@ -128,7 +130,7 @@ typedef struct tk_split {
 
 /* Decoder steps after the byte level: what is done to each token's text when the table of bytes is made. */
 typedef struct tk_decode_plan {
-    bool byte_level, byte_fallback;
+    bool byte_level, byte_fallback, fused;
     struct { const char *from, *to; } replace[TK_MAX_STEPS];
     uint32_t n_replace;
     char strip;           /* leave out up to n_strip of this character at the start of the text */
@@ -147,7 +149,6 @@ typedef struct tk_added {
     size_t len;
     uint32_t id;
     bool special, single_word, lstrip, rstrip, normalized;
-    bool in_model;         /* the model's vocabulary has it too */
 } tk_added;
 
 /* Merge of two tokens, in an open-addressing table; key = left << 32 | right, UINT64_MAX: free. */
@@ -161,18 +162,19 @@ typedef struct tk_trie tk_trie;
 struct fmp_tokenizer {
     uint64_t serial;      /* tells tokenizers apart in a scratch's cache; never in any output */
     fmp_arena *arena;     /* every string and table below, patterns and tries apart */
-    char *name;
     char digest[65];
     tk_token *tokens;     /* (size) */
     uint32_t size;
     uint32_t *by_text;    /* ids by hash of the text, FMP_TOKEN_NONE: free */
     size_t by_text_mask;
-    uint8_t *special;     /* (size) 1 for special tokens */
+    uint8_t *special;     /* (size) 1: an added token marked special */
+    uint8_t *in_model;    /* (size) 1: in the model's own vocabulary */
     tk_merge *merges;
     size_t merge_mask;
     unsigned merge_shift;
     bool byte_level, ignore_merges, byte_fallback, fuse_unk;
     uint32_t unk_model;
+    uint16_t char_of_byte[256];
     uint32_t byte_id[256];     /* token of a byte (byte level), or of <0xNN> (byte fallback) */
     tk_added *added;
     uint32_t n_added;
@@ -243,6 +245,10 @@ void tk_trie_split(const fmp_tokenizer *tok, const tk_trie *trie, const char *s,
 FMP_MUST_USE fmp_status tk_normalize(const fmp_tokenizer *tok, tk_matcher *m, const tk_view *in, tk_text *a, tk_text *b,
                                      tk_view *out, fmp_err *err);
 
+/* ---- tokenizer_split.c ---- */
+/* All pre-token steps; the words are in scratch->words, ranges of *text, which may have become another text. */
+FMP_MUST_USE fmp_status tk_split_all(const fmp_tokenizer *tok, fmp_tok_scratch *scratch, tk_view *text, fmp_err *err);
+
 /* ---- tokenizer_bpe.c ---- */
 #define TK_CACHE_KEY 27u
 #define TK_CACHE_IDS 7u
@@ -255,7 +261,7 @@ typedef struct tk_cache_slot {
 } tk_cache_slot;
 
 typedef struct tk_symbol {
-    uint32_t id, begin, end;
+    uint32_t id, end;
     int32_t prev, next;
     bool gone;
 } tk_symbol;
@@ -271,17 +277,23 @@ struct fmp_tok_scratch {
     tk_matcher matcher;
     tk_text norm_a, norm_b, split_a, split_b;
     tk_pieces raw, normalized, words, words_next, found;
-    /* result of the last tk_bpe_word that the cache did not have */
+    /* result of the last merge */
     uint32_t *ids, *ends;
     size_t n, cap;
+    size_t dropped; /* bytes without a token, since this text began */
     tk_symbol *symbols;
     size_t symbols_cap;
     tk_heap_item *heap;
     size_t heap_n, heap_cap;
 };
 
-/* Tokens of one word: (n) ids and ends, counted from the word's start; they lie in the scratch until the next call. */
+/* Empty the cache if the scratch served another tokenizer before. */
+void tk_scratch_for(fmp_tok_scratch *scratch, const fmp_tokenizer *tok);
+/*
+ * Tokens of one word (len > 0): (n) ids, and where each ends, counted from the word's start: short_ends, or, where that
+ * comes back NULL, scratch->ends. All lie in the scratch until the next call.
+ */
 FMP_MUST_USE fmp_status tk_bpe_word(const fmp_tokenizer *tok, fmp_tok_scratch *scratch, const char *word, size_t len,
-                                    size_t *n, fmp_err *err);
+                                    const uint32_t **ids, const uint8_t **short_ends, size_t *n, fmp_err *err);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * The two agree on what these patterns use, except for \s and \w with Unicode: PCRE2's \s has U+180E and its \w lacks
  * combining marks. Both are therefore spelled out as explicit classes before compiling. What would silently mean
- * something else (nested classes, intersections, \h, \R inside the dialect) is refused.
+ * something else there (nested classes, intersections, \h, (?m), {1,3}+) is refused.
  * Every match runs under limits, so no pattern and no text can hang or exhaust the stack.
  */
 #include "tokenizer_impl.h"
@@ -43,8 +43,18 @@ static size_t translate_escape(const char *p, bool in_class, fmp_buf *out)
     case 'Y': return 0;
     default: break;
     }
-    fmp_buf_add(out, p, 2);
-    return 2;
+    const char *brace = p[2] == '{' && strchr("pPx", p[1]) ? strchr(p, '}') : NULL; /* \p{L}, \x{2028} */
+    size_t n = brace ? (size_t)(brace - p) + 1 : 2;
+    fmp_buf_add(out, p, n);
+    return n;
+}
+
+/* Inline flags with m: "dot matches line ends" in Oniguruma, something else in PCRE2. */
+static bool has_flag_m(const char *p)
+{
+    if (p[0] != '(' || p[1] != '?') { return false; }
+    size_t n = strspn(p + 2, "imsxn-");
+    return n > 0 && memchr(p + 2, 'm', n) != NULL;
 }
 
 static fmp_status translate(const char *pattern, const char *where, fmp_buf *out, fmp_err *err)
@@ -60,6 +70,8 @@ static fmp_status translate(const char *pattern, const char *where, fmp_buf *out
         }
         if (in_class && pattern[i] == '[') { return refuse("a class inside a class", where, i, err); }
         if (in_class && pattern[i] == '&' && pattern[i + 1] == '&') { return refuse("'&&'", where, i, err); }
+        if (!in_class && pattern[i] == '}' && pattern[i + 1] == '+') { return refuse("'}+'", where, i, err); }
+        if (!in_class && has_flag_m(pattern + i)) { return refuse("'(?m'", where, i, err); }
         if (!in_class && pattern[i] == '[') {
             in_class = true;
             class_start = i + (pattern[i + 1] == '^' ? 2 : 1);
@@ -86,8 +98,7 @@ fmp_status tk_regex_compile(const char *pattern, bool literal, const char *where
         status = translate(pattern, where, &text, err);
     }
     if (status != FMP_OK) { goto done; }
-    uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | (literal ? PCRE2_LITERAL : 0);
-    if (literal) { flags &= ~(uint32_t)(PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C); }
+    uint32_t flags = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
     int code;
     PCRE2_SIZE at;
     out->code = pcre2_compile((PCRE2_SPTR)(text.data ? text.data : ""), text.len, flags, &code, &at, NULL);

@@ -84,7 +84,10 @@ static inline size_t contraction_nocase(const char *s, size_t n, size_t i)
 {
     if (i + 1 < n && (unsigned char)s[i] == 0xC5 && (unsigned char)s[i + 1] == 0xBF) { return 2; }
     char low[2] = { '\0', '\0' };
-    for (size_t k = 0; k < 2 && i + k < n; k++) { low[k] = (char)(s[i + k] >= 'A' && s[i + k] <= 'Z' ? s[i + k] | 0x20 : s[i + k]); }
+    for (size_t k = 0; k < 2 && i + k < n; k++) {
+        char c = s[i + k];
+        low[k] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    }
     return contraction(low, 2, 0);
 }
 
@@ -96,9 +99,7 @@ static size_t scan_gpt2(const char *s, size_t n, size_t i)
     }
     size_t next = i;
     unsigned class = class_next(s, &next);
-    if (s[i] == ' ') {
-        class = class_at(s, n, next);
-    }
+    if (s[i] == ' ') { class = class_at(s, n, next); }
     if (class == SPACE || class == LINE_END) { return space_end(s, n, i); }
     return run_end(s, n, s[i] == ' ' ? next : i, class);
 }
@@ -124,14 +125,14 @@ static inline size_t scan_words(const char *s, size_t n, size_t i, unsigned max_
     unsigned class = class_next(s, &next);
     if (class == LETTER) { return run_end(s, n, next, LETTER); }
     if (class == NUMBER) {
-        for (unsigned k = 1; k < max_digits && class_at(s, n, next) == NUMBER && next < n; k++) {
+        for (unsigned k = 1; k < max_digits && class_at(s, n, next) == NUMBER; k++) {
             (void)class_next(s, &next);
         }
         return next;
     }
     unsigned after = class_at(s, n, next);
-    if (class != LINE_END && after == LETTER && next < n) { return run_end(s, n, next, LETTER); }
-    if (class == OTHER || (s[i] == ' ' && after == OTHER && next < n)) {
+    if (class != LINE_END && after == LETTER) { return run_end(s, n, next, LETTER); }
+    if (class == OTHER || (s[i] == ' ' && after == OTHER)) {
         return run_end(s, n, run_end(s, n, class == OTHER ? i : next, OTHER), LINE_END);
     }
     return line_end(s, n, i);

@@ -66,6 +66,7 @@ fmp_status tk_vocab_init(fmp_tokenizer *tok, size_t size, fmp_err *err)
     while (slots < size * 2) { slots *= 2; }
     tok->tokens = fmp_arena_take_zero(tok->arena, size, sizeof *tok->tokens);
     tok->special = fmp_arena_take_zero(tok->arena, size, 1);
+    tok->in_model = fmp_arena_take_zero(tok->arena, size, 1);
     tok->by_text = fmp_arena_take(tok->arena, slots * sizeof *tok->by_text);
     FMP_TRY(fmp_arena_ok(tok->arena, err));
     tok->size = (uint32_t)size;
@@ -189,7 +190,7 @@ fmp_status tk_vocab_bytes(fmp_tokenizer *tok, fmp_err *err)
     }
     for (uint32_t i = 0; i < tok->n_added; i++) {
         tk_token *t = &tok->tokens[tok->added[i].id];
-        if (!tok->added[i].in_model || tok->added[i].special) {
+        if (!tok->in_model[tok->added[i].id] || tok->added[i].special) {
             t->bytes = t->text; /* an added token stands for its own text, whatever alphabet the model has */
             t->bytes_len = t->text_len;
         }

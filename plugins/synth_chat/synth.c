@@ -1,17 +1,21 @@
 /*
- * The three corpora: which kind of conversation stands at an index, and how each kind is put together from the language
- * tables (synth_en.c and its sisters) and the intents (synth_tools.c). Read synth_conversation first, at the end.
+ * The three corpora: which kind of conversation stands at an index, and how each kind is put together from
+ * the language tables (synth_en.c and its sisters) and the intents (synth_tools.c). Read synth_conversation
+ * first, at the end.
  */
 #include "synth_tables.h"
 
 static const synth_lang *const langs[SYNTH_N_LOCALES] = {&synth_en_us, &synth_en_gb, &synth_de, &synth_fr,
                                                          &synth_es,    &synth_pt,    &synth_ja, &synth_zh};
 
-/* One conversation in the making. Nothing is checked on the way: `failed` says at the end whether memory ran out. */
+enum { MADE_UP_IN_BASE = 40, MADE_UP_IN_ADAPT = 25 }; /* percent of the values that pools give */
+
+/* One conversation in the making. `failed` says at the end whether memory ran out on the way. */
 typedef struct maker {
     synth_draw draw;
     const synth_lang *lang;
     bool held, later;
+    size_t made_up_percent;
     cJSON *doc, *messages;
     const char *intent, *kind;
     synth_value values[SYNTH_MAX_FIELDS];
@@ -69,10 +73,11 @@ static cJSON *request(maker *m, synth_intent intent)
     const synth_phrases *phrases = &m->lang->phrases[intent];
     const char *const *openers = m->held ? m->lang->open_held : m->lang->open;
     m->intent = form->name;
-    synth_values(&m->draw, m->lang, form, m->held, m->values);
+    synth_values(&m->draw, m->lang, form, m->held, m->made_up_percent, m->values);
     if (synth_below(&m->draw, 2) == 0) { openers = no_openers(); }
     fmp_buf_puts(&m->text, synth_pick(&m->draw, openers));
-    synth_fill(synth_pick(&m->draw, m->held ? phrases->held : phrases->train), m->lang, form, m->values, &m->text);
+    synth_fill(synth_pick(&m->draw, m->held ? phrases->held : phrases->train), m->lang, form, m->values,
+               &m->text);
     return say_text(m, "user");
 }
 
@@ -80,7 +85,9 @@ static void confirm(maker *m, synth_intent intent)
 {
     const char *const *list = m->lang->phrases[intent].confirm;
     size_t n = 0;
-    while (list[n] && (m->later || n < SYNTH_FIRST_CONFIRMATIONS)) { n++; }
+    while (list[n] && (m->later || n < SYNTH_FIRST_CONFIRMATIONS)) {
+        n++;
+    }
     synth_fill(list[synth_below(&m->draw, n)], m->lang, &synth_forms[intent], m->values, &m->text);
     say_text(m, "assistant");
 }
@@ -92,7 +99,8 @@ static cJSON *arguments(maker *m, synth_intent intent)
     for (int i = 0; i < form->n_fields; i++) {
         const synth_value *value = &m->values[i];
         put(m, object, form->fields[i].name,
-            form->fields[i].slot == SLOT_NUMBER ? cJSON_CreateNumber(value->number) : cJSON_CreateString(value->text));
+            form->fields[i].slot == SLOT_NUMBER ? cJSON_CreateNumber(value->number)
+                                                : cJSON_CreateString(value->text));
     }
     return object;
 }
@@ -100,7 +108,8 @@ static cJSON *arguments(maker *m, synth_intent intent)
 /* Two tools in random order, `sure` among them. */
 static void declare_tools(maker *m, synth_intent sure)
 {
-    synth_intent other = (synth_intent)((sure + 1 + synth_below(&m->draw, SYNTH_N_TOOLS - 1)) % SYNTH_N_TOOLS);
+    synth_intent other =
+        (synth_intent)((sure + 1 + synth_below(&m->draw, SYNTH_N_TOOLS - 1)) % SYNTH_N_TOOLS);
     bool first = synth_below(&m->draw, 2) == 0;
     cJSON *tools = cJSON_CreateArray();
     append(m, tools, synth_tool(first ? sure : other));
@@ -128,7 +137,9 @@ static synth_intent any_intent(maker *m)
 static void small_talk(maker *m)
 {
     size_t n = 0;
-    while (m->lang->chat[n].a) { n++; }
+    while (m->lang->chat[n].a) {
+        n++;
+    }
     const synth_pair *pair = &m->lang->chat[synth_below(&m->draw, n)];
     m->kind = "prose";
     m->intent = "chat";
@@ -185,7 +196,9 @@ enum { MAX_RECORD = 5 };
 static void write_record(maker *m, const char *const *keys, const synth_value *values, size_t n, bool lines)
 {
     if (lines) {
-        for (size_t i = 0; i < n; i++) { fmp_buf_printf(&m->text, "%s: %s\n", keys[i], values[i].text); }
+        for (size_t i = 0; i < n; i++) {
+            fmp_buf_printf(&m->text, "%s: %s\n", keys[i], values[i].text);
+        }
         return;
     }
     cJSON *record = cJSON_CreateObject();
@@ -206,7 +219,9 @@ static void reading(maker *m)
     const char *keys[MAX_RECORD];
     synth_value values[MAX_RECORD];
     size_t n = 2 + synth_below(&m->draw, MAX_RECORD - 1), n_keys = 0;
-    while (m->lang->keys[n_keys]) { n_keys++; }
+    while (m->lang->keys[n_keys]) {
+        n_keys++;
+    }
     size_t first = synth_below(&m->draw, n_keys), step = 1 + synth_below(&m->draw, 2);
     for (size_t i = 0; i < n; i++) {
         keys[i] = m->lang->keys[(first + i * step) % n_keys];
@@ -238,11 +253,14 @@ static void repeating(maker *m)
     fmp_buf joined = {0};
     size_t n = 3 + synth_below(&m->draw, MAX_ITEMS - 2);
     bool list = synth_below(&m->draw, 3) == 0;
-    for (size_t i = 0; i < n; i++) { synth_any_value(&m->draw, m->lang, &items[i]); }
+    for (size_t i = 0; i < n; i++) {
+        synth_any_value(&m->draw, m->lang, &items[i]);
+    }
     m->kind = "repeat";
     m->intent = "repeat";
     join(m, items, n, m->lang->comma, &joined);
-    synth_put(synth_pick(&m->draw, list ? m->lang->list : m->lang->repeat), "{items}", joined.data ? joined.data : "", &m->text);
+    synth_put(synth_pick(&m->draw, list ? m->lang->list : m->lang->repeat), "{items}",
+              joined.data ? joined.data : "", &m->text);
     fmp_buf_free(&joined);
     say_text(m, "user");
     join(m, items, n, list ? "\n" : m->lang->comma, &m->text);
@@ -252,6 +270,7 @@ static void repeating(maker *m)
 static void base(maker *m)
 {
     size_t part = synth_below(&m->draw, 100);
+    m->made_up_percent = MADE_UP_IN_BASE;
     if (part < 45) {
         restated(m);
     } else if (part < 65) {
@@ -265,7 +284,7 @@ static void base(maker *m)
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- adapt, held-out */
+/* ------------------------------------------------------------------------------------ adapt, held-out */
 
 static void called(maker *m, synth_intent intent)
 {
@@ -295,6 +314,7 @@ static void answered(maker *m, synth_intent intent)
 static void adapt(maker *m)
 {
     size_t part = synth_below(&m->draw, 100);
+    m->made_up_percent = MADE_UP_IN_ADAPT;
     if (part < 60) {
         called(m, any_tool(m));
     } else if (part < 85) {

@@ -1,10 +1,10 @@
 /*
  * synth_tables.h: the form of the language tables and the pieces that synth.c puts together.
  *
- * A phrasing holds slots by the names of the intent's fields: "Dim the {room} to {level} percent". A room also comes as
- * {inroom} ("in the kitchen") and {ofroom} ("of the kitchen"), a day as {onday} ("on Monday"), for languages that inflect.
- * Lists of strings end with NULL. About every fourth value of a pool is held out, by a hash of its text, so that
- * a city held out in one language is held out in all.
+ * A phrasing holds slots by the names of the intent's fields: "Dim the {room} to {level} percent". A room
+ * also comes as {inroom} ("in the kitchen") and {ofroom} ("of the kitchen"), a day as {onday} ("on Monday"),
+ * for languages that inflect. Lists of strings end with NULL. About every fourth value of a pool is held
+ * out, by a hash of its text, so that a city held out in one language is held out in all.
  */
 #ifndef SYNTH_TABLES_H
 #define SYNTH_TABLES_H
@@ -77,20 +77,20 @@ typedef struct synth_pair {
 
 typedef struct synth_lang {
     const char *locale;
-    const synth_room *rooms;             /* (6) in the order of synth_room_ids */
-    const synth_day *days;               /* (7) Monday first                   */
+    const synth_room *rooms; /* (6) in the order of synth_room_ids */
+    const synth_day *days;   /* (7) Monday first                   */
     const char *const *pools[SYNTH_N_POOLS];
-    const synth_phrases *phrases;        /* (SYNTH_N_INTENTS)                  */
-    const char *const *open;             /* said before a request, with its white space */
+    const synth_phrases *phrases; /* (SYNTH_N_INTENTS)                  */
+    const char *const *open;      /* said before a request, with its white space */
     const char *const *open_held;
-    const synth_pair *chat;              /* remark and answer outside every tool's reach; ends with {NULL, NULL} */
-    const char *const *keys;             /* field labels of the reading questions */
-    const char *const *ask;              /* "What is the {key}?"               */
-    const char *const *repeat;           /* "Repeat: {items}"                  */
-    const char *const *list;             /* "One per line: {items}"            */
-    const char *const *syllables;        /* of made-up words, in this language's script */
-    const char *comma;                   /* between repeated items             */
-    const synth_pair *swap;              /* word here, word in this locale (en-GB); NULL: none */
+    const synth_pair *chat;       /* remark and answer outside every tool's reach; ends with {NULL, NULL} */
+    const char *const *keys;      /* field labels of the reading questions */
+    const char *const *ask;       /* "What is the {key}?"               */
+    const char *const *repeat;    /* "Repeat: {items}"                  */
+    const char *const *list;      /* "One per line: {items}"            */
+    const char *const *syllables; /* of made-up words, in this language's script */
+    const char *comma;            /* between repeated items             */
+    const synth_pair *swap;       /* word here, word in this locale (en-GB); NULL: none */
 } synth_lang;
 
 extern const synth_lang synth_en_us, synth_en_gb, synth_de, synth_fr, synth_es, synth_pt, synth_ja, synth_zh;
@@ -103,8 +103,8 @@ typedef enum synth_slot { SLOT_ROOM, SLOT_DAY, SLOT_TIME, SLOT_PHONE, SLOT_NUMBE
 typedef struct synth_field {
     const char *name; /* of the argument and of the slot */
     synth_slot slot;
-    int low, high;    /* NUMBER: inclusive   */
-    synth_pool pool;  /* POOL                */
+    int low, high;   /* NUMBER: inclusive   */
+    synth_pool pool; /* POOL                */
 } synth_field;
 
 typedef struct synth_form {
@@ -115,7 +115,7 @@ typedef struct synth_form {
 
 extern const synth_form synth_forms[SYNTH_N_INTENTS];
 
-/* The compact declaration of a tool; a form as a response_format. NULL: out of memory.                 returned */
+/* The compact declaration of a tool; a form as a response_format. NULL: out of memory.   returned */
 cJSON *synth_tool(synth_intent intent);
 cJSON *synth_response_format(synth_intent intent);
 
@@ -135,12 +135,18 @@ typedef struct synth_value {
     int number;    /* ROOM, DAY: index; NUMBER: value                 */
 } synth_value;
 
-/* Values for the fields of an intent: all from the training part of the pools or all from the held-out part. */
-void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held, synth_value *values);
+/*
+ * Values for the fields of an intent: all from the training part of the pools or all from the held-out part.
+ * Of the values of pools, made_up_percent are made-up words instead: a model that has met each city hundreds
+ * of times learns the cities by heart, one that meets words it cannot know learns to copy.
+ */
+void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held,
+                  size_t made_up_percent, synth_value *values);
 /* One value of any kind, from the training part. */
 void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value);
 /* Append `phrasing` with its slots filled. */
-void synth_fill(const char *phrasing, const synth_lang *lang, const synth_form *form, const synth_value *values, fmp_buf *out);
+void synth_fill(const char *phrasing, const synth_lang *lang, const synth_form *form,
+                const synth_value *values, fmp_buf *out);
 /* Append `phrasing` with `text` in place of `slot` ("{key}"). */
 void synth_put(const char *phrasing, const char *slot, const char *text, fmp_buf *out);
 

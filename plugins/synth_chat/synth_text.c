@@ -1,6 +1,6 @@
 /*
- * Choices, values and sentences. Every choice is a counter-based random number, so a conversation depends on its seed and
- * index alone. Read synth_values first: it decides what is copied from where.
+ * Choices, values and sentences. Every choice is a counter-based random number, so a conversation depends on
+ * its seed and index alone. Read synth_values first: it decides what is copied from where.
  */
 #include "synth_tables.h"
 
@@ -14,7 +14,9 @@ size_t synth_below(synth_draw *d, size_t n)
 const char *synth_pick(synth_draw *d, const char *const *list)
 {
     size_t n = 0;
-    while (list[n]) { n++; }
+    while (list[n]) {
+        n++;
+    }
     return list[synth_below(d, n)];
 }
 
@@ -22,7 +24,9 @@ const char *synth_pick(synth_draw *d, const char *const *list)
 bool synth_is_held(const char *value)
 {
     uint64_t h = 0xcbf29ce484222325u;
-    for (const char *p = value; *p; p++) { h = (h ^ (unsigned char)*p) * 0x100000001b3u; }
+    for (const char *p = value; *p; p++) {
+        h = (h ^ (unsigned char)*p) * 0x100000001b3u;
+    }
     return ((h ^ h >> 32) * 0x9E3779B97F4A7C15u >> 60) % 4 == 3;
 }
 
@@ -36,13 +40,17 @@ static void add_swapped(const synth_lang *lang, const char *text, size_t len, fm
 {
     for (size_t i = 0; i < len;) {
         size_t word = 0;
-        while (i + word < len && is_letter(text[i + word])) { word++; }
+        while (i + word < len && is_letter(text[i + word])) {
+            word++;
+        }
         if (word == 0) {
             fmp_buf_putc(out, text[i++]);
             continue;
         }
         const synth_pair *pair = lang->swap;
-        while (pair && pair->a && (strlen(pair->a) != word || memcmp(pair->a, text + i, word) != 0)) { pair++; }
+        while (pair && pair->a && (strlen(pair->a) != word || memcmp(pair->a, text + i, word) != 0)) {
+            pair++;
+        }
         if (pair && pair->a) {
             fmp_buf_puts(out, pair->b);
         } else {
@@ -64,7 +72,9 @@ static void set_text(synth_value *value, const synth_lang *lang, const char *tex
 static int number(synth_draw *d, int low, int high, bool held)
 {
     int v = low + (int)synth_below(d, (size_t)(high - low + 1));
-    while ((v % 4 == 3) != held) { v = v < high ? v + 1 : low; }
+    while ((v % 4 == 3) != held) {
+        v = v < high ? v + 1 : low;
+    }
     return v;
 }
 
@@ -79,11 +89,14 @@ static void clock_time(synth_draw *d, bool held, synth_value *value)
 }
 
 /* A value of the pool's part that is not `other`. */
-static void from_pool(synth_draw *d, const synth_lang *lang, synth_pool pool, bool held, const char *other, synth_value *value)
+static void from_pool(synth_draw *d, const synth_lang *lang, synth_pool pool, bool held, const char *other,
+                      synth_value *value)
 {
     const char *const *list = lang->pools[pool];
     size_t n = 0;
-    for (size_t i = 0; list[i]; i++) { n += synth_is_held(list[i]) == held; }
+    for (size_t i = 0; list[i]; i++) {
+        n += synth_is_held(list[i]) == held;
+    }
     do {
         size_t k = synth_below(d, n), i = 0;
         for (;; i++) {
@@ -93,34 +106,7 @@ static void from_pool(synth_draw *d, const synth_lang *lang, synth_pool pool, bo
     } while (other && strcmp(value->text, other) == 0);
 }
 
-void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held, synth_value *values)
-{
-    for (int i = 0; i < form->n_fields; i++) {
-        const synth_field *field = &form->fields[i];
-        synth_value *value = &values[i];
-        bool second = i > 0 && field->slot == SLOT_POOL && field[-1].slot == SLOT_POOL && field[-1].pool == field->pool;
-        value->number = 0;
-        switch (field->slot) {
-        case SLOT_ROOM:
-            value->number = (int)synth_below(d, SYNTH_N_ROOMS);
-            snprintf(value->text, sizeof value->text, "%s", synth_room_ids[value->number]);
-            break;
-        case SLOT_DAY:
-            value->number = (int)synth_below(d, SYNTH_N_DAYS);
-            snprintf(value->text, sizeof value->text, "%s", synth_day_ids[value->number]);
-            break;
-        case SLOT_TIME: clock_time(d, held, value); break;
-        case SLOT_PHONE: snprintf(value->text, sizeof value->text, "555-%04d", number(d, 0, 9999, held)); break;
-        case SLOT_NUMBER:
-            value->number = number(d, field->low, field->high, held);
-            snprintf(value->text, sizeof value->text, "%d", value->number);
-            break;
-        case SLOT_POOL: from_pool(d, lang, field->pool, held, second ? values[i - 1].text : NULL, value); break;
-        }
-    }
-}
-
-/* ---------------------------------------------------------------------------------------------- made-up values */
+/* -------------------------------------------------------------------------------------- drawn values */
 
 static bool in_a_pool(const synth_lang *lang, const char *text)
 {
@@ -132,17 +118,69 @@ static bool in_a_pool(const synth_lang *lang, const char *text)
     return false;
 }
 
-/* Two or three syllables; a real value, which might be a held-out one, is drawn again. */
-static void made_up_word(synth_draw *d, const synth_lang *lang, synth_value *value)
+/* Words of two or three syllables; a real value, which might be a held-out one, is drawn again. */
+static void made_up_words(synth_draw *d, const synth_lang *lang, size_t n_words, bool capital,
+                          synth_value *value)
 {
+    const char *space = (unsigned char)lang->syllables[0][0] < 0x80 ? " " : "";
     do {
-        size_t n = 2 + synth_below(d, 2), used = 0;
-        while (n-- > 0) {
-            int len = snprintf(value->text + used, sizeof value->text - used, "%s", synth_pick(d, lang->syllables));
-            used += (size_t)len;
+        size_t used = 0;
+        for (size_t w = 0; w < n_words; w++) {
+            size_t n = 2 + synth_below(d, 2);
+            if (w > 0) {
+                used += (size_t)snprintf(value->text + used, sizeof value->text - used, "%s", space);
+            }
+            while (n-- > 0) {
+                used += (size_t)snprintf(value->text + used, sizeof value->text - used, "%s",
+                                         synth_pick(d, lang->syllables));
+            }
         }
-        if (value->text[0] >= 'a' && value->text[0] <= 'z' && synth_below(d, 2) == 0) { value->text[0] -= 'a' - 'A'; }
+        if (capital && value->text[0] >= 'a' && value->text[0] <= 'z') { value->text[0] -= 'a' - 'A'; }
     } while (in_a_pool(lang, value->text));
+}
+
+static void made_up_value(synth_draw *d, const synth_lang *lang, synth_pool pool, synth_value *value)
+{
+    bool thing = pool == SYNTH_ITEMS || pool == SYNTH_PRODUCTS,
+         one = thing || pool == SYNTH_NAMES || pool == SYNTH_CITIES;
+    made_up_words(d, lang, one ? 1 : 1 + synth_below(d, 2), !thing, value);
+}
+
+void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held,
+                  size_t made_up_percent, synth_value *values)
+{
+    for (int i = 0; i < form->n_fields; i++) {
+        const synth_field *field = &form->fields[i];
+        synth_value *value = &values[i];
+        bool second =
+            i > 0 && field->slot == SLOT_POOL && field[-1].slot == SLOT_POOL && field[-1].pool == field->pool;
+        value->number = 0;
+        switch (field->slot) {
+        case SLOT_ROOM:
+            value->number = (int)synth_below(d, SYNTH_N_ROOMS);
+            snprintf(value->text, sizeof value->text, "%s", synth_room_ids[value->number]);
+            break;
+        case SLOT_DAY:
+            value->number = (int)synth_below(d, SYNTH_N_DAYS);
+            snprintf(value->text, sizeof value->text, "%s", synth_day_ids[value->number]);
+            break;
+        case SLOT_TIME: clock_time(d, held, value); break;
+        case SLOT_PHONE:
+            snprintf(value->text, sizeof value->text, "555-%04d", number(d, 0, 9999, held));
+            break;
+        case SLOT_NUMBER:
+            value->number = number(d, field->low, field->high, held);
+            snprintf(value->text, sizeof value->text, "%d", value->number);
+            break;
+        case SLOT_POOL:
+            if (synth_below(d, 100) < made_up_percent) {
+                made_up_value(d, lang, field->pool, value);
+            } else {
+                from_pool(d, lang, field->pool, held, second ? values[i - 1].text : NULL, value);
+            }
+            break;
+        }
+    }
 }
 
 void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value)
@@ -150,7 +188,7 @@ void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value)
     size_t kind = synth_below(d, 10);
     value->number = 0;
     if (kind < 4) {
-        made_up_word(d, lang, value);
+        made_up_words(d, lang, 1, synth_below(d, 2) == 0, value);
     } else if (kind < 8) {
         from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, value);
     } else if (kind < 9) {
@@ -163,7 +201,8 @@ void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value)
 /* ---------------------------------------------------------------------------------------------- sentences */
 
 /* What stands for slot name[0..len) in a sentence; NULL: no such slot. */
-static const char *surface(const char *name, size_t len, const synth_lang *lang, const synth_form *form, const synth_value *values)
+static const char *surface(const char *name, size_t len, const synth_lang *lang, const synth_form *form,
+                           const synth_value *values)
 {
     for (int i = 0; i < form->n_fields; i++) {
         const synth_field *field = &form->fields[i];
@@ -184,8 +223,22 @@ static const char *surface(const char *name, size_t len, const synth_lang *lang,
     return NULL;
 }
 
-void synth_fill(const char *phrasing, const synth_lang *lang, const synth_form *form, const synth_value *values, fmp_buf *out)
+/* A room or a day, which is not copied, begins a sentence with a capital. */
+static void capitalise(const synth_form *form, const char *slot, char *first)
 {
+    for (int i = 0; i < form->n_fields; i++) {
+        bool own_word = form->fields[i].slot == SLOT_ROOM || form->fields[i].slot == SLOT_DAY;
+        if (own_word && strncmp(slot, form->fields[i].name, strlen(form->fields[i].name)) == 0 &&
+            *first >= 'a' && *first <= 'z') {
+            *first -= 'a' - 'A';
+        }
+    }
+}
+
+void synth_fill(const char *phrasing, const synth_lang *lang, const synth_form *form,
+                const synth_value *values, fmp_buf *out)
+{
+    const char *whole_phrasing = phrasing;
     while (*phrasing) {
         const char *open = strchr(phrasing, '{'), *close = open ? strchr(open, '}') : NULL;
         if (!close) {
@@ -194,9 +247,11 @@ void synth_fill(const char *phrasing, const synth_lang *lang, const synth_form *
         }
         const char *text = surface(open + 1, (size_t)(close - open) - 1, lang, form, values);
         add_swapped(lang, phrasing, (size_t)(open - phrasing), out);
-        /* A slot that the intent does not have is kept as it is written: the tables' test looks for braces. */
+        /* A slot that the intent does not have stays as written: the tables' test looks for braces. */
         if (text) {
+            size_t at = out->len;
             add_swapped(lang, text, strlen(text), out);
+            if (open == whole_phrasing && !out->failed) { capitalise(form, open + 1, out->data + at); }
         } else {
             fmp_buf_add(out, open, (size_t)(close - open) + 1);
         }

@@ -1,17 +1,37 @@
 /*
- * What there is to ask for: nine tools, six forms, two intents that are only spoken about; their fields, and their
- * declarations, kept as short as a declaration can be because every token of a prompt costs training time.
+ * What there is to ask for: nine tools, six forms, two intents that are only spoken about; their fields, and
+ * their declarations, kept as short as a declaration can be because every token of a prompt costs training
+ * time.
  */
 #include "synth_tables.h"
 
-#define ROOM {"room", SLOT_ROOM, 0, 0, SYNTH_NAMES}
-#define DAY {"day", SLOT_DAY, 0, 0, SYNTH_NAMES}
-#define TIME {"time", SLOT_TIME, 0, 0, SYNTH_NAMES}
-#define PHONE {"phone", SLOT_PHONE, 0, 0, SYNTH_NAMES}
-#define NUMBER(name, low, high) {name, SLOT_NUMBER, low, high, SYNTH_NAMES}
-#define FROM(name, pool) {name, SLOT_POOL, 0, 0, pool}
+#define ROOM                                                                                                 \
+    {                                                                                                        \
+        "room", SLOT_ROOM, 0, 0, SYNTH_NAMES                                                                 \
+    }
+#define DAY                                                                                                  \
+    {                                                                                                        \
+        "day", SLOT_DAY, 0, 0, SYNTH_NAMES                                                                   \
+    }
+#define TIME                                                                                                 \
+    {                                                                                                        \
+        "time", SLOT_TIME, 0, 0, SYNTH_NAMES                                                                 \
+    }
+#define PHONE                                                                                                \
+    {                                                                                                        \
+        "phone", SLOT_PHONE, 0, 0, SYNTH_NAMES                                                               \
+    }
+#define NUMBER(name, low, high)                                                                              \
+    {                                                                                                        \
+        name, SLOT_NUMBER, low, high, SYNTH_NAMES                                                            \
+    }
+#define FROM(name, pool)                                                                                     \
+    {                                                                                                        \
+        name, SLOT_POOL, 0, 0, pool                                                                          \
+    }
 
-const char *const synth_room_ids[SYNTH_N_ROOMS] = {"kitchen", "bedroom", "bathroom", "living_room", "office", "hallway"};
+const char *const synth_room_ids[SYNTH_N_ROOMS] = {"kitchen",     "bedroom", "bathroom",
+                                                   "living_room", "office",  "hallway"};
 const char *const synth_day_ids[SYNTH_N_DAYS] = {"monday", "tuesday",  "wednesday", "thursday",
                                                  "friday", "saturday", "sunday"};
 
@@ -29,8 +49,12 @@ const synth_form synth_forms[SYNTH_N_INTENTS] = {
     [SYNTH_EXPENSE] = {"expense", 2, {FROM("item", SYNTH_ITEMS), NUMBER("amount", 5, 199)}},
     [SYNTH_ORDER] = {"order", 2, {FROM("product", SYNTH_PRODUCTS), NUMBER("count", 2, 60)}},
     [SYNTH_APPOINTMENT] = {"appointment", 3, {FROM("name", SYNTH_NAMES), DAY, TIME}},
-    [SYNTH_TRIP] = {"trip", 3, {FROM("from", SYNTH_CITIES), FROM("to", SYNTH_CITIES), NUMBER("nights", 2, 21)}},
-    [SYNTH_PERSON] = {"person", 3, {FROM("name", SYNTH_NAMES), NUMBER("age", 18, 90), FROM("city", SYNTH_CITIES)}},
+    [SYNTH_TRIP] = {"trip",
+                    3,
+                    {FROM("from", SYNTH_CITIES), FROM("to", SYNTH_CITIES), NUMBER("nights", 2, 21)}},
+    [SYNTH_PERSON] = {"person",
+                      3,
+                      {FROM("name", SYNTH_NAMES), NUMBER("age", 18, 90), FROM("city", SYNTH_CITIES)}},
     [SYNTH_SET_TIMER] = {"set_timer", 1, {NUMBER("minutes", 2, 59)}},
     [SYNTH_GET_WEATHER] = {"get_weather", 2, {FROM("city", SYNTH_CITIES), DAY}},
 };

@@ -1,11 +1,12 @@
 /*
  * chat_template.h: Jinja chat templates in which every output byte knows where it came from.
  *
- * The language is the one Hugging Face chat templates are written in: Jinja 2 as transformers' apply_chat_template
- * sets it up (trim_blocks, lstrip_blocks, no trailing newline, break and continue, {% generation %}, an immutable
- * sandbox, tojson = json.dumps(ensure_ascii=False), raise_exception, strftime_now). The output is byte for byte that
- * of Python's jinja2. On top of it comes provenance: each output byte is template text, computed text, or a piece
- * of one value of the context, named by its path. Loss masks and the safe tokenisation of user text follow from it.
+ * The language is the one Hugging Face chat templates are written in: Jinja 2 as transformers'
+ * apply_chat_template sets it up (trim_blocks, lstrip_blocks, no trailing newline, break and continue,
+ * {% generation %}, an immutable sandbox, tojson = json.dumps(ensure_ascii=False), raise_exception,
+ * strftime_now). The output is byte for byte that of Python's jinja2. On top of it comes provenance: each
+ * output byte is template text, computed text, or a piece of one value of the context, named by its path.
+ * Loss masks and the safe tokenisation of user text follow from it.
  */
 #ifndef FMPIPE_CHAT_TEMPLATE_H
 #define FMPIPE_CHAT_TEMPLATE_H
@@ -24,8 +25,8 @@ typedef struct fmp_template fmp_template;
  *   text (len)  borrowed; at most 4 MiB          name  for messages ("fm-chat", a path); borrowed
  *   out         returned; fmp_template_free
  * Errors   FMP_E_CONFIG with file (= name), line, column, expected and found; FMP_E_UNSUPPORTED for a Jinja
- *          construct that is not here (include, import, extends, block, trans, autoescape), by name; FMP_E_RANGE for
- *          nesting deeper than 200.
+ *          construct that is not here (include, import, extends, block, trans, autoescape, arguments
+ *          unpacked with *), by name; FMP_E_RANGE for nesting deeper than 200.
  * When     any thread. The template may be rendered by many threads at once.
  */
 FMP_MUST_USE fmp_status fmp_template_parse(const char *text, size_t len, const char *name, fmp_template **out,
@@ -36,31 +37,34 @@ const char *fmp_template_name(const fmp_template *tmpl);
 
 /* What a render may use. {0} is valid: the default limits, and no clock. */
 typedef struct fmp_template_options {
-    uint64_t max_steps;      /* evaluations, loop rounds, and bytes handled / 64; 0: 5,000,000                  */
-    size_t max_output_bytes; /* also of every string on the way; 0: 16 MiB; at most 1 GiB                       */
-    size_t max_memory_bytes; /* of the render's arena; 0: 256 MiB                                               */
-    bool has_now;            /* false: strftime_now() is an error, so that no output depends on a hidden clock  */
-    int64_t now_unix;        /* what strftime_now() sees: seconds since 1970, UTC                               */
+    uint64_t max_steps;      /* evaluations, loop rounds, and bytes handled / 64; 0: 5,000,000       */
+    size_t max_output_bytes; /* also of every string on the way; 0: 16 MiB; at most 1 GiB            */
+    size_t max_memory_bytes; /* of the render's arena; 0: 256 MiB                                    */
+    bool has_now;            /* false: strftime_now() is an error: no output depends on a hidden clock */
+    int64_t now_unix;        /* what strftime_now() sees: seconds since 1970, UTC                    */
 } fmp_template_options;
 
+/* LITERAL: the template's own text and string constants. COMPUTED: made by the template (counters, dates, the
+ * punctuation of JSON of its own). INPUT: from the context value at `path`. */
 typedef enum fmp_span_kind {
-    FMP_SPAN_LITERAL = 0,  /* the template's own text or string constants                                       */
-    FMP_SPAN_COMPUTED = 1, /* made by the template: counters, formatted numbers, dates, punctuation of its JSON */
-    FMP_SPAN_INPUT = 2,    /* from the context value at `path`                                                  */
+    FMP_SPAN_LITERAL = 0,
+    FMP_SPAN_COMPUTED = 1,
+    FMP_SPAN_INPUT = 2,
 } fmp_span_kind;
 
 #define FMP_SPAN_NO_PATH UINT32_MAX
-#define FMP_SPAN_NO_SRC SIZE_MAX
+#define FMP_SPAN_NO_SRC  SIZE_MAX
 
 /*
- * One piece of the output with one origin. The spans partition the output: the first begins at 0, each begins where
- * the one before it ends, the last ends at text.len, none is empty, and neighbours of one origin are merged.
+ * One piece of the output with one origin. The spans partition the output: the first begins at 0, each
+ * begins where the one before it ends, the last ends at text.len, none is empty, and neighbours are merged
+ * where they have one origin and, in the input, follow on from each other.
  *
- * Paths are spelled messages[3].tool_calls[0].function.name; a key that is not an identifier is spelled ["odd key"]
- * with JSON escapes. A value printed as JSON or as Python text gives each leaf's bytes (quotes included) the leaf's
- * path; braces, commas, colons and keys have the path of their container. Keys taken out by a loop have it too.
- * `src` is known wherever the bytes are a verbatim piece of the string value; it is FMP_SPAN_NO_SRC for bytes made from
- * the value (a number, an escape sequence, changed case).
+ * Paths are spelled messages[3].tool_calls[0].function.name; a key that is not an identifier is spelled
+ * ["odd key"] with JSON escapes. A value printed as JSON or as Python text gives each leaf's bytes (quotes
+ * included) the leaf's path; braces, commas, colons and keys have the path of their container. Keys taken
+ * out by a loop have it too. `src` is known wherever the bytes are a verbatim piece of the string value; it
+ * is FMP_SPAN_NO_SRC for bytes made from the value (a number, an escape sequence, changed case).
  */
 typedef struct fmp_span {
     size_t begin, end; /* bytes of the output                                           */
@@ -71,8 +75,8 @@ typedef struct fmp_span {
 } fmp_span;
 
 /*
- * A rendering. {0} before the first use; one object may be used for render after render (it keeps its memory);
- * everything it points to is valid until the next render into it or fmp_rendered_free.
+ * A rendering. {0} before the first use; one object may be used for render after render (it keeps its
+ * memory); everything it points to is valid until the next render into it or fmp_rendered_free.
  */
 typedef struct fmp_rendered {
     fmp_buf text;
@@ -88,20 +92,26 @@ void fmp_rendered_free(fmp_rendered *rendered);
  * fmp_template_render: fill the template with the variables of `context` (an object: messages, tools,
  * add_generation_prompt, bos_token, eos_token, documents, ... whatever the template reads).
  *   context  borrowed, never changed      options  borrowed; NULL: {0}      out  see above
- * Errors   FMP_E_DATA where the template or the data is at fault, with the template's line and the expression:
- *          raise_exception (its message alone), an attribute of an undefined value, a wrong type; FMP_E_RANGE beyond
- *          a limit; FMP_E_UNSUPPORTED for a filter, test or method that is not here, by name. After an error `out`
- *          holds no text.
+ * Errors   FMP_E_DATA where the template or the data is at fault, with the template's line and the
+ *          expression: raise_exception (its message alone), an attribute of an undefined value, a wrong
+ *          type, a method that would change a value (list.append, dict.update: the sandbox of transformers
+ *          refuses them too), an attribute that starts with "__"; FMP_E_RANGE beyond a limit (steps, output,
+ *          memory, recursion deeper than 1000); FMP_E_UNSUPPORTED for a filter, test, method or format that
+ *          is not here, by name (found when it is used), and for integers beyond 64 bits in arithmetic.
+ *          After an error `out` holds no text.
  * When     any thread; one `out` is used by one thread at a time.
- * Cost     about 10 us for a conversation of 700 bytes and a ChatML-like template.
+ * Cost     about 8 us for a conversation of 700 bytes and a ChatML-like template.
  */
 FMP_MUST_USE fmp_status fmp_template_render(const fmp_template *tmpl, const cJSON *context,
-                                            const fmp_template_options *options, fmp_rendered *out, fmp_err *err);
+                                            const fmp_template_options *options, fmp_rendered *out,
+                                            fmp_err *err);
 
 /*
- * fmp_template_builtin: source text of a template that ships with fmpipe, or NULL if there is none of that name.
- *   "fm-chat"          the template of the fm-tiny base model: <|system|> <|user|> <|assistant|> <|tool|> turns closed by
- *                      <|end|>; tools after <|tools|>, calls after <|call|>, a response schema after <|schema|>
+ * fmp_template_builtin: source text of a template that ships with fmpipe; NULL: there is none of that name.
+ *   "fm-chat"          the template of the fm-tiny base model: <|system|> <|user|> <|assistant|> <|tool|>
+ *                      turns closed by <|end|>; tools after <|tools|> in the system turn, calls after
+ *                      <|call|>, a response schema after <|schema|> (a top-level response_format is
+ *                      written into every user turn that has none of its own)
  *   "adapter-toolkit"  the turn form of the adapter training toolkit
  * fmp_template_builtin_name(i) lists the names; NULL at the end.
  */
@@ -128,28 +138,32 @@ typedef struct fmp_byte_range {
 } fmp_byte_range;
 
 /*
- * fmp_chat_mask: the byte ranges of a rendering on which a model is trained, one per supervised assistant message,
- * in order, never overlapping.
+ * fmp_chat_mask: the byte ranges of a rendering on which a model is trained, one per supervised assistant
+ * message, in order, never overlapping.
  *
  * The range of assistant message i
  *   begins where the model would begin: at the length of the rendering of messages[:i] with
- *          add_generation_prompt = true, which must be a prefix of the full text. So the turn's header is not trained,
- *          while what the template writes after it (a call marker, `{"name": "`) is.
+ *          add_generation_prompt = true, which must be a prefix of the full text. So the turn's header is
+ *          not trained, while what the template writes after it (a call marker, `{"name": "`) is.
  *   covers every byte from messages[i], its role aside, up to the first byte from another message, and all
  *          template or computed text between such bytes.
- *   ends   after the first stop text at or behind the last of these bytes, template text before it included. The
- *          stop text must come before any byte of another message.
+ *   ends   after the first stop text at or behind the last of these bytes, template text before it
+ *          included. The stop text must come before any byte of another message.
+ * A message that is left empty by its template still has its stop text as range. {% generation %} marks are
+ * not used here: they are in the spans for who prefers them.
  *
  *   rendered   the full rendering of `context` by `tmpl`; borrowed
  *   ranges     returned in `arena`
- * Errors   FMP_E_MISMATCH if the template does not extend its own prompt (names template, message and offset): such a
- *          conversation cannot be trained as it would be generated; FMP_E_DATA if a supervised message is not
- *          followed by a stop text, or messages is no array. Both name the message, for the caller to reject it.
+ * Errors   FMP_E_MISMATCH if the template does not extend its own prompt (names template, message and
+ *          offset): such a conversation cannot be trained as it would be generated; FMP_E_DATA if a
+ *          supervised message is not followed by a stop text or has tool calls that the template leaves out,
+ *          or messages is no array. Each names the message, for the caller to reject it.
  * When     any thread.       Cost  one more render for each supervised message.
  */
-FMP_MUST_USE fmp_status fmp_chat_mask(const fmp_template *tmpl, const cJSON *context, const fmp_rendered *rendered,
-                                      const fmp_chat_mask_options *options, fmp_arena *arena, fmp_byte_range **ranges,
-                                      size_t *n_ranges, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_chat_mask(const fmp_template *tmpl, const cJSON *context,
+                                      const fmp_rendered *rendered, const fmp_chat_mask_options *options,
+                                      fmp_arena *arena, fmp_byte_range **ranges, size_t *n_ranges,
+                                      fmp_err *err);
 
 #ifdef __cplusplus
 }

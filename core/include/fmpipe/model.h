@@ -1,15 +1,17 @@
 /*
  * model.h: model files, the decoder, LoRA adapters, training and generation.
  *
- * Shape letters: T tokens of a packed batch, S its segments, C channels, H query heads, G key/value heads, D head
- * size, F feed-forward, V vocabulary, R LoRA rank, L layers. Matrices are row-major; a weight is (out,in) as in
- * Hugging Face files, and every tensor has its Hugging Face name.
+ * Shape letters: T tokens of a packed batch, S its segments, C channels, H query heads, G key/value heads, D
+ * head size, F feed-forward, V vocabulary, R LoRA rank, L layers. Matrices are row-major; a weight is
+ * (out,in) as in Hugging Face files, and every tensor has its Hugging Face name.
  *
- * Packing      A batch is one row of T tokens cut into S segments. Attention never leaves a segment and positions
- *              restart in each, so packed and unpacked give the same numbers.
- * Determinism  Same inputs, same bits, for any number of threads. A row's result does not depend on the other rows
- *              of its batch, so neither does a generated text.
- * When         A model, and what was made from it, is used by one thread at a time; its kernels use n_threads.
+ * Packing      A batch is one row of T tokens cut into S segments. Attention never leaves a segment and
+ *              positions restart in each, so packed and unpacked give the same numbers.
+ * Determinism  Same inputs, same bits, for any number of threads. A row's result does not depend on the other
+ *              rows of its batch, so neither does a generated text. (The latter not where oneDNN multiplies:
+ *              bf16 on a CPU with AMX; fmp_model_numerics tells.)
+ * When         A model, and what was made from it, is used by one thread at a time; its kernels use
+ *              n_threads.
  */
 #ifndef FMPIPE_MODEL_H
 #define FMPIPE_MODEL_H
@@ -39,11 +41,13 @@ typedef struct fmp_tensor {
 typedef struct fmp_tensors fmp_tensors;
 
 /*
- * fmp_tensors_open: map a .safetensors file, or, given a folder, its model.safetensors, else the shards that its
- * model.safetensors.index.json names.                                               returned; fmp_tensors_close
- * Errors   FMP_E_DATA with file and tensor: header longer than 16 MiB or the file, not JSON, duplicate names, a shape
- *          whose checked product differs from its bytes, ranges that overlap or leave holes, NaN or Inf;
- *          FMP_E_UNSUPPORTED for a dtype other than F32, F16, BF16; FMP_E_IO.
+ * fmp_tensors_open: map a .safetensors file, or, given a folder, its model.safetensors, else the shards that
+ * its
+ * model.safetensors.index.json names.                                               returned;
+ *                                                                                   fmp_tensors_close
+ * Errors   FMP_E_DATA with file and tensor: header longer than 16 MiB or the file, not JSON, duplicate names,
+ *          a shape whose checked product differs from its bytes, ranges that overlap or leave holes, NaN or
+ *          Inf; FMP_E_UNSUPPORTED for a dtype other than F32, F16, BF16; FMP_E_IO.
  * Cost     one pass over the data, for the NaN test.
  */
 FMP_MUST_USE fmp_status fmp_tensors_open(const char *path, fmp_tensors **out, fmp_err *err);
@@ -65,8 +69,9 @@ typedef struct fmp_tensor_src {
 } fmp_tensor_src;
 
 /*
- * fmp_tensors_write: a safetensors file with __metadata__ {"format":"pt"}, tensors in byte order of their names; the
- * same tensors give the same bytes. Written beside, synced, renamed. `src` is sorted in place.
+ * fmp_tensors_write: a safetensors file with __metadata__ {"format":"pt"}, tensors in byte order of their
+ * names; the same tensors give the same bytes. Written beside, synced, renamed. `src` is sorted in place.
+ * Errors   FMP_E_DATA for a NaN or infinite value, with its tensor: nothing is written; FMP_E_IO.
  */
 FMP_MUST_USE fmp_status fmp_tensors_write(const char *path, fmp_tensor_src *src, size_t n, fmp_err *err);
 
@@ -89,7 +94,7 @@ typedef struct fmp_model_spec {
     uint32_t n_channels, n_heads, n_kv_heads, head_size, n_ff, vocab_size; /* C H G D F V */
     uint32_t max_positions;
     double norm_eps;
-    bool tied;           /* the head is the embedding */
+    bool tied; /* the head is the embedding */
     double rope_theta;
     fmp_rope_kind rope_kind;
     double rope_factor, rope_low_freq, rope_high_freq; /* LLAMA3: all; LINEAR: the factor */
@@ -114,24 +119,26 @@ typedef struct fmp_adapter fmp_adapter;
 /*
  * fmp_model_open: a Hugging Face folder (config.json, *.safetensors).               returned; fmp_model_free
  *   Llama, Mistral, Qwen2, Qwen3, SmolLM2 and SmolLM3 decoders.
- * Errors   as fmp_tensors_open; FMP_E_UNSUPPORTED names the field of config.json; FMP_E_DATA names a tensor that is
- *          missing, of another shape, or unknown.
+ * Errors   as fmp_tensors_open; FMP_E_UNSUPPORTED names the field of config.json; FMP_E_DATA names a tensor
+ *          that is missing, of another shape, or unknown.
  * Cost     weights are laid out for the kernels at first use; the file stays mapped.
  */
 FMP_MUST_USE fmp_status fmp_model_open(const char *dir, const fmp_model_options *options, fmp_model **out,
                                        fmp_err *err);
 /*
- * fmp_model_new: random weights: normal(0, 0.02), o_proj and down_proj scaled by 1/sqrt(2L), norms 1, biases 0; the
+ * fmp_model_new: random weights: normal(0, 0.02), o_proj and down_proj scaled by 1/sqrt(2L), norms 1, biases
+ * 0; the
  * numbers are a function of (seed, tensor name, index). `spec` is copied.            returned; fmp_model_free
  */
-FMP_MUST_USE fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed, const fmp_model_options *options,
-                                      fmp_model **out, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed,
+                                      const fmp_model_options *options, fmp_model **out, fmp_err *err);
 /*
- * fmp_model_save: config.json, generation_config.json, model.safetensors (F32 or BF16) into `dir`, which is made.
+ * fmp_model_save: config.json, generation_config.json, model.safetensors (F32 or BF16) into `dir`, which is
+ * made.
  *   adapter   NULL, or merged into the weights: W + scale B A, in f32
  */
-FMP_MUST_USE fmp_status fmp_model_save(fmp_model *model, const fmp_adapter *adapter, const char *dir, fmp_dtype dtype,
-                                       fmp_err *err);
+FMP_MUST_USE fmp_status fmp_model_save(fmp_model *model, const fmp_adapter *adapter, const char *dir,
+                                       fmp_dtype dtype, fmp_err *err);
 void fmp_model_free(fmp_model *model);
 
 const fmp_model_spec *fmp_model_get_spec(const fmp_model *model); /* borrowed */
@@ -141,15 +148,18 @@ FMP_MUST_USE fmp_status fmp_model_digest(fmp_model *model, char hex[65], fmp_err
 /* What computes ("fmk1 avx512 ..."), for manifests and cache keys.                  borrowed from the model */
 const char *fmp_model_numerics(const fmp_model *model);
 
+/* The same line without a model, for a cache key: everything outside fmpipe's own bytes that decides a result's bits. */
+FMP_MUST_USE fmp_status fmp_numerics_describe(char *line, size_t size, fmp_err *err);
+
 /* ----------------------------------------------------------------------------------------------------- adapters */
 
 typedef struct fmp_adapter_options {
-    uint32_t rank;      /* R, 1..1024 */
-    double alpha;       /* scale = alpha / R, or alpha / sqrt(R) with rslora */
+    uint32_t rank; /* R, 1..1024 */
+    double alpha;  /* scale = alpha / R, or alpha / sqrt(R) with rslora */
     bool rslora;
     /*
-     * Which linear layers: a name is a full path or its tail ("q_proj", "mlp.up_proj"), or a glob of the whole path
-     * ("model.layers.[0-3].self_attn.*"), or "all-linear" (all but the head).
+     * Which linear layers: a name is a full path or its tail ("q_proj", "mlp.up_proj"), or a glob of the
+     * whole path ("model.layers.[0-3].self_attn.*"), or "all-linear" (all but the head).
      */
     const char *const *targets;
     size_t n_targets;
@@ -157,17 +167,20 @@ typedef struct fmp_adapter_options {
 } fmp_adapter_options;
 
 /*
- * fmp_adapter_new: PEFT's default start: A uniform in +-1/sqrt(in) (kaiming_uniform with a = sqrt 5), B zero, so the
- * adapted model equals the base.                                                    returned; fmp_adapter_free
+ * fmp_adapter_new: PEFT's default start: A uniform in +-1/sqrt(in) (kaiming_uniform with a = sqrt 5), B zero,
+ * so the
+ * adapted model equals the base.                                                    returned;
+ *                                                                                   fmp_adapter_free
  * Errors   FMP_E_CONFIG for a target that matches nothing, by name.
  */
-FMP_MUST_USE fmp_status fmp_adapter_new(fmp_model *model, const fmp_adapter_options *options, fmp_adapter **out,
-                                        fmp_err *err);
+FMP_MUST_USE fmp_status fmp_adapter_new(fmp_model *model, const fmp_adapter_options *options,
+                                        fmp_adapter **out, fmp_err *err);
 /*
  * fmp_adapter_load / _save: a PEFT folder, adapter_config.json and adapter_model.safetensors.
  *   base_name  what base_model_name_or_path says (NULL: "")
- * Errors   FMP_E_UNSUPPORTED names the PEFT option (DoRA, rank_pattern, bias, modules_to_save, ...); FMP_E_MISMATCH
- *          names the tensor whose shape does not fit the base; FMP_E_DATA for a missing or unknown tensor.
+ * Errors   FMP_E_UNSUPPORTED names the PEFT option (DoRA, rank_pattern, bias, modules_to_save, ...);
+ *          FMP_E_MISMATCH names the tensor whose shape does not fit the base; FMP_E_DATA for a missing or
+ *          unknown tensor.
  */
 FMP_MUST_USE fmp_status fmp_adapter_load(fmp_model *model, const char *dir, fmp_adapter **out, fmp_err *err);
 FMP_MUST_USE fmp_status fmp_adapter_save(const fmp_adapter *adapter, const char *dir, const char *base_name,
@@ -180,7 +193,8 @@ uint64_t fmp_adapter_n_params(const fmp_adapter *adapter);
 /*
  * A packed micro-batch; all borrowed.
  *   id (T)      token ids
- *   weight (T)  weight of predicting id[t] from the tokens before it in its segment, >= 0; 0 for a segment's first
+ *   weight (T)  weight of predicting id[t] from the tokens before it in its segment, >= 0; 0 for a segment's
+ *               first
  *   seg (S+1)   offsets, seg[0] = 0, strictly ascending, seg[S] = T
  */
 typedef struct fmp_batch {
@@ -200,7 +214,8 @@ typedef struct fmp_loss {
 /*
  * fmp_model_eval: forward only. adapter may be NULL. `loss` is overwritten.
  *   seg_loss (S)   the same by segment, or NULL
- * Errors   FMP_E_DATA for an id outside the vocabulary, a segment beyond max_positions, a bad weight, with its place.
+ * Errors   FMP_E_DATA for an id outside the vocabulary, a segment beyond max_positions, a bad weight, with
+ *          its place.
  */
 FMP_MUST_USE fmp_status fmp_model_eval(fmp_model *model, const fmp_adapter *adapter, const fmp_batch *batch,
                                        fmp_loss *loss, fmp_loss *seg_loss, fmp_err *err);
@@ -215,15 +230,15 @@ typedef struct fmp_train_options {
     float weight_decay;      /* decoupled; matrices only: never norms or biases */
     float clip_norm;         /* of the global gradient norm; 0: no clipping     */
     size_t max_tokens;       /* of the largest micro-batch: memory is taken once, for this size */
-    size_t memory_bytes;     /* activations beyond this are recomputed instead of kept; 0: keep all. Same bits. */
+    size_t memory_bytes; /* activations beyond this are recomputed instead of kept; 0: keep all. Same bits. */
 } fmp_train_options;
 
 typedef struct fmp_step {
     double loss;      /* sum of weight * nll / total weight of the step   */
     double grad_norm; /* before clipping                                  */
     uint64_t n_tokens, n_labels;
-    int64_t step;     /* updates applied so far                           */
-    bool applied;     /* false: loss or gradient was not finite; weights and optimizer are as before */
+    int64_t step; /* updates applied so far                           */
+    bool applied; /* false: loss or gradient was not finite; weights and optimizer are as before */
 } fmp_step;
 
 typedef struct fmp_trainer fmp_trainer;
@@ -232,22 +247,25 @@ typedef struct fmp_trainer fmp_trainer;
  * fmp_trainer_new: trains `adapter`, the base frozen; or, with adapter NULL, all weights of the model.
  * Model and adapter are borrowed until fmp_trainer_free and change with every step.
  */
-FMP_MUST_USE fmp_status fmp_trainer_new(fmp_model *model, fmp_adapter *adapter, const fmp_train_options *options,
-                                        fmp_trainer **out, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_trainer_new(fmp_model *model, fmp_adapter *adapter,
+                                        const fmp_train_options *options, fmp_trainer **out, fmp_err *err);
 void fmp_trainer_free(fmp_trainer *trainer);
 /* Bytes that fmp_trainer_new will take: activations, gradients, optimizer. The base model's weights are not in it. */
-size_t fmp_trainer_memory(const fmp_model *model, const fmp_adapter *adapter, const fmp_train_options *options);
+size_t fmp_trainer_memory(const fmp_model *model, const fmp_adapter *adapter,
+                          const fmp_train_options *options);
 
 /*
  * One optimizer step: begin with the sum of the weights of all its micro-batches, run each, end.
- * A micro-batch's gradients are summed in the order of the calls. fmp_trainer_micro overwrites loss and seg_loss
- * (either may be NULL); a segment with a non-finite loss shows there. An error from micro leaves the step unusable:
- * begin again. fmp_trainer_end returns FMP_OK also when the guard held the update back (step->applied).
+ * A micro-batch's gradients are summed in the order of the calls. fmp_trainer_micro overwrites loss and
+ * seg_loss (either may be NULL); a segment with a non-finite loss shows there. An error from micro leaves the
+ * step unusable: begin again. fmp_trainer_end returns FMP_OK also when the guard held the update back
+ * (step->applied).
  */
 FMP_MUST_USE fmp_status fmp_trainer_begin(fmp_trainer *trainer, double total_weight, fmp_err *err);
 FMP_MUST_USE fmp_status fmp_trainer_micro(fmp_trainer *trainer, const fmp_batch *batch, fmp_loss *loss,
                                           fmp_loss *seg_loss, fmp_err *err);
-FMP_MUST_USE fmp_status fmp_trainer_end(fmp_trainer *trainer, float learning_rate, fmp_step *step, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_trainer_end(fmp_trainer *trainer, float learning_rate, fmp_step *step,
+                                        fmp_err *err);
 
 /* The gradient of the running step, by name of a trained tensor: (n) values borrowed until begin; NULL: no such. */
 const float *fmp_trainer_grad(const fmp_trainer *trainer, const char *name, size_t *n);
@@ -255,10 +273,11 @@ const float *fmp_trainer_grad(const fmp_trainer *trainer, const char *name, size
 const char *fmp_trainer_tensor(fmp_trainer *trainer, size_t i, float **values, size_t *n);
 
 /*
- * fmp_trainer_save / _load: trained weights, moments and step count as trainer.safetensors and trainer.json in
- * `dir` (made if absent). A trainer made with the same model, adapter shape and options continues from it with the
- * bits of an uninterrupted run.
- * Errors   FMP_E_MISMATCH if the state is of another kind or shape, or its file is not the one trainer.json names.
+ * fmp_trainer_save / _load: trained weights, moments and step count as trainer.safetensors and trainer.json
+ * in `dir` (made if absent). A trainer made with the same model, adapter shape and options continues from it
+ * with the bits of an uninterrupted run.
+ * Errors   FMP_E_MISMATCH if the state is of another kind or shape, or its file is not the one trainer.json
+ *          names.
  */
 FMP_MUST_USE fmp_status fmp_trainer_save(fmp_trainer *trainer, const char *dir, fmp_err *err);
 FMP_MUST_USE fmp_status fmp_trainer_load(fmp_trainer *trainer, const char *dir, fmp_err *err);
@@ -268,18 +287,18 @@ FMP_MUST_USE fmp_status fmp_trainer_load(fmp_trainer *trainer, const char *dir, 
 typedef struct fmp_prompt {
     const uint32_t *id; /* (n), n >= 1; borrowed */
     size_t n;
-    uint64_t stream;    /* names this prompt's random numbers; with it a sample does not depend on the batch */
+    uint64_t stream; /* names this prompt's random numbers; with it a sample does not depend on the batch */
 } fmp_prompt;
 
 typedef struct fmp_generate_options {
     size_t max_new_tokens;
     const uint32_t *stop; /* (n_stop) ids that end a text; the stop id itself is part of the output */
     size_t n_stop;
-    float temperature;    /* 0: greedy, ties to the lower id */
-    uint32_t top_k;       /* 0: off */
-    float top_p;          /* 0 or 1: off; else the smallest set of tokens with at least this probability */
+    float temperature; /* 0: greedy, ties to the lower id */
+    uint32_t top_k;    /* 0: off */
+    float top_p;       /* 0 or 1: off; else the smallest set of tokens with at least this probability */
     uint64_t seed;
-    size_t max_batch;     /* sequences decoded together; 0: 16 */
+    size_t max_batch; /* sequences decoded together; 0: 16 */
 } fmp_generate_options;
 
 typedef struct fmp_generated {

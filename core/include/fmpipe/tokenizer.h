@@ -7,7 +7,8 @@
  *          refused by name with their JSON path, never passed over.
  *
  * Two differences from the library, both on purpose:
- *   - Text is never dropped: a character without a token, where the model has no unk_token, is an error.
+ *   - Some vocabularies have no token for some characters (Falcon: control characters) and no unk_token; the library
+ *     drops those silently. The ids here are the same, and fmp_token_list counts what was dropped.
  *   - An id marked special never comes out of the model itself, only out of a recognised special token
  *     (FMP_TOK_SPECIAL) or the post-processor (FMP_TOK_TEMPLATE). Text from a user is encoded without these flags and
  *     therefore cannot inject a control token. The model's own unk_token is the one exception.
@@ -74,6 +75,7 @@ typedef enum fmp_tok_flags {
  * text, the first token made from a changed piece has all of the piece's input bytes and the others an empty range;
  * a token for nothing in the input (bos, an inserted space) has an empty range; input that a pre-tokenizer removes
  * belongs to the token after it.
+ * n_dropped: bytes that no token stands for, over all texts appended (see the top of this file); normally 0.
  */
 typedef struct fmp_token_list {
     uint32_t *ids;
@@ -81,6 +83,7 @@ typedef struct fmp_token_list {
     uint32_t *end;
     size_t n;
     size_t cap;
+    size_t n_dropped;
 } fmp_token_list;
 
 void fmp_token_list_free(fmp_token_list *list);
@@ -95,12 +98,12 @@ void fmp_tok_scratch_free(fmp_tok_scratch *scratch);
 
 /*
  * fmp_tokenizer_encode: append the tokens of a text to `out`.
- *   text (len)  valid UTF-8, at most 2 GiB                                                              borrowed
+ *   text (len)  valid UTF-8, at most 512 MiB                                                            borrowed
  *   scratch     used by one thread at a time
  *   flags       fmp_tok_flags, or'ed
  *   out         offsets count from the start of this text; on an error `out` has the tokens it had before
- * Errors   FMP_E_DATA with the byte offset: invalid UTF-8, or a character that has no token; FMP_E_RANGE: text too long,
- *          or the pre-token pattern exceeded its match limit; FMP_E_NOMEM.
+ * Errors   FMP_E_DATA with the byte offset: invalid UTF-8; FMP_E_RANGE: text too long, or the pre-token pattern exceeded
+ *          its match limit; FMP_E_NOMEM.
  * When     any thread; `tok` is only read.
  * Cost     O(len); a single word of w bytes O(w log w).
  */

@@ -1,13 +1,13 @@
 /*
- * yaml.h: YAML text to a small tree whose every node knows where it was written.
+ * yaml_tree.h: YAML text to a small tree whose every node knows where it was written.
  *
  * The subset that fmpipe reads: one document; maps with string keys; lists; scalars typed by the YAML 1.2 core schema
  * (true, 12, 0x1F, 0o17, 1e-3, .inf, ~ and nothing else: `no`, `on`, `12:30` are strings). Tags, anchors, aliases,
  * merge keys (<<), duplicate keys and several documents are errors that say so. JSON text is YAML too.
  * Limits: 4 MiB, 64 levels, 100,000 nodes.
  */
-#ifndef FMP_ENGINE_YAML_H
-#define FMP_ENGINE_YAML_H
+#ifndef FMP_ENGINE_YAML_TREE_H
+#define FMP_ENGINE_YAML_TREE_H
 
 #include "pipeline.h"
 
@@ -26,6 +26,7 @@ typedef struct fmp_yaml {
     fmp_yaml_kind kind;
     bool plain;       /* a scalar written without quotes                                                  */
     bool verbatim;    /* from a command line: where a string is wanted it is `text`, whatever its kind      */
+    bool failed;      /* a problem of it is reported already: nobody checks it further                    */
     bool truth;       /* BOOL                                                                             */
     double number;    /* INT and FLOAT; may be infinite or NaN                                            */
     const char *text; /* scalars: the text, quotes and escapes resolved. INT: also in `digits`              */

@@ -1,0 +1,51 @@
+/*
+ * cmd_run.c: run a pipeline.
+ */
+#include "show.h"
+
+#include <fmpipe/fs.h>
+
+/* What went wrong with data is in `diags` already; the error says which policy ended the run. */
+static int report(const fmp_cli *cli, fmp_diags *diags, const fmp_err *err)
+{
+    fmp_diags_sort(diags);
+    fmp_cli_diags(cli, diags);
+    return fmp_cli_fail(cli, err);
+}
+
+static int run(fmp_cli *cli, const fmp_cli_pipeline *p, fmp_show *show)
+{
+    fmp_err err = FMP_ERR_INIT;
+    fmp_diags diags = { 0 };
+    fmp_run_result result = { 0 };
+    fmp_events events = { show, fmp_show_event };
+    fmp_status status = fmp_run(p->pipeline, &p->options, &events, &diags, &result, &err);
+    bool ok = status == FMP_OK && result.ok;
+    int code = fmp_exit_code(status);
+    if (status == FMP_OK && !result.ok) { code = fmp_exit_code(FMP_E_FAILED); }
+    if (!cli->json) { fmp_show_end(show, ok, result.run_dir); }
+    if (status != FMP_OK) {
+        code = report(cli, &diags, &err);
+    } else if (diags.n > 0) {
+        fmp_diags_sort(&diags);
+        fmp_cli_diags(cli, &diags);
+    }
+    if (cli->json) { fmp_show_end(show, ok, result.run_dir); }
+    if (status == FMP_E_CANCELLED && !cli->json) { fmp_errf("stopped; run it again to go on from here\n"); }
+    fmp_diags_free(&diags);
+    fmp_run_result_free(&result);
+    return code;
+}
+
+int fmp_cmd_run(fmp_cli *cli)
+{
+    fmp_cli_pipeline p;
+    int code = fmp_cli_load(cli, true, &p);
+    if (code == 0) {
+        fmp_show *show = fmp_show_new(cli, p.pipeline);
+        code = show ? run(cli, &p, show) : fmp_exit_code(FMP_E_NOMEM);
+        fmp_show_free(show);
+    }
+    fmp_cli_pipeline_free(&p);
+    return code;
+}

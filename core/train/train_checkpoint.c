@@ -1,0 +1,207 @@
+/*
+ * Checkpoints: a folder with state/ (the trainer's) and loop.json, made under another name, synced and renamed. loop.json is
+ * written last and holds the digest of state/, so a folder that has a matching one is whole.
+ */
+#include "train_private.h"
+
+#include <fmpipe/fs.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { KEEP = 2 };
+
+static void put_curve(cJSON *object, const char *key, const curve *c)
+{
+    cJSON *rows = cJSON_AddArrayToObject(object, key);
+    for (size_t i = 0; i < c->n; i++) {
+        cJSON *row = cJSON_CreateArray();
+        cJSON_AddItemToArray(row, cJSON_CreateNumber((double)c->items[i].step));
+        cJSON_AddItemToArray(row, cJSON_CreateNumber(c->items[i].value));
+        cJSON_AddItemToArray(rows, row);
+    }
+}
+
+static bool get_curve(const cJSON *object, const char *key, curve *c)
+{
+    const cJSON *row;
+    c->n = 0;
+    cJSON_ArrayForEach(row, fmp_json_get(object, key))
+    {
+        double step, value;
+        if (!fmp_json_number(cJSON_GetArrayItem(row, 0), &step) || !fmp_json_number(cJSON_GetArrayItem(row, 1), &value) ||
+            !curve_add(c, (uint64_t)step, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_locales(cJSON *object, const train_loop *t)
+{
+    cJSON *nll = cJSON_AddArrayToObject(object, "locale_nll"), *weight = cJSON_AddArrayToObject(object, "locale_weight");
+    for (uint32_t i = 0; i < t->train->n_locales; i++) {
+        cJSON_AddItemToArray(nll, cJSON_CreateNumber(t->locale_nll[i]));
+        cJSON_AddItemToArray(weight, cJSON_CreateNumber(t->locale_weight[i]));
+    }
+}
+
+static fmp_status write_loop(const train_loop *t, const char *dir, const char *state, fmp_err *err)
+{
+    char digest[65];
+    char *path = fmp_path_join(dir, "loop.json");
+    if (!path) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    fmp_status status = fmp_sha256_tree(state, digest, err);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "v", 1);
+    cJSON_AddStringToObject(json, "state_digest", digest);
+    cJSON_AddNumberToObject(json, "step", (double)t->step);
+    cJSON_AddNumberToObject(json, "n_tokens", (double)t->n_tokens);
+    cJSON_AddNumberToObject(json, "n_labels", (double)t->n_labels);
+    cJSON_AddNumberToObject(json, "first_loss", t->first_loss);
+    cJSON_AddNumberToObject(json, "last_loss", t->last_loss);
+    cJSON_AddNumberToObject(json, "best_step", (double)t->best_step);
+    if (isfinite(t->best_eval)) { cJSON_AddNumberToObject(json, "best_eval", t->best_eval); }
+    cJSON_AddNumberToObject(json, "n_worse", t->n_worse);
+    cJSON_AddNumberToObject(json, "n_not_finite", t->n_not_finite);
+    cJSON_AddNumberToObject(json, "interval_nll", t->interval_nll);
+    cJSON_AddNumberToObject(json, "interval_weight", t->interval_weight);
+    put_locales(json, t);
+    put_curve(json, "loss", &t->loss);
+    put_curve(json, "eval_loss", &t->eval_loss);
+    char *text = fmp_json_text(json, FMP_JSON_PRETTY);
+    if (status == FMP_OK) { status = text ? fmp_write_file(path, text, strlen(text), err) : fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    free(text);
+    free(path);
+    cJSON_Delete(json);
+    return status;
+}
+
+static int newest_first(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*b)->d_name, (*a)->d_name);
+}
+
+static int is_checkpoint(const struct dirent *entry)
+{
+    return strncmp(entry->d_name, "ckpt-", 5) == 0;
+}
+
+/* Old ones go only after the new one is durable. */
+static void remove_old(const train_loop *t)
+{
+    struct dirent **entries = NULL;
+    int n = scandir(t->task->work_dir, &entries, is_checkpoint, newest_first);
+    for (int i = 0; i < n; i++) {
+        char *path = i >= KEEP ? fmp_path_join(t->task->work_dir, entries[i]->d_name) : NULL;
+        fmp_err ignored = FMP_ERR_INIT; /* a checkpoint that stays costs space, nothing else */
+        if (path && fmp_remove_tree(path, &ignored) != FMP_OK) { ignored.code = FMP_OK; }
+        free(path);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+fmp_status checkpoint_save(train_loop *t, const char *name, fmp_err *err)
+{
+    char *final = fmp_path_join(t->task->work_dir, name), *temp = fmp_path_join(t->task->work_dir, "writing");
+    char *state = temp ? fmp_path_join(temp, "state") : NULL;
+    fmp_status status = final && state ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    if (status == FMP_OK) { status = fmp_remove_tree(temp, err); }
+    if (status == FMP_OK) { status = fmp_mkdirs(state, err); }
+    if (status == FMP_OK) { status = fmp_trainer_save(t->trainer, state, err); }
+    if (status == FMP_OK) { status = write_loop(t, temp, state, err); }
+    if (status == FMP_OK) { status = fmp_sync_tree(temp, err); }
+    if (status == FMP_OK) { status = fmp_remove_tree(final, err); }
+    if (status == FMP_OK && rename(temp, final) != 0) { status = fmp_fail(err, FMP_E_IO, "rename '%s': %s", final, strerror(errno)); }
+    if (status == FMP_OK) { status = fmp_sync_tree(t->task->work_dir, err); }
+    if (status == FMP_OK) { remove_old(t); }
+    if (status != FMP_OK) { fmp_err_note(err, "while saving checkpoint %s", name); }
+    free(final);
+    free(temp);
+    free(state);
+    return status;
+}
+
+static fmp_status check_state(const char *state, const cJSON *json, fmp_err *err)
+{
+    char digest[65];
+    FMP_TRY(fmp_sha256_tree(state, digest, err));
+    if (strcmp(digest, fmp_json_str(json, "state_digest", "")) != 0) {
+        return fmp_fail(err, FMP_E_MISMATCH, "its files have another digest than loop.json says");
+    }
+    return FMP_OK;
+}
+
+static fmp_status read_loop(train_loop *t, const char *dir, fmp_err *err)
+{
+    char *path = fmp_path_join(dir, "loop.json"), *state = fmp_path_join(dir, "state");
+    cJSON *json = NULL;
+    double step = -1;
+    fmp_status status = path && state ? fmp_json_load(path, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    if (status == FMP_OK) { status = check_state(state, json, err); }
+    if (status == FMP_OK) { status = fmp_trainer_load(t->trainer, state, err); }
+    free(path);
+    free(state);
+    if (status == FMP_OK) {
+        const cJSON *nll = fmp_json_get(json, "locale_nll"), *weight = fmp_json_get(json, "locale_weight");
+        bool ok = fmp_json_number(fmp_json_get(json, "step"), &step) && step >= 0 && step <= (double)t->n_steps &&
+                  cJSON_GetArraySize(nll) == (int)t->train->n_locales && cJSON_GetArraySize(weight) == (int)t->train->n_locales;
+        for (uint32_t i = 0; ok && i < t->train->n_locales; i++) {
+            ok = fmp_json_number(cJSON_GetArrayItem(nll, (int)i), &t->locale_nll[i]) &&
+                 fmp_json_number(cJSON_GetArrayItem(weight, (int)i), &t->locale_weight[i]);
+        }
+        ok = ok && get_curve(json, "loss", &t->loss) && get_curve(json, "eval_loss", &t->eval_loss);
+        if (!ok) { status = fmp_fail(err, FMP_E_DATA, "loop.json is not what this version writes"); }
+        t->step = (uint64_t)step;
+        t->n_tokens = (uint64_t)fmp_json_num(json, "n_tokens", 0);
+        t->n_labels = (uint64_t)fmp_json_num(json, "n_labels", 0);
+        t->first_loss = fmp_json_num(json, "first_loss", NAN);
+        t->last_loss = fmp_json_num(json, "last_loss", NAN);
+        t->best_eval = fmp_json_num(json, "best_eval", INFINITY);
+        t->best_step = (uint64_t)fmp_json_num(json, "best_step", 0);
+        t->n_worse = (uint32_t)fmp_json_num(json, "n_worse", 0);
+        t->n_not_finite = (uint32_t)fmp_json_num(json, "n_not_finite", 0);
+        t->interval_nll = fmp_json_num(json, "interval_nll", 0);
+        t->interval_weight = fmp_json_num(json, "interval_weight", 0);
+    }
+    cJSON_Delete(json);
+    return status;
+}
+
+fmp_status checkpoint_resume(train_loop *t, bool *found, fmp_err *err)
+{
+    const fmp_ext_log *log = t->task->host->get_extension(t->task->host, FMP_EXT_LOG);
+    struct dirent **entries = NULL;
+    int n = scandir(t->task->work_dir, &entries, is_checkpoint, newest_first);
+    fmp_status status = FMP_OK;
+    *found = false;
+    for (int i = 0; i < n; i++) {
+        char *dir = fmp_path_join(t->task->work_dir, entries[i]->d_name);
+        fmp_err why = FMP_ERR_INIT;
+        if (!dir) {
+            status = fmp_fail(err, FMP_E_NOMEM, "out of memory");
+        } else if (!*found && status == FMP_OK) {
+            fmp_status read = read_loop(t, dir, &why);
+            *found = read == FMP_OK;
+            if (read == FMP_E_NOMEM) { status = fmp_fail(err, FMP_E_NOMEM, "%s", why.message); }
+            if (!*found && log) { log->log(t->task->host, FMP_LOG_WARNING, "checkpoint %s is not used: %s", entries[i]->d_name, why.message); }
+        }
+        free(dir);
+        free(entries[i]);
+    }
+    free(entries);
+    return status;
+}
+
+fmp_status checkpoint_weights(train_loop *t, const char *name, fmp_err *err)
+{
+    char *dir = fmp_path_join(t->task->work_dir, name), *state = dir ? fmp_path_join(dir, "state") : NULL;
+    fmp_status status = state ? fmp_trainer_load(t->trainer, state, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    free(dir);
+    free(state);
+    return status;
+}

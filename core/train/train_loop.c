@@ -1,0 +1,441 @@
+/*
+ * The training loop. Data order and learning rate are functions of the step, so the only state is the trainer's and the curves.
+ * Read fmp_train_run at the end, then run_step.
+ */
+#include "train_private.h"
+
+#include <fmpipe/fs.h>
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { MAX_NOT_FINITE = 3, CURVE_FACT_POINTS = 240 };
+static const double pi = 3.14159265358979323846;
+
+void fmp_train_config_read(const cJSON *values, fmp_train_config *c)
+{
+    const char *schedule = fmp_value_str(values, "schedule");
+    memset(c, 0, sizeof *c);
+    c->epochs = fmp_value_num(values, "epochs");
+    c->max_steps = (uint64_t)fmp_value_int(values, "max_steps");
+    c->batch = (uint32_t)fmp_value_int(values, "batch");
+    c->schedule = strcmp(schedule, "linear") == 0     ? FMP_SCHEDULE_LINEAR
+                  : strcmp(schedule, "constant") == 0 ? FMP_SCHEDULE_CONSTANT
+                                                      : FMP_SCHEDULE_COSINE;
+    c->learning_rate = fmp_value_num(values, "learning_rate");
+    c->warmup = fmp_value_num(values, "warmup");
+    c->min_lr = fmp_value_num(values, "min_lr");
+    c->weight_decay = (float)fmp_value_num(values, "weight_decay");
+    c->clip_norm = (float)fmp_value_num(values, "clip_norm");
+    c->beta1 = (float)fmp_value_num(values, "beta1");
+    c->beta2 = (float)fmp_value_num(values, "beta2");
+    c->eps = 1e-8f;
+    c->memory_bytes = (size_t)fmp_value_int(values, "memory");
+    c->eval_every = (uint32_t)fmp_value_int(values, "eval_every");
+    c->log_every = (uint32_t)fmp_value_int(values, "log_every");
+    c->checkpoint_every = (uint32_t)fmp_value_int(values, "checkpoint_every");
+    c->patience = (uint32_t)fmp_value_int(values, "patience");
+    c->keep_best = strcmp(fmp_value_str(values, "keep"), "best") == 0;
+    c->bf16 = strcmp(fmp_value_str(values, "precision"), "bf16") == 0;
+}
+
+bool curve_add(curve *c, uint64_t step, double value)
+{
+    if (c->n == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 64;
+        curve_point *items = realloc(c->items, cap * sizeof *items);
+        if (!items) { return false; }
+        c->items = items;
+        c->cap = cap;
+    }
+    c->items[c->n++] = (curve_point){step, value};
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- reporting */
+
+static void point(const train_loop *t, const char *series, uint64_t step, double value)
+{
+    const fmp_ext_metrics *m = t->task->host->get_extension(t->task->host, FMP_EXT_METRICS);
+    if (m) { m->point(t->task->host, series, step, value); }
+}
+
+static void fact(const train_loop *t, const char *name, cJSON *value)
+{
+    const fmp_ext_metrics *m = t->task->host->get_extension(t->task->host, FMP_EXT_METRICS);
+    if (m) {
+        m->fact(t->task->host, name, value);
+    } else {
+        cJSON_Delete(value);
+    }
+}
+
+FMP_PRINTF(2, 3) static void warn(const train_loop *t, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    const fmp_ext_log *log = t->task->host->get_extension(t->task->host, FMP_EXT_LOG);
+    if (log) { log->log(t->task->host, FMP_LOG_WARNING, "%s", text); }
+}
+
+/* The curve as [[step, value], …], thinned to what a page can show; the last point always stays. */
+static cJSON *curve_fact(const curve *c)
+{
+    cJSON *rows = cJSON_CreateArray();
+    size_t stride = c->n / CURVE_FACT_POINTS + 1;
+    for (size_t i = 0; i < c->n; i++) {
+        if (i % stride != 0 && i + 1 != c->n) { continue; }
+        cJSON *row = cJSON_CreateArray();
+        cJSON_AddItemToArray(row, cJSON_CreateNumber((double)c->items[i].step));
+        cJSON_AddItemToArray(row, cJSON_CreateNumber(c->items[i].value));
+        cJSON_AddItemToArray(rows, row);
+    }
+    return rows;
+}
+
+/* ---------------------------------------------------------------------------------------------- schedule and order */
+
+static double rate_at(const train_loop *t, uint64_t step)
+{
+    const fmp_train_config *c = t->config;
+    double warm = floor(c->warmup * (double)t->n_steps), s = (double)step;
+    if (s < warm) { return c->learning_rate * (s + 1) / warm; }
+    double left = (double)t->n_steps - warm, done = left > 1 ? (s - warm) / (left - 1) : 0;
+    double shape = c->schedule == FMP_SCHEDULE_COSINE   ? 0.5 * (1 + cos(pi * done))
+                   : c->schedule == FMP_SCHEDULE_LINEAR ? 1 - done
+                                                        : 1;
+    return c->learning_rate * (c->min_lr + (1 - c->min_lr) * shape);
+}
+
+/* Bin at position g of all epochs: the permutation of (seed, epoch). */
+static uint32_t bin_at(train_loop *t, uint64_t g)
+{
+    uint64_t epoch = g / t->train->n_bins;
+    if (epoch != t->order_epoch) {
+        fmp_rng_shuffle(t->task->seed, epoch, t->train->n_bins, t->order);
+        t->order_epoch = epoch;
+    }
+    return t->order[g % t->train->n_bins];
+}
+
+/* ---------------------------------------------------------------------------------------------- batches */
+
+static void load_bin(train_loop *t, const fmp_tokens *tokens, uint32_t bin, fmp_batch *batch)
+{
+    size_t n = 0, s = 0;
+    for (uint32_t k = tokens->bin_begin[bin]; k < tokens->bin_begin[bin + 1]; k++, s++) {
+        uint32_t segment = tokens->bin_seg[k];
+        size_t begin = tokens->seg_begin[segment], len = tokens->seg_begin[segment + 1] - begin;
+        memcpy(t->id + n, tokens->ids + begin, len * sizeof *t->id);
+        memcpy(t->weight + n, tokens->weight + begin, len * sizeof *t->weight);
+        t->seg[s] = (uint32_t)n;
+        t->segment_of[s] = segment;
+        n += len;
+    }
+    t->seg[s] = (uint32_t)n;
+    *batch = (fmp_batch){.n_tokens = n, .n_segments = s, .id = t->id, .weight = t->weight, .seg = t->seg};
+}
+
+static double bin_weight(const fmp_tokens *tokens, uint32_t bin)
+{
+    double sum = 0;
+    for (uint32_t k = tokens->bin_begin[bin]; k < tokens->bin_begin[bin + 1]; k++) {
+        uint32_t segment = tokens->bin_seg[k];
+        for (size_t i = tokens->seg_begin[segment]; i < tokens->seg_begin[segment + 1]; i++) { sum += tokens->weight[i]; }
+    }
+    return sum;
+}
+
+static void largest_bin(const fmp_tokens *tokens, size_t *n_tokens, size_t *n_segments)
+{
+    for (uint32_t bin = 0; bin < tokens->n_bins; bin++) {
+        size_t n = 0, s = tokens->bin_begin[bin + 1] - tokens->bin_begin[bin];
+        for (uint32_t k = tokens->bin_begin[bin]; k < tokens->bin_begin[bin + 1]; k++) {
+            uint32_t segment = tokens->bin_seg[k];
+            n += tokens->seg_begin[segment + 1] - tokens->seg_begin[segment];
+        }
+        *n_tokens = n > *n_tokens ? n : *n_tokens;
+        *n_segments = s > *n_segments ? s : *n_segments;
+    }
+}
+
+static void note_losses(train_loop *t, const fmp_batch *batch)
+{
+    for (size_t s = 0; s < batch->n_segments; s++) {
+        uint32_t locale = t->train->locale[t->segment_of[s]];
+        t->locale_nll[locale] += t->seg_loss[s].nll;
+        t->locale_weight[locale] += t->seg_loss[s].weight;
+        t->interval_nll += t->seg_loss[s].nll;
+        t->interval_weight += t->seg_loss[s].weight;
+    }
+}
+
+/* Names the records whose loss is not finite; `list` keeps the first few. */
+static void name_culprits(const train_loop *t, const fmp_batch *batch, char *list, size_t size)
+{
+    for (size_t s = 0; s < batch->n_segments; s++) {
+        size_t used = strlen(list);
+        if (isfinite(t->seg_loss[s].nll) || size - used < 24) { continue; }
+        snprintf(list + used, size - used, "%s%.16s", used ? ", " : "", t->train->record + (size_t)t->segment_of[s] * FMP_TOKENS_RECORD);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- steps */
+
+static fmp_status run_step(train_loop *t, fmp_step *step, fmp_err *err)
+{
+    char culprits[200] = "";
+    uint64_t first = t->step * t->config->batch, end = first + t->config->batch;
+    if (end > t->n_bins_total) { end = t->n_bins_total; }
+    double weight = 0;
+    for (uint64_t g = first; g < end; g++) { weight += bin_weight(t->train, bin_at(t, g)); }
+    FMP_TRY(fmp_trainer_begin(t->trainer, weight > 0 ? weight : 1, err));
+    for (uint64_t g = first; g < end; g++) {
+        fmp_batch batch;
+        fmp_loss loss;
+        load_bin(t, t->train, bin_at(t, g), &batch);
+        FMP_TRY(fmp_trainer_micro(t->trainer, &batch, &loss, t->seg_loss, err));
+        if (!isfinite(loss.nll)) {
+            name_culprits(t, &batch, culprits, sizeof culprits);
+        } else {
+            note_losses(t, &batch);
+        }
+    }
+    FMP_TRY(fmp_trainer_end(t->trainer, (float)rate_at(t, t->step), step, err));
+    if (!step->applied) {
+        t->n_not_finite++;
+        warn(t, "step %" PRIu64 ": loss or gradient is not finite, the update was not applied%s%s", t->step, *culprits ? "; records " : "",
+             culprits);
+        if (t->n_not_finite > MAX_NOT_FINITE) {
+            fmp_fail(err, FMP_E_FAILED, "loss or gradient was not finite in %u steps, last in step %" PRIu64 "%s%s", t->n_not_finite, t->step,
+                     *culprits ? " with records " : "", culprits);
+            return fmp_err_hint(err, "lower learning_rate, or look at the records named in the log");
+        }
+    }
+    t->n_tokens += step->n_tokens;
+    t->n_labels += step->n_labels;
+    t->step++;
+    return FMP_OK;
+}
+
+static fmp_status evaluate(train_loop *t, double *out, fmp_err *err)
+{
+    double nll = 0, weight = 0;
+    for (uint32_t bin = 0; bin < t->eval->n_bins; bin++) {
+        fmp_batch batch;
+        fmp_loss loss;
+        load_bin(t, t->eval, bin, &batch);
+        FMP_TRY(fmp_model_eval(t->model, t->adapter, &batch, &loss, NULL, err));
+        nll += loss.nll;
+        weight += loss.weight;
+    }
+    *out = weight > 0 ? nll / weight : NAN;
+    return FMP_OK;
+}
+
+static fmp_status evaluate_and_note(train_loop *t, fmp_err *err)
+{
+    double loss = NAN;
+    FMP_TRY(evaluate(t, &loss, err));
+    if (!curve_add(&t->eval_loss, t->step, loss)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    point(t, "eval_loss", t->step, loss);
+    if (loss < t->best_eval) {
+        t->best_eval = loss;
+        t->best_step = t->step;
+        t->n_worse = 0;
+        if (t->config->keep_best) { return checkpoint_save(t, "best", err); }
+    } else {
+        t->n_worse++;
+    }
+    return FMP_OK;
+}
+
+static fmp_status log_interval(train_loop *t, const fmp_step *step, fmp_err *err)
+{
+    char series[96];
+    if (t->step % t->config->log_every != 0 && t->step != t->n_steps && t->step != 1) { return FMP_OK; }
+    double loss = t->interval_weight > 0 ? t->interval_nll / t->interval_weight : NAN;
+    if (isfinite(loss)) {
+        if (!curve_add(&t->loss, t->step, loss)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+        point(t, "loss", t->step, loss);
+        if (t->loss.n == 1) { t->first_loss = loss; }
+        t->last_loss = loss;
+    }
+    point(t, "lr", t->step, rate_at(t, t->step - 1));
+    point(t, "grad_norm", t->step, step->grad_norm);
+    for (uint32_t i = 0; i < t->train->n_locales; i++) {
+        if (!(t->locale_weight[i] > 0)) { continue; }
+        snprintf(series, sizeof series, "loss.%.64s", t->train->locales[i]);
+        point(t, series, t->step, t->locale_nll[i] / t->locale_weight[i]);
+        t->locale_nll[i] = t->locale_weight[i] = 0;
+    }
+    t->interval_nll = t->interval_weight = 0;
+    return FMP_OK;
+}
+
+static void show_progress(const train_loop *t, uint64_t tokens_here, double seconds)
+{
+    const fmp_ext_progress *p = t->task->host->get_extension(t->task->host, FMP_EXT_PROGRESS);
+    char text[96];
+    if (!p) { return; }
+    snprintf(text, sizeof text, "loss %.3f · %.0f tok/s", t->last_loss, seconds > 0 ? (double)tokens_here / seconds : 0);
+    p->update(t->task->host, t->step, t->n_steps, "steps", text);
+}
+
+static bool stop_requested(const train_loop *t)
+{
+    const fmp_ext_cancel *c = t->task->host->get_extension(t->task->host, FMP_EXT_CANCEL);
+    return c && c->requested(t->task->host);
+}
+
+static fmp_status save_numbered(train_loop *t, fmp_err *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "ckpt-%010" PRIu64, t->step);
+    return checkpoint_save(t, name, err);
+}
+
+static bool out_of_patience(const train_loop *t)
+{
+    return t->config->patience > 0 && t->n_worse >= t->config->patience;
+}
+
+static fmp_status train_steps(train_loop *t, fmp_train_result *result, fmp_err *err)
+{
+    double start = fmp_now();
+    uint64_t tokens_before = t->n_tokens;
+    while (t->step < t->n_steps && !out_of_patience(t)) {
+        fmp_step step;
+        const fmp_train_config *c = t->config;
+        FMP_TRY(run_step(t, &step, err));
+        FMP_TRY(log_interval(t, &step, err));
+        if (t->eval && c->eval_every > 0 && t->step % c->eval_every == 0 && t->step < t->n_steps) { FMP_TRY(evaluate_and_note(t, err)); }
+        show_progress(t, t->n_tokens - tokens_before, fmp_now() - start);
+        if (t->step < t->n_steps && stop_requested(t)) {
+            FMP_TRY(save_numbered(t, err));
+            fmp_fail(err, FMP_E_CANCELLED, "stopped after step %" PRIu64 " of %" PRIu64, t->step, t->n_steps);
+            return fmp_err_hint(err, "run the same command again to go on from there");
+        }
+        if (c->checkpoint_every > 0 && t->step % c->checkpoint_every == 0 && t->step < t->n_steps) { FMP_TRY(save_numbered(t, err)); }
+    }
+    result->seconds = fmp_now() - start;
+    result->tokens_per_second = result->seconds > 0 ? (double)(t->n_tokens - tokens_before) / result->seconds : 0;
+    return FMP_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------- set-up */
+
+static fmp_status take_memory(train_loop *t, fmp_err *err)
+{
+    largest_bin(t->train, &t->max_tokens, &t->max_segments);
+    if (t->eval) { largest_bin(t->eval, &t->max_tokens, &t->max_segments); }
+    uint32_t n_locales = t->train->n_locales ? t->train->n_locales : 1;
+    t->order = malloc(t->train->n_bins * sizeof *t->order);
+    t->id = malloc(t->max_tokens * sizeof *t->id);
+    t->weight = malloc(t->max_tokens * sizeof *t->weight);
+    t->seg = malloc((t->max_segments + 1) * sizeof *t->seg);
+    t->segment_of = malloc(t->max_segments * sizeof *t->segment_of);
+    t->seg_loss = malloc(t->max_segments * sizeof *t->seg_loss);
+    t->locale_nll = calloc(n_locales, sizeof *t->locale_nll);
+    t->locale_weight = calloc(n_locales, sizeof *t->locale_weight);
+    t->order_epoch = UINT64_MAX;
+    if (!t->order || !t->id || !t->weight || !t->seg || !t->segment_of || !t->seg_loss || !t->locale_nll || !t->locale_weight) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for batches of %zu tokens", t->max_tokens);
+    }
+    return FMP_OK;
+}
+
+static fmp_status plan_steps(train_loop *t, fmp_err *err)
+{
+    const fmp_train_config *c = t->config;
+    t->n_bins_total = (uint64_t)llround(c->epochs * (double)t->train->n_bins);
+    if (t->n_bins_total == 0) { t->n_bins_total = 1; }
+    t->n_steps = (t->n_bins_total + c->batch - 1) / c->batch;
+    if (c->max_steps > 0 && c->max_steps < t->n_steps) { t->n_steps = c->max_steps; }
+    if (t->train->n_bins == 0) {
+        fmp_fail(err, FMP_E_DATA, "there is nothing to train on: the token artifact has no packed rows");
+        return fmp_err_hint(err, "look at the rejects of the stages before");
+    }
+    return FMP_OK;
+}
+
+static void replay_curves(const train_loop *t)
+{
+    for (size_t i = 0; i < t->loss.n; i++) { point(t, "loss", t->loss.items[i].step, t->loss.items[i].value); }
+    for (size_t i = 0; i < t->eval_loss.n; i++) { point(t, "eval_loss", t->eval_loss.items[i].step, t->eval_loss.items[i].value); }
+}
+
+static fmp_status make_trainer(train_loop *t, fmp_err *err)
+{
+    const fmp_train_config *c = t->config;
+    fmp_train_options o = {.beta1 = c->beta1,         .beta2 = c->beta2,           .eps = c->eps,
+                           .weight_decay = c->weight_decay, .clip_norm = c->clip_norm, .max_tokens = t->max_tokens,
+                           .memory_bytes = c->memory_bytes};
+    const fmp_ext_log *log = t->task->host->get_extension(t->task->host, FMP_EXT_LOG);
+    if (log) {
+        log->log(t->task->host, FMP_LOG_INFO, "training memory %.1f MiB beside the base model, %" PRIu64 " steps of up to %u rows of %zu tokens",
+                 (double)fmp_trainer_memory(t->model, t->adapter, &o) / 1048576.0, t->n_steps, c->batch, t->max_tokens);
+    }
+    return fmp_trainer_new(t->model, t->adapter, &o, &t->trainer, err);
+}
+
+static fmp_status finish(train_loop *t, fmp_train_result *result, fmp_err *err)
+{
+    result->eval_loss = NAN;
+    if (t->eval) { FMP_TRY(evaluate_and_note(t, err)); }
+    if (t->eval && t->config->keep_best && t->best_step != t->step) {
+        FMP_TRY(checkpoint_weights(t, "best", err));
+        result->eval_loss = t->best_eval;
+    } else if (t->eval_loss.n > 0) {
+        result->eval_loss = t->eval_loss.items[t->eval_loss.n - 1].value;
+    }
+    fact(t, "loss_curve", curve_fact(&t->loss));
+    if (t->eval_loss.n > 0) { fact(t, "eval_curve", curve_fact(&t->eval_loss)); }
+    result->steps = t->step;
+    result->n_tokens = t->n_tokens;
+    result->n_labels = t->n_labels;
+    result->first_loss = t->first_loss;
+    result->last_loss = t->last_loss;
+    return FMP_OK;
+}
+
+static fmp_status run_loop(train_loop *t, fmp_train_result *result, fmp_err *err)
+{
+    bool resumed = false;
+    FMP_TRY(plan_steps(t, err));
+    FMP_TRY(take_memory(t, err));
+    FMP_TRY(make_trainer(t, err));
+    FMP_TRY(checkpoint_resume(t, &resumed, err));
+    if (resumed) {
+        result->resumed_from = t->step;
+        replay_curves(t);
+    }
+    FMP_TRY(train_steps(t, result, err));
+    return finish(t, result, err);
+}
+
+fmp_status fmp_train_run(const fmp_task *task, const fmp_train_config *config, fmp_model *model, fmp_adapter *adapter,
+                         const fmp_tokens *train, const fmp_tokens *eval, fmp_train_result *result, fmp_err *err)
+{
+    train_loop t = {.task = task, .config = config, .model = model, .adapter = adapter, .train = train, .eval = eval};
+    t.best_eval = INFINITY;
+    t.first_loss = t.last_loss = NAN;
+    memset(result, 0, sizeof *result);
+    fmp_status status = run_loop(&t, result, err);
+    fmp_trainer_free(t.trainer);
+    free(t.order);
+    free(t.id);
+    free(t.weight);
+    free(t.seg);
+    free(t.segment_of);
+    free(t.seg_loss);
+    free(t.locale_nll);
+    free(t.locale_weight);
+    free(t.loss.items);
+    free(t.eval_loss.items);
+    return status;
+}

@@ -1,0 +1,192 @@
+"""Compare the model library with transformers and PEFT on tiny random models.
+
+    python model_parity.py PATH/TO/model_probe
+
+Needs torch, transformers, peft, safetensors. For each decoder family: a model saved by transformers opens here with the
+same logits; LoRA and full gradients agree; 20 AdamW steps give the same losses; an adapter exported here loads in
+PEFT on the base and has the same logits; a model re-saved here opens in transformers. Exits 1 beyond a tolerance.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, logging
+from transformers.models.llama import LlamaConfig
+from transformers.models.mistral import MistralConfig
+from transformers.models.qwen2 import Qwen2Config
+from transformers.models.qwen3 import Qwen3Config
+from transformers.models.smollm3 import SmolLM3Config
+
+PROBE = sys.argv[1]
+STEPS, LR = 20, 3e-3
+TOLERANCE = {"logits": 1e-4, "gradient": 1e-3, "losses": 1e-3, "export": 1e-3}
+# No pad token: torch gives the embedding of a pad token no gradient, and a packed batch has no padding.
+SHAPE = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, intermediate_size=80,
+             vocab_size=131, max_position_embeddings=256, initializer_range=0.15, bos_token_id=1, eos_token_id=2,
+             pad_token_id=None, attn_implementation="eager")
+LLAMA3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                   original_max_position_embeddings=32, rope_theta=10000.0)
+FAMILIES = {
+    "llama tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),
+    "llama biases, llama3 rope": LlamaConfig(**SHAPE, attention_bias=True, mlp_bias=True, rope_parameters=LLAMA3_ROPE),
+    "mistral window 9": MistralConfig(**SHAPE, sliding_window=9, head_dim=8),
+    "qwen2": Qwen2Config(**SHAPE),
+    "qwen2 windows": Qwen2Config(**SHAPE, use_sliding_window=True, sliding_window=11, max_window_layers=1),
+    "qwen3": Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=True),
+    "smollm3": SmolLM3Config(**SHAPE, no_rope_layers=[1, 0, 1], tie_word_embeddings=True),
+}
+failures = 0
+
+
+def report(family, what, kind, value):
+    global failures
+    ok = value <= TOLERANCE[kind]
+    failures += not ok
+    print(f"{family:28} {what:34} {value:9.2e}  {'ok' if ok else 'FAIL, allowed %g' % TOLERANCE[kind]}")
+
+
+def relative(a, b):
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12))
+
+
+def probe(*args):
+    done = subprocess.run([PROBE, *map(str, args)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"model_probe {args[0]}: {done.stderr}")
+    return done.stdout
+
+
+def make_batch(path, vocab):
+    rng = np.random.default_rng(5)
+    seg = np.array([0, 40, 41, 75, 200], np.uint32)
+    ids = rng.integers(0, vocab, seg[-1]).astype(np.uint32)
+    weight = rng.choice([0.0, 0.5, 1.0], seg[-1]).astype(np.float32)
+    weight[seg[:-1]] = 0.0
+    with open(path, "wb") as f:
+        np.array([len(ids), len(seg) - 1], np.uint32).tofile(f)
+        ids.tofile(f)
+        weight.tofile(f)
+        seg.tofile(f)
+    return ids, weight, seg
+
+
+def torch_logits(model, ids, seg):
+    """Each segment alone: what a packed pass must equal."""
+    return torch.cat([model(torch.tensor(ids[a:b].astype(np.int64))[None]).logits[0] for a, b in zip(seg, seg[1:])])
+
+
+def torch_loss(model, ids, weight, seg):
+    logits = torch_logits(model, ids, seg)
+    labels = torch.tensor(ids.astype(np.int64))
+    w = torch.tensor(weight)
+    nll = torch.nn.functional.cross_entropy(logits[:-1], labels[1:], reduction="none")
+    return (nll * w[1:]).sum() / w.sum()
+
+
+def torch_train(model, ids, weight, seg):
+    decay = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim == 1]
+    optimizer = torch.optim.AdamW([dict(params=decay, weight_decay=0.01), dict(params=plain, weight_decay=0.0)], lr=LR)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = torch_loss(model, ids, weight, seg)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decay + plain, 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def worst_gradient(ours, named):
+    """Largest difference of a tensor, relative to its own largest gradient (but at least 1e-3 of the model's)."""
+    top = max(float(p.grad.abs().max()) for p in named.values())
+    worst = 0.0
+    for name, p in named.items():
+        a, b = p.grad.flatten().numpy(), ours[name].numpy()
+        worst = max(worst, float(np.abs(a - b).max()) / max(float(np.abs(a).max()), 1e-3 * top))
+    assert set(ours) == set(named), set(ours) ^ set(named)
+    return worst
+
+
+def probe_logits(base, adapter, batch, out, shape):
+    probe("logits", base, adapter, batch, out)
+    return np.fromfile(out, np.float32).reshape(shape)
+
+
+def check_family(family, config, tmp):
+    torch.manual_seed(11)
+    model = AutoModelForCausalLM.from_config(config).float().eval()
+    with torch.no_grad():
+        for p in model.parameters():  # biases and norms away from 0 and 1
+            p.add_(0.05 * torch.randn_like(p))
+    base, batch, out = f"{tmp}/base", f"{tmp}/batch", f"{tmp}/out"
+    model.save_pretrained(base)
+    ids, weight, seg = make_batch(batch, config.vocab_size)
+    shape = (len(ids), config.vocab_size)
+    with torch.no_grad():
+        report(family, "logits", "logits", relative(torch_logits(model, ids, seg), probe_logits(base, "-", batch, out, shape)))
+    check_full(family, model, base, batch, out, ids, weight, seg, tmp)
+    check_lora(family, base, batch, out, ids, weight, seg, shape, tmp)
+
+
+def check_full(family, model, base, batch, out, ids, weight, seg, tmp):
+    torch_loss(model, ids, weight, seg).backward()
+    probe("grads", base, "-", batch, out)
+    named = {n: p for n, p in model.named_parameters()}
+    report(family, "full gradients", "gradient", worst_gradient(load_file(out), named))
+    losses = torch_train(model, ids, weight, seg)
+    lines = probe("train", base, "-", batch, STEPS, LR, f"{tmp}/full").split("\n")
+    report(family, f"full, {STEPS} steps, loss {losses[0]:.2f} to {losses[-1]:.2f}", "losses",
+           relative(losses, [float(s.split()[0]) for s in lines if s]))
+    probe("resave", base, f"{tmp}/again")
+    again, first = (AutoModelForCausalLM.from_pretrained(d, attn_implementation="eager").eval() for d in (f"{tmp}/again", base))
+    with torch.no_grad():
+        report(family, "re-saved, opened by transformers", "logits",
+               relative(torch_logits(first, ids, seg), torch_logits(again, ids, seg)))
+
+
+def check_lora(family, base, batch, out, ids, weight, seg, shape, tmp):
+    config = LoraConfig(r=4, lora_alpha=6, target_modules="all-linear", task_type="CAUSAL_LM", use_rslora=family == "qwen3")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, attn_implementation="eager"), config).eval()
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            if "lora_B" in n:
+                p.copy_(0.1 * torch.randn_like(p))
+    model.save_pretrained(f"{tmp}/adapter")
+    with torch.no_grad():
+        report(family, "LoRA logits", "logits",
+               relative(torch_logits(model, ids, seg), probe_logits(base, f"{tmp}/adapter", batch, out, shape)))
+    torch_loss(model, ids, weight, seg).backward()
+    probe("grads", base, f"{tmp}/adapter", batch, out)
+    named = {n.replace(".default", ""): p for n, p in model.named_parameters() if p.requires_grad}
+    report(family, "LoRA gradients", "gradient", worst_gradient(load_file(out), named))
+    losses = torch_train(model, ids, weight, seg)
+    lines = probe("train", base, f"{tmp}/adapter", batch, STEPS, LR, f"{tmp}/trained").split("\n")
+    report(family, f"LoRA, {STEPS} steps, loss {losses[0]:.2f} to {losses[-1]:.2f}", "losses",
+           relative(losses, [float(s.split()[0]) for s in lines if s]))
+    fresh = AutoModelForCausalLM.from_pretrained(base, attn_implementation="eager")
+    ours = PeftModel.from_pretrained(fresh, f"{tmp}/trained").eval()
+    with torch.no_grad():
+        report(family, "our adapter in PEFT, logits", "export",
+               relative(torch_logits(ours, ids, seg), probe_logits(base, f"{tmp}/trained", batch, out, shape)))
+
+
+def main():
+    logging.disable_progress_bar()
+    for family, config in FAMILIES.items():
+        with tempfile.TemporaryDirectory() as tmp:
+            check_family(family, config, tmp)
+    print(f"{failures} beyond their tolerance" if failures else "all within tolerance")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    sys.exit(main())
