@@ -54,7 +54,8 @@ bool fmp_cli_number(const fmp_cli *cli, const char *option, uint64_t max, uint64
 static const fmp_cli_option *find_in(const fmp_cli_option *table, const char *name, size_t len, char letter)
 {
     for (; table && table->name; table++) {
-        if (letter ? table->letter == letter : strlen(table->name) == len && memcmp(table->name, name, len) == 0) {
+        if (letter ? table->letter == letter
+                   : strlen(table->name) == len && memcmp(table->name, name, len) == 0) {
             return table;
         }
     }
@@ -71,9 +72,13 @@ static int unknown_option(const fmp_cli *cli, const char *arg)
 {
     const char *names[64];
     size_t n = 0;
-    for (const fmp_cli_option *o = fmp_global_options; o->name && n < 63; o++) { names[n++] = o->name; }
+    for (const fmp_cli_option *o = fmp_global_options; o->name && n < 63; o++) {
+        names[n++] = o->name;
+    }
     const fmp_cli_option *own = cli->command ? cli->command->options : NULL;
-    for (; own && own->name && n < 63; own++) { names[n++] = own->name; }
+    for (; own && own->name && n < 63; own++) {
+        names[n++] = own->name;
+    }
     names[n] = NULL;
     char word[64], hint[96];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(arg, "="), arg);
@@ -85,7 +90,9 @@ static int unknown_option(const fmp_cli *cli, const char *arg)
 /* Lists go to their own arrays, everything else to `given`. */
 static int keep_option(fmp_cli *cli, const fmp_cli_option *o, const char *value)
 {
-    size_t *n = strcmp(o->name, "force") == 0 ? &cli->n_force : strcmp(o->name, "set") == 0 ? &cli->n_sets : &cli->n_given;
+    size_t *n = strcmp(o->name, "force") == 0 ? &cli->n_force
+                : strcmp(o->name, "set") == 0 ? &cli->n_sets
+                                              : &cli->n_given;
     if (*n == FMP_CLI_MAX_GIVEN) { return fmp_cli_usage(cli, NULL, "too many options --%s", o->name); }
     if (n == &cli->n_force) {
         cli->force[(*n)++] = value;
@@ -123,12 +130,15 @@ static int read_command(fmp_cli *cli, const char *name)
     if (cli->command) { return 0; }
     const char *names[64];
     size_t n = 0;
-    for (const fmp_command *c = fmp_commands; c->name && n < 63; c++) { names[n++] = c->name; }
+    for (const fmp_command *c = fmp_commands; c->name && n < 63; c++) {
+        names[n++] = c->name;
+    }
     names[n] = NULL;
     char hint[96];
     const char *near = fmp_nearest_name(name, names);
     if (near) { snprintf(hint, sizeof hint, "did you mean '%s'?", near); }
-    return fmp_cli_usage(cli, near ? hint : "fmpipe help lists the commands", "unknown command '%.60s'", name);
+    return fmp_cli_usage(cli, near ? hint : "fmpipe help lists the commands", "unknown command '%.60s'",
+                         name);
 }
 
 /* The global switches that were given become fields. */
@@ -151,10 +161,12 @@ static int check_operands(const fmp_cli *cli)
 {
     const fmp_command *c = cli->command;
     if (fmp_cli_option_value(cli, "help") || !c || c->run_raw) { return 0; }
-    if (cli->n_operands < c->min_operands) { return fmp_cli_usage(cli, NULL, "%s: expected %s", c->name, c->operands); }
+    if (cli->n_operands < c->min_operands) {
+        return fmp_cli_usage(cli, NULL, "%s: expected %s", c->name, c->operands);
+    }
     if (cli->n_operands > c->max_operands) {
-        return fmp_cli_usage(cli, NULL, "%s: expected %s%s, found '%.60s' as well", c->name, *c->operands ? "" : "nothing",
-                             c->operands, cli->operands[c->max_operands]);
+        return fmp_cli_usage(cli, NULL, "%s: expected %s%s, found '%.60s' as well", c->name,
+                             *c->operands ? "" : "nothing", c->operands, cli->operands[c->max_operands]);
     }
     return 0;
 }

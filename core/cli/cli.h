@@ -1,9 +1,9 @@
 /*
  * cli.h: what the commands share: parsed arguments, output, diagnostics, exit codes.
  *
- * A command is one function, `int fmp_cmd_NAME(fmp_cli *cli)`, in a file cmd_*.c, and one row of the table in
- * commands.c, from which help, usage and completion come. It returns the exit code. Data goes to stdout, progress and
- * diagnostics to stderr; with --json everything is lines of JSON on stdout.
+ * A command is one function, `int fmp_cmd_NAME(fmp_cli *cli)`, in a file cmd_*.c, and one row of the table
+ * in commands.c, from which help, usage and completion come. It returns the exit code. Data goes to stdout,
+ * progress and diagnostics to stderr; with --json everything is lines of JSON on stdout.
  */
 #ifndef FMP_CLI_H
 #define FMP_CLI_H
@@ -14,23 +14,23 @@
 #define FMP_EXIT_USAGE 2
 
 typedef struct fmp_cli_option {
-    const char *name; /* "threads": written --threads; NULL ends a table */
-    char letter;      /* 'v': -v; 0: none                                */
-    const char *value;/* "N": takes a value; NULL: a switch              */
+    const char *name;  /* "threads": written --threads; NULL ends a table */
+    char letter;       /* 'v': -v; 0: none                                */
+    const char *value; /* "N": takes a value; NULL: a switch              */
     const char *help;
 } fmp_cli_option;
 
 struct fmp_cli;
 typedef struct fmp_command {
     const char *name;
-    const char *operands; /* "[PIPELINE]"                                                   */
-    const char *summary;  /* one line, no full stop                                         */
-    const char *details;  /* more lines for `help NAME`; NULL: none                         */
+    const char *operands;          /* "[PIPELINE]"                                                   */
+    const char *summary;           /* one line, no full stop                                         */
+    const char *details;           /* more lines for `help NAME`; NULL: none                         */
     const fmp_cli_option *options; /* beyond the global ones; NULL: none                    */
     size_t min_operands, max_operands;
     int (*run)(struct fmp_cli *cli);
     int (*run_raw)(int argc, char **argv); /* instead of run: arguments from the name on, unparsed */
-    const char *late;     /* instead of run: symbol `int NAME(fmp_cli *)` in the late module */
+    const char *late; /* instead of run: symbol `int NAME(fmp_cli *)` in the late module */
 } fmp_command;
 
 extern const fmp_command fmp_commands[];
@@ -41,8 +41,8 @@ enum { FMP_CLI_MAX_GIVEN = 256 };
 typedef struct fmp_cli {
     const fmp_command *command;
     bool json, verbose, quiet;
-    bool color;         /* on stderr */
-    bool terminal;      /* stderr is one */
+    bool color;    /* on stderr */
+    bool terminal; /* stderr is one */
     const char *store_dir, *runs_dir;
     uint32_t n_threads; /* 0: not given */
     const char *force[FMP_CLI_MAX_GIVEN];
@@ -68,10 +68,10 @@ bool fmp_cli_number(const fmp_cli *cli, const char *option, uint64_t max, uint64
 extern volatile int fmp_cli_stop;
 
 /* ---- output ---- */
-void fmp_out(const char *text, size_t len);     /* stdout; a reader that went away is no error */
+void fmp_out(const char *text, size_t len); /* stdout; a reader that went away is no error */
 FMP_PRINTF(1, 2) void fmp_outf(const char *fmt, ...);
 FMP_PRINTF(1, 2) void fmp_errf(const char *fmt, ...); /* stderr */
-void fmp_out_json(cJSON *line);                 /* one line of NDJSON; taken; NULL is ignored  */
+void fmp_out_json(cJSON *line);                       /* one line of NDJSON; taken; NULL is ignored  */
 /* False if something of stdout was lost for another reason than a reader that went away. */
 bool fmp_out_complete(void);
 

@@ -23,10 +23,12 @@ static int list(const fmp_cli *cli)
             continue;
         }
         fmp_outf(" %.12s  %-20s %10s%s\n", fmp_json_str(item, "key", ""), fmp_json_str(item, "stage", "?"),
-                 fmp_human_bytes(fmp_json_num(item, "bytes", 0), bytes), fmp_json_bool(item, "last", false) ? "  in use" : "");
+                 fmp_human_bytes(fmp_json_num(item, "bytes", 0), bytes),
+                 fmp_json_bool(item, "last", false) ? "  in use" : "");
     }
     if (!cli->json) {
-        fmp_outf(" %d results, %s in %s\n", cJSON_GetArraySize(items), fmp_human_bytes(total, bytes), cli->store_dir);
+        fmp_outf(" %d results, %s in %s\n", cJSON_GetArraySize(items), fmp_human_bytes(total, bytes),
+                 cli->store_dir);
     }
     cJSON_Delete(items);
     return 0;
@@ -37,13 +39,14 @@ static int collect(const fmp_cli *cli)
     fmp_err err = FMP_ERR_INIT;
     uint64_t keep = 100;
     if (!fmp_cli_number(cli, "keep", 1000000000, &keep)) { return FMP_EXIT_USAGE; }
-    fmp_gc_options options = { .keep = (size_t)keep, .dry_run = fmp_cli_option_value(cli, "dry-run") != NULL };
-    fmp_gc_result result = { 0 };
+    fmp_gc_options options = {.keep = (size_t)keep, .dry_run = fmp_cli_option_value(cli, "dry-run") != NULL};
+    fmp_gc_result result = {0};
     if (fmp_store_gc(cli->store_dir, &options, &result, &err) != FMP_OK) { return fmp_cli_fail(cli, &err); }
     char bytes[32];
     if (!cli->json) {
-        fmp_outf("%s %zu results, %zu artifacts, %zu unfinished works, %s\n", options.dry_run ? "would remove" : "removed",
-                 result.n_actions, result.n_objects, result.n_work, fmp_human_bytes((double)result.bytes, bytes));
+        fmp_outf("%s %zu results, %zu artifacts, %zu unfinished works, %s\n",
+                 options.dry_run ? "would remove" : "removed", result.n_actions, result.n_objects,
+                 result.n_work, fmp_human_bytes((double)result.bytes, bytes));
         return 0;
     }
     cJSON *line = cJSON_CreateObject();

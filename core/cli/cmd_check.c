@@ -18,7 +18,8 @@ int fmp_cmd_validate(fmp_cli *cli)
         cJSON_AddNumberToObject(line, "stages", (double)p.pipeline->n_stages);
         fmp_out_json(line);
     } else if (code == 0) {
-        fmp_outf("%s: ok, %zu stage%s\n", p.pipeline->file, p.pipeline->n_stages, p.pipeline->n_stages == 1 ? "" : "s");
+        fmp_outf("%s: ok, %zu stage%s\n", p.pipeline->file, p.pipeline->n_stages,
+                 p.pipeline->n_stages == 1 ? "" : "s");
     }
     fmp_cli_pipeline_free(&p);
     return code;
@@ -40,19 +41,23 @@ static void option_place(const fmp_stage_node *stage, const char *reason, char *
 static bool same_line(const fmp_stage_plan *a, const fmp_stage_plan *b)
 {
     if (a->action != b->action) { return false; }
-    return a->action == FMP_ACTION_CACHED || (strcmp(a->detail ? a->detail : "", b->detail ? b->detail : "") == 0 &&
-                                              strcmp(a->reason ? a->reason : "", b->reason ? b->reason : "") == 0);
+    return a->action == FMP_ACTION_CACHED ||
+           (strcmp(a->detail ? a->detail : "", b->detail ? b->detail : "") == 0 &&
+            strcmp(a->reason ? a->reason : "", b->reason ? b->reason : "") == 0);
 }
 
 static void print_plan(const fmp_pipeline *p, const fmp_plan *plan)
 {
-    fmp_buf out = { 0 };
+    fmp_buf out = {0};
     for (size_t i = 0, k; i < plan->n_stages; i = k) {
         const fmp_stage_plan *s = &plan->stages[i];
         for (k = i + 1; k < plan->n_stages && same_line(s, &plan->stages[k]); k++) {}
         char names[160], place[600];
-        snprintf(names, sizeof names, k - i > 2 ? "%s … %s" : k - i == 2 ? "%s, %s" : "%s", p->stages[i].id,
-                 p->stages[k - 1].id);
+        snprintf(names, sizeof names,
+                 k - i > 2    ? "%s … %s"
+                 : k - i == 2 ? "%s, %s"
+                              : "%s",
+                 p->stages[i].id, p->stages[k - 1].id);
         fmp_buf_puts(&out, s->action == FMP_ACTION_CACHED ? " = " : " ~ ");
         fmp_buf_padded(&out, names, 24);
         if (s->action == FMP_ACTION_CACHED) {
@@ -103,7 +108,9 @@ int fmp_cmd_plan(fmp_cli *cli)
     fmp_err err = FMP_ERR_INIT;
     fmp_plan *plan = NULL;
     int code = fmp_cli_load(cli, true, &p);
-    if (code == 0 && fmp_plan_make(p.pipeline, &p.options, &plan, &err) != FMP_OK) { code = fmp_cli_fail(cli, &err); }
+    if (code == 0 && fmp_plan_make(p.pipeline, &p.options, &plan, &err) != FMP_OK) {
+        code = fmp_cli_fail(cli, &err);
+    }
     if (code == 0 && cli->json) { print_plan_json(p.pipeline, plan); }
     if (code == 0 && !cli->json) { print_plan(p.pipeline, plan); }
     fmp_plan_free(plan);
@@ -121,7 +128,8 @@ int fmp_cmd_schema(fmp_cli *cli)
     cJSON *schema = NULL;
     fmp_status status = fmp_registry_new(NULL, &registry, &err);
     if (status == FMP_OK) { status = fmp_pipeline_schema(registry, &schema, &err); }
-    char *text = status == FMP_OK ? fmp_json_text(schema, cli->json ? FMP_JSON_COMPACT : FMP_JSON_PRETTY) : NULL;
+    char *text =
+        status == FMP_OK ? fmp_json_text(schema, cli->json ? FMP_JSON_COMPACT : FMP_JSON_PRETTY) : NULL;
     if (text) { fmp_outf("%s\n", text); }
     free(text);
     cJSON_Delete(schema);

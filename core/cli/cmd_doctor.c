@@ -30,12 +30,13 @@ static void finding(findings *f, bool ok, const char *what, const char *text)
     fmp_out_json(line);
 }
 
-/* Version functions of libraries that are loaded anyway; asked by name, so that nothing is linked for this. */
+/* Version functions of libraries that are loaded anyway; asked by name, so that nothing is linked for
+ * this. */
 static void check_libraries(findings *f)
 {
     static const struct {
         const char *name, *symbol;
-    } libraries[] = { { "cJSON", "cJSON_Version" }, { "libyaml", "yaml_get_version_string" } };
+    } libraries[] = {{"cJSON", "cJSON_Version"}, {"libyaml", "yaml_get_version_string"}};
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
         const char *(*version)(void) = NULL;
         void *symbol = dlsym(RTLD_DEFAULT, libraries[i].symbol);
@@ -52,13 +53,16 @@ static void check_processor(findings *f)
 {
     char text[256] = "";
 #if defined(__x86_64__)
-    const char *found[] = { __builtin_cpu_supports("avx2") ? "avx2" : NULL, __builtin_cpu_supports("fma") ? "fma" : NULL,
-                            __builtin_cpu_supports("avx512f") ? "avx512f" : NULL,
-                            __builtin_cpu_supports("avx512vnni") ? "avx512vnni" : NULL,
-                            __builtin_cpu_supports("avx512bf16") ? "avx512bf16" : NULL };
+    const char *found[] = {__builtin_cpu_supports("avx2") ? "avx2" : NULL,
+                           __builtin_cpu_supports("fma") ? "fma" : NULL,
+                           __builtin_cpu_supports("avx512f") ? "avx512f" : NULL,
+                           __builtin_cpu_supports("avx512vnni") ? "avx512vnni" : NULL,
+                           __builtin_cpu_supports("avx512bf16") ? "avx512bf16" : NULL};
     size_t used = 0;
     for (size_t i = 0; i < sizeof found / sizeof *found; i++) {
-        if (found[i]) { used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? " " : "", found[i]); }
+        if (found[i]) {
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? " " : "", found[i]);
+        }
     }
 #endif
     finding(f, true, "processor", *text ? text : "no vector extensions that are asked for");
@@ -80,13 +84,20 @@ static void check_folder(findings *f, const char *what, const char *dir)
     bool there = access(dir, F_OK) == 0;
     snprintf(parent, sizeof parent, "%s", dir);
     char *slash = strrchr(parent, '/');
-    if (slash && slash != parent) { *slash = '\0'; } else { snprintf(parent, sizeof parent, "%s", slash ? "/" : "."); }
+    if (slash && slash != parent) {
+        *slash = '\0';
+    } else {
+        snprintf(parent, sizeof parent, "%s", slash ? "/" : ".");
+    }
     bool ok = access(there ? dir : parent, W_OK | X_OK) == 0;
-    snprintf(text, sizeof text, "%.400s: %s", dir, !ok ? strerror(errno) : there ? "can be written" : "can be made");
+    snprintf(text, sizeof text, "%.400s: %s", dir,
+             !ok     ? strerror(errno)
+             : there ? "can be written"
+                     : "can be made");
     finding(f, ok, what, text);
 }
 
-static int check_plugins(findings *f)
+static void check_plugins(findings *f)
 {
     fmp_err err = FMP_ERR_INIT;
     fmp_registry *registry = NULL;
@@ -95,19 +106,29 @@ static int check_plugins(findings *f)
     char text[640];
     fmp_status status = fmp_registry_new(NULL, &registry, &err);
     if (status == FMP_OK) { status = fmp_registry_list(registry, &plugins, &n, &err); }
-    for (size_t i = 0; i < n; i++) { n_stages += plugins[i]->n_stages; }
+    for (size_t i = 0; i < n; i++) {
+        n_stages += plugins[i]->n_stages;
+    }
     snprintf(text, sizeof text, "%zu with %zu stages", n, n_stages);
-    if (status == FMP_OK && n == 0) { snprintf(text, sizeof text, "none found; set FMPIPE_PLUGIN_PATH to their folder"); }
+    if (status == FMP_OK && n == 0) {
+        snprintf(text, sizeof text, "none found; set FMPIPE_PLUGIN_PATH to their folder");
+    }
     if (status != FMP_OK) { snprintf(text, sizeof text, "%.600s", err.message); }
     finding(f, status == FMP_OK && n > 0, "plugins", text);
-    for (size_t i = 0; i < n && f->cli->verbose; i++) { finding(f, true, plugins[i]->name, plugins[i]->path); }
+    if (status == FMP_OK &&
+        err.code != FMP_OK) { /* the list is of those that could be read; this is one that could not */
+        snprintf(text, sizeof text, "%.200s: %.400s", err.file, err.message);
+        finding(f, false, "refused", text);
+    }
+    for (size_t i = 0; i < n && f->cli->verbose; i++) {
+        finding(f, true, plugins[i]->name, plugins[i]->path);
+    }
     fmp_registry_free(registry);
-    return 0;
 }
 
 int fmp_cmd_doctor(fmp_cli *cli)
 {
-    findings f = { cli, true };
+    findings f = {cli, true};
     finding(&f, true, "fmpipe", FMP_VERSION);
     check_libraries(&f);
     check_processor(&f);

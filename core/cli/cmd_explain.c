@@ -21,7 +21,7 @@ static char *side_text(const cJSON *difference, const char *side)
 
 static void print_differences(const cJSON *list)
 {
-    fmp_buf out = { 0 };
+    fmp_buf out = {0};
     const cJSON *d;
     fmp_buf_printf(&out, "\n %-32s %-36s %s\n", "what", "last time", "now");
     cJSON_ArrayForEach(d, list)
@@ -44,8 +44,8 @@ static void print_explanation(const cJSON *e)
     const char *detail = fmp_json_str(e, "detail", ""), *reason = fmp_json_str(e, "reason", "");
     const cJSON *differences = fmp_json_get(e, "differences");
     bool cached = strcmp(fmp_json_str(e, "action", ""), "cached") == 0;
-    fmp_outf("%s (%s): %s%s%s\n", fmp_json_str(e, "stage", "?"), fmp_json_str(e, "use", "?"), cached ? "cached" : "will run",
-             *detail || *reason ? ": " : "", *detail ? detail : reason);
+    fmp_outf("%s (%s): %s%s%s\n", fmp_json_str(e, "stage", "?"), fmp_json_str(e, "use", "?"),
+             cached ? "cached" : "will run", *detail || *reason ? ": " : "", *detail ? detail : reason);
     if (cJSON_GetArraySize(differences) > 0) { print_differences(differences); }
     if (!cached && !fmp_json_bool(e, "known", true)) {
         fmp_outf(" its inputs are not known before the stages above it have run\n");
@@ -62,7 +62,9 @@ int fmp_cmd_explain(fmp_cli *cli)
     if (code == 0 && fmp_explain(p.pipeline, &p.options, stage, &explanation, &err) != FMP_OK) {
         const char *ids[1001];
         size_t n = 0;
-        for (; n < p.pipeline->n_stages && n < 1000; n++) { ids[n] = p.pipeline->stages[n].id; }
+        for (; n < p.pipeline->n_stages && n < 1000; n++) {
+            ids[n] = p.pipeline->stages[n].id;
+        }
         ids[n] = NULL;
         const char *near = err.code == FMP_E_USAGE ? fmp_nearest_name(stage, ids) : NULL;
         if (near) { fmp_err_hint(&err, "did you mean '%s'?", near); }

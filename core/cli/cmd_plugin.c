@@ -17,7 +17,7 @@ enum { MAX_OPERANDS = 512, MAX_ROW_BYTES = 64 << 20 };
 typedef struct plugin_args {
     const fmp_cli *cli;
     bool json, update;
-    const char *stage, *record, *with;
+    const char *stage, *test, *record, *with;
     const char *operands[MAX_OPERANDS];
     size_t n_operands;
 } plugin_args;
@@ -27,7 +27,7 @@ static const char usage[] =
     "       fmpipe plugin inspect FILE.so|STAGE     what a plugin says of itself, its digest, its options\n"
     "       fmpipe plugin new NAME                  a folder to begin a transform in\n"
     "       fmpipe plugin test [--update] FILE.so CASE...   run text cases (docs/reference/cases.md)\n"
-    "       fmpipe plugin check [--stage S] [--with JSON] [--record FILE:LINE] FILE.so   conformance suite\n"
+    "       fmpipe plugin check [--stage S] [--test T] [--with JSON] [--record FILE:LINE] FILE.so   conformance suite\n"
     "       fmpipe plugin note FILE.so              write the manifest note (the build helper does it)\n";
 
 static const char *stage_kind(const fmp_stage_info *s)
@@ -238,7 +238,7 @@ static int check_plugin(const plugin_args *a)
     check_view view = {.json = a->json};
     cJSON *with = NULL, *record = NULL;
     size_t n_failed = 0;
-    fmp_check_options options = {.stage = a->stage, .each = show_result, .arg = &view, .base_dir = getcwd(folder, sizeof folder)};
+    fmp_check_options options = {.stage = a->stage, .test = a->test, .each = show_result, .arg = &view, .base_dir = getcwd(folder, sizeof folder)};
     fmp_status status = a->with ? fmp_json_parse(a->with, strlen(a->with), NULL, &with, &err) : FMP_OK;
     if (status != FMP_OK) { fmp_err_note(&err, "while reading --with"); }
     if (status == FMP_OK && a->record) { status = read_record(a->record, &record, &err); }
@@ -266,7 +266,10 @@ static const struct {
 
 static const char **value_option(plugin_args *a, const char *word)
 {
-    return strcmp(word, "--stage") == 0 ? &a->stage : strcmp(word, "--record") == 0 ? &a->record : strcmp(word, "--with") == 0 ? &a->with : NULL;
+    if (strcmp(word, "--stage") == 0) { return &a->stage; }
+    if (strcmp(word, "--test") == 0) { return &a->test; }
+    if (strcmp(word, "--record") == 0) { return &a->record; }
+    return strcmp(word, "--with") == 0 ? &a->with : NULL;
 }
 
 static int read_args(plugin_args *a, int argc, char **argv)

@@ -18,7 +18,8 @@ static cJSON *load_manifest(const char *run_dir, fmp_err *err)
 
 static const char *seconds_of(const cJSON *manifest, char out[32])
 {
-    double seconds = fmp_json_num(fmp_json_get(fmp_json_get(manifest, "runDetails"), "metadata"), "seconds", -1);
+    double seconds =
+        fmp_json_num(fmp_json_get(fmp_json_get(manifest, "runDetails"), "metadata"), "seconds", -1);
     if (seconds < 0) { return "-"; }
     snprintf(out, 32, "%.1f s", seconds);
     return out;
@@ -30,10 +31,13 @@ static void show_run(const fmp_cli *cli, const char *id, const cJSON *manifest)
     const cJSON *stages = fmp_json_get(manifest, "stages"), *stage;
     const char *name = fmp_json_str(fmp_json_get(manifest, "pipeline"), "name", "?");
     int n = cJSON_GetArraySize(stages), cached = 0;
-    cJSON_ArrayForEach(stage, stages) { cached += strcmp(fmp_json_str(stage, "action", ""), "cached") == 0; }
+    cJSON_ArrayForEach(stage, stages)
+    {
+        cached += strcmp(fmp_json_str(stage, "action", ""), "cached") == 0;
+    }
     if (!cli->json) {
-        fmp_outf(" %-20s %-20s %-10s %3d stages, %d cached  %8s\n", id, name, fmp_json_str(manifest, "status", "?"), n, cached,
-                 seconds_of(manifest, seconds));
+        fmp_outf(" %-20s %-20s %-10s %3d stages, %d cached  %8s\n", id, name,
+                 fmp_json_str(manifest, "status", "?"), n, cached, seconds_of(manifest, seconds));
         return;
     }
     cJSON *line = cJSON_CreateObject();
@@ -80,9 +84,9 @@ int fmp_cmd_runs(fmp_cli *cli)
 
 static void show_stage(const cJSON *stage)
 {
-    fmp_buf line = { 0 };
+    fmp_buf line = {0};
     char digits[32];
-    static const char *const counts[] = { "in", "out", "rejected" };
+    static const char *const counts[] = {"in", "out", "rejected"};
     fmp_buf_putc(&line, ' ');
     fmp_buf_padded(&line, fmp_json_str(stage, "id", "?"), 14);
     fmp_buf_padded(&line, fmp_json_str(stage, "use", "?"), 18);
@@ -103,11 +107,15 @@ static void show_manifest(const char *dir, const cJSON *m)
     char seconds[32], bytes[32];
     const cJSON *stage, *error = fmp_json_get(m, "error");
     fmp_outf("run %s · %s · %s · %s", fmp_json_str(m, "run", "?"),
-             fmp_json_str(fmp_json_get(m, "pipeline"), "name", "?"), fmp_json_str(m, "status", "?"), seconds_of(m, seconds));
+             fmp_json_str(fmp_json_get(m, "pipeline"), "name", "?"), fmp_json_str(m, "status", "?"),
+             seconds_of(m, seconds));
     double peak = fmp_json_num(fmp_json_get(fmp_json_get(m, "runDetails"), "metadata"), "peak_bytes", 0);
     if (peak > 0) { fmp_outf(" · peak %s", fmp_human_bytes(peak, bytes)); }
     fmp_outf("\n\n");
-    cJSON_ArrayForEach(stage, fmp_json_get(m, "stages")) { show_stage(stage); }
+    cJSON_ArrayForEach(stage, fmp_json_get(m, "stages"))
+    {
+        show_stage(stage);
+    }
     if (error) { fmp_outf("\n error: %s\n", fmp_json_str(error, "message", "?")); }
     fmp_outf("\n everything there is to know: %s/manifest.json\n", dir);
 }

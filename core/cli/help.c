@@ -32,9 +32,12 @@ void fmp_help_print(const fmp_command *command)
         print_options(command->options);
         fmp_outf("\noptions of every command:\n");
     } else {
-        fmp_outf("fmpipe " FMP_VERSION ": pipelines that turn conversations into adapters for language models\n\n"
+        fmp_outf("fmpipe " FMP_VERSION
+                 ": pipelines that turn conversations into adapters for language models\n\n"
                  "usage: fmpipe COMMAND [OPTIONS] [ARGUMENTS]\n\ncommands:\n");
-        for (const fmp_command *c = fmp_commands; c->name; c++) { fmp_outf("  %-12s %s\n", c->name, c->summary); }
+        for (const fmp_command *c = fmp_commands; c->name; c++) {
+            fmp_outf("  %-12s %s\n", c->name, c->summary);
+        }
         fmp_outf("\noptions:\n");
     }
     print_options(fmp_global_options);
@@ -69,7 +72,9 @@ static int each_stage(fmp_cli *cli, stage_visitor visit, void *arg)
     fmp_status status = fmp_registry_new(NULL, &registry, &err);
     if (status == FMP_OK) { status = fmp_registry_list(registry, &plugins, &n, &err); }
     for (size_t i = 0; status == FMP_OK && i < n; i++) {
-        for (size_t k = 0; k < plugins[i]->n_stages; k++) { visit(&plugins[i]->stages[k], arg); }
+        for (size_t k = 0; k < plugins[i]->n_stages; k++) {
+            visit(&plugins[i]->stages[k], arg);
+        }
     }
     fmp_registry_free(registry);
     return status == FMP_OK ? 0 : fmp_cli_fail(cli, &err);
@@ -77,10 +82,11 @@ static int each_stage(fmp_cli *cli, stage_visitor visit, void *arg)
 
 static void list_stage(const fmp_stage_info *stage, void *arg)
 {
-    static const char *const kinds[] = { "?", "source", "map", "sink", "gather", "task" };
+    static const char *const kinds[] = {"?", "source", "map", "sink", "gather", "task"};
     const fmp_cli *cli = arg;
     if (!cli->json) {
-        fmp_outf("  %-20s %-7s %s\n", stage->name, kinds[stage->kind <= FMP_TASK ? stage->kind : 0], stage->summary);
+        fmp_outf("  %-20s %-7s %s\n", stage->name, kinds[stage->kind <= FMP_TASK ? stage->kind : 0],
+                 stage->summary);
         return;
     }
     cJSON *line = cJSON_CreateObject();
@@ -99,7 +105,7 @@ static int help_stage(fmp_cli *cli, const char *name)
     fmp_status status = fmp_registry_new(NULL, &registry, &err);
     if (status == FMP_OK) { status = fmp_registry_find(registry, name, ".", &stage, &err); }
     if (status == FMP_OK) {
-        fmp_buf text = { 0 };
+        fmp_buf text = {0};
         fmp_stage_help(stage, &text);
         if (text.len > 0) { fmp_out(text.data, text.len); }
         fmp_buf_free(&text);
@@ -118,7 +124,8 @@ int fmp_cmd_help(fmp_cli *cli)
     }
     if (strcmp(topic, "stages") == 0) { return each_stage(cli, list_stage, cli); }
     if (strpbrk(topic, "./")) { return help_stage(cli, topic); }
-    return fmp_cli_usage(cli, "a stage's name has a dot: fmpipe help stages lists them", "no help on '%.60s'", topic);
+    return fmp_cli_usage(cli, "a stage's name has a dot: fmpipe help stages lists them", "no help on '%.60s'",
+                         topic);
 }
 
 static void add_markdown(const fmp_stage_info *stage, void *arg)
@@ -128,7 +135,7 @@ static void add_markdown(const fmp_stage_info *stage, void *arg)
 
 int fmp_cmd_docs(fmp_cli *cli)
 {
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_buf_puts(&text, "# Stages\n\nMade by `fmpipe docs` from the plugins' own tables; do not edit.\n");
     int code = each_stage(cli, add_markdown, &text);
     if (code == 0) { fmp_out(text.data, text.len); }
@@ -140,7 +147,9 @@ int fmp_cmd_docs(fmp_cli *cli)
 
 static void add_words(fmp_buf *out, const fmp_cli_option *options)
 {
-    for (; options && options->name; options++) { fmp_buf_printf(out, " --%s", options->name); }
+    for (; options && options->name; options++) {
+        fmp_buf_printf(out, " --%s", options->name);
+    }
 }
 
 int fmp_cmd_completion(fmp_cli *cli)
@@ -148,12 +157,15 @@ int fmp_cmd_completion(fmp_cli *cli)
     if (strcmp(cli->operands[0], "bash") != 0) {
         return fmp_cli_usage(cli, NULL, "expected bash, found '%.40s'", cli->operands[0]);
     }
-    fmp_buf out = { 0 };
-    fmp_buf_puts(&out, "_fmpipe() {\n    local word=${COMP_WORDS[COMP_CWORD]} command= words=\n"
-                       "    local i\n    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                       "        case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac\n    done\n"
-                       "    case $command in\n    '') words='");
-    for (const fmp_command *c = fmp_commands; c->name; c++) { fmp_buf_printf(&out, "%s ", c->name); }
+    fmp_buf out = {0};
+    fmp_buf_puts(
+        &out, "_fmpipe() {\n    local word=${COMP_WORDS[COMP_CWORD]} command= words=\n"
+              "    local i\n    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+              "        case ${COMP_WORDS[i]} in -*) ;; *) command=${COMP_WORDS[i]}; break ;; esac\n    done\n"
+              "    case $command in\n    '') words='");
+    for (const fmp_command *c = fmp_commands; c->name; c++) {
+        fmp_buf_printf(&out, "%s ", c->name);
+    }
     add_words(&out, fmp_global_options);
     fmp_buf_puts(&out, "' ;;\n");
     for (const fmp_command *c = fmp_commands; c->name; c++) {

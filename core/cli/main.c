@@ -21,7 +21,7 @@ static void on_signal(int number)
 
 static void install_signals(void)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -29,10 +29,11 @@ static void install_signals(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-/* <program's folder>/../<libdir>/fmpipe/fmpipe-commands.so, for the installed program and in a build folder. */
+/* <program's folder>/../<libdir>/fmpipe/fmpipe-commands.so, for the installed program and in a build
+ * folder. */
 static void *open_late_module(char *path, size_t size)
 {
-    static const char *const libdirs[] = { FMP_LIBDIR, "lib" };
+    static const char *const libdirs[] = {FMP_LIBDIR, "lib"};
     char program[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     program[n > 0 ? n : 0] = '\0';
@@ -74,7 +75,9 @@ static int dispatch(fmp_cli *cli, int argc, char **argv, int raw_at)
 int main(int argc, char **argv)
 {
     fmp_json_install_hooks();
-    if (argc == 3 && strcmp(argv[1], "--stage-worker") == 0) { return fmp_stage_worker_main((int)strtol(argv[2], NULL, 10)); }
+    if (argc == 3 && strcmp(argv[1], "--stage-worker") == 0) {
+        return fmp_stage_worker_main((int)strtol(argv[2], NULL, 10));
+    }
     install_signals();
     fmp_cli *cli = fmp_cli_init_();
     int raw_at = argc;

@@ -39,7 +39,11 @@ FMP_PRINTF(2, 0) static void vprint(int fd, const char *fmt, va_list ap)
     char *text = NULL;
     int n = vasprintf(&text, fmt, ap);
     if (n < 0) { return; }
-    if (fd == STDOUT_FILENO) { fmp_out(text, (size_t)n); } else { write_all(fd, text, (size_t)n); }
+    if (fd == STDOUT_FILENO) {
+        fmp_out(text, (size_t)n);
+    } else {
+        write_all(fd, text, (size_t)n);
+    }
     free(text);
 }
 
@@ -62,7 +66,7 @@ void fmp_errf(const char *fmt, ...)
 void fmp_out_json(cJSON *line)
 {
     if (!line) { return; }
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_json_print(line, FMP_JSON_COMPACT, &text);
     fmp_buf_putc(&text, '\n');
     if (!text.failed) { fmp_out(text.data, text.len); }
@@ -93,10 +97,12 @@ int fmp_exit_code(fmp_status status)
 void fmp_cli_diags(const fmp_cli *cli, const fmp_diags *diags)
 {
     if (cli->json) {
-        for (size_t i = 0; i < diags->n; i++) { fmp_out_json(fmp_diag_json(&diags->items[i])); }
+        for (size_t i = 0; i < diags->n; i++) {
+            fmp_out_json(fmp_diag_json(&diags->items[i]));
+        }
         return;
     }
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_diags_print(diags, cli->color, &text);
     if (text.len > 0) { write_all(STDERR_FILENO, text.data, text.len); }
     fmp_buf_free(&text);
@@ -104,7 +110,7 @@ void fmp_cli_diags(const fmp_cli *cli, const fmp_diags *diags)
 
 int fmp_cli_fail(const fmp_cli *cli, const fmp_err *err)
 {
-    fmp_diags diags = { 0 };
+    fmp_diags diags = {0};
     fmp_diags_add(&diags, FMP_SEV_ERROR, err, 1);
     fmp_cli_diags(cli, &diags);
     fmp_diags_free(&diags);
@@ -121,7 +127,9 @@ int fmp_cli_usage(const fmp_cli *cli, const char *hint, const char *fmt, ...)
     va_end(ap);
     if (hint) { fmp_err_hint(&err, "%s", hint); }
     fmp_cli_fail(cli, &err);
-    if (!cli->json && cli->command) { fmp_errf("usage: fmpipe %s %s\n", cli->command->name, cli->command->operands); }
+    if (!cli->json && cli->command) {
+        fmp_errf("usage: fmpipe %s %s\n", cli->command->name, cli->command->operands);
+    }
     return FMP_EXIT_USAGE;
 }
 
@@ -141,7 +149,7 @@ const char *fmp_group_digits(uint64_t n, char out[32])
 
 const char *fmp_human_bytes(double bytes, char out[32])
 {
-    static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
     size_t u = 0;
     while (bytes >= 1000 && u + 1 < sizeof units / sizeof *units) {
         bytes /= 1000;
@@ -169,13 +177,19 @@ size_t fmp_text_columns(const char *text)
 void fmp_buf_padded(fmp_buf *out, const char *text, size_t width)
 {
     fmp_buf_puts(out, text);
-    for (size_t n = fmp_text_columns(text); n < width; n++) { fmp_buf_putc(out, ' '); }
+    for (size_t n = fmp_text_columns(text); n < width; n++) {
+        fmp_buf_putc(out, ' ');
+    }
 }
 
 void fmp_buf_safe(fmp_buf *out, const char *text)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == 0x7F) { fmp_buf_printf(out, "\\x%02x", c); } else { fmp_buf_putc(out, *text); }
+        if (c < 0x20 || c == 0x7F) {
+            fmp_buf_printf(out, "\\x%02x", c);
+        } else {
+            fmp_buf_putc(out, *text);
+        }
     }
 }

@@ -1,9 +1,9 @@
 /*
  * show.c: what a person sees of a run.
  *
- * The header and the lines of cached stages are held back until a stage really runs: a run that finds everything
- * cached is one line. The line of the stage at work is rewritten in place on a terminal and printed every ten seconds
- * elsewhere. With --json none of this happens: each event is a line on stdout.
+ * The header and the lines of cached stages are held back until a stage really runs: a run that finds
+ * everything cached is one line. The line of the stage at work is rewritten in place on a terminal and
+ * printed every ten seconds elsewhere. With --json none of this happens: each event is a line on stdout.
  */
 #include "show.h"
 
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #define REDRAW_SECONDS 0.08
-#define LINE_SECONDS 10.0
-#define BAR_CELLS 24
+#define LINE_SECONDS   10.0
+#define BAR_CELLS      24
 
 struct fmp_show {
     const fmp_cli *cli;
@@ -23,11 +23,11 @@ struct fmp_show {
     double begin, shown_at; /* fmp_now of the start and of the last live line */
     char working[80];       /* id of the stage of the live line   */
     double working_since;
-    fmp_buf held;           /* header and cached lines, while nothing has run */
+    fmp_buf held; /* header and cached lines, while nothing has run */
     bool released, live_line;
-    size_t n_cached, n_ended;
+    size_t n_cached;
     unsigned tick;
-    cJSON *run_end;         /* a copy of the engine's event */
+    cJSON *run_end; /* a copy of the engine's event */
     fmp_buf tables, artifacts;
 };
 
@@ -102,7 +102,7 @@ static const char *last_part(const char *path)
 
 static void show_start(fmp_show *s, const cJSON *event)
 {
-    fmp_buf line = { 0 };
+    fmp_buf line = {0};
     fmp_buf_puts(&line, s->p->name);
     const char *base = fmp_json_str(event, "base", NULL), *digest = fmp_json_str(event, "base_digest", "");
     if (base) {
@@ -126,11 +126,12 @@ static void add_summary(fmp_buf *out, const cJSON *event)
         fmp_buf_safe(out, summary);
         return;
     }
-    static const char *const names[] = { "in", "out", "rejected" };
+    static const char *const names[] = {"in", "out", "rejected"};
     for (size_t i = 0; i < 3; i++) {
         double n = fmp_json_num(event, names[i], 0);
         if (n <= 0) { continue; }
-        fmp_buf_printf(out, "%s%s %s", out->len ? " · " : "", fmp_group_digits((uint64_t)n, digits), names[i]);
+        fmp_buf_printf(out, "%s%s %s", out->len ? " · " : "", fmp_group_digits((uint64_t)n, digits),
+                       names[i]);
     }
 }
 
@@ -139,7 +140,9 @@ static void add_reason(fmp_show *s, fmp_buf *line, const char *reason)
     fmp_buf_puts(line, style(s, "\033[2m"));
     for (const char *p = reason; *p; p++) {
         bool argument = strchr(reason, '(') && p > strchr(reason, '(');
-        fmp_buf_putc(line, *p >= 'A' && *p <= 'Z' && !argument ? (char)(*p - 'A' + 'a') : *p == '_' && !argument ? ' ' : *p);
+        fmp_buf_putc(line, *p >= 'A' && *p <= 'Z' && !argument ? (char)(*p - 'A' + 'a')
+                           : *p == '_' && !argument            ? ' '
+                                                               : *p);
     }
     fmp_buf_puts(line, style(s, "\033[0m"));
 }
@@ -149,12 +152,18 @@ static void show_stage_end(fmp_show *s, const cJSON *event)
     const char *action = fmp_json_str(event, "action", "ran");
     bool cached = strcmp(action, "cached") == 0, failed = strcmp(action, "failed") == 0;
     bool stopped = strcmp(action, "stopped") == 0;
-    fmp_buf line = { 0 }, summary = { 0 };
-    s->n_ended++;
+    fmp_buf line = {0}, summary = {0};
     s->n_cached += cached;
     if (!cached) { release(s); }
-    fmp_buf_printf(&line, " %s%s%s ", style(s, failed ? "\033[31m" : cached ? "\033[2m" : "\033[32m"),
-                   cached ? "=" : failed ? "✗" : stopped ? "■" : "✓", style(s, "\033[0m"));
+    fmp_buf_printf(&line, " %s%s%s ",
+                   style(s, failed   ? "\033[31m"
+                            : cached ? "\033[2m"
+                                     : "\033[32m"),
+                   cached    ? "="
+                   : failed  ? "✗"
+                   : stopped ? "■"
+                             : "✓",
+                   style(s, "\033[0m"));
     fmp_buf_padded(&line, fmp_json_str(event, "stage", "?"), s->id_width + 2);
     fmp_buf_padded(&line, fmp_json_str(event, "use", ""), s->use_width + 2);
     add_summary(&summary, event);
@@ -181,7 +190,9 @@ static size_t terminal_width(void)
 static void add_bar(fmp_buf *out, double share)
 {
     int full = (int)(share * BAR_CELLS + 0.5);
-    for (int i = 0; i < BAR_CELLS; i++) { fmp_buf_puts(out, i < full ? "━" : i == full ? "╸" : "─"); }
+    for (int i = 0; i < BAR_CELLS; i++) {
+        fmp_buf_puts(out, i < full ? "━" : i == full ? "╸" : "─");
+    }
 }
 
 static void add_progress(const fmp_show *s, fmp_buf *line, const cJSON *event, bool bar)
@@ -215,9 +226,17 @@ static size_t cut_at(const char *text, size_t columns)
     return i;
 }
 
+static const char *use_of(const fmp_show *s, const char *id)
+{
+    for (size_t i = 0; i < s->p->n_stages; i++) {
+        if (strcmp(s->p->stages[i].id, id) == 0) { return s->p->stages[i].info->name; }
+    }
+    return "";
+}
+
 static void show_progress(fmp_show *s, const cJSON *event)
 {
-    static const char *const spinner[] = { "⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏" };
+    static const char *const spinner[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
     const char *stage = fmp_json_str(event, "stage", "?");
     double now = fmp_now();
     if (strcmp(s->working, stage) != 0) {
@@ -227,9 +246,14 @@ static void show_progress(fmp_show *s, const cJSON *event)
     if (s->cli->quiet || now - s->shown_at < (s->cli->terminal ? REDRAW_SECONDS : LINE_SECONDS)) { return; }
     s->shown_at = now;
     release(s);
-    fmp_buf line = { 0 };
-    if (s->cli->terminal) { fmp_buf_printf(&line, " %s ", spinner[s->tick++ % 10]); } else { fmp_buf_puts(&line, "   "); }
+    fmp_buf line = {0};
+    if (s->cli->terminal) {
+        fmp_buf_printf(&line, " %s ", spinner[s->tick++ % 10]);
+    } else {
+        fmp_buf_puts(&line, "   ");
+    }
     fmp_buf_padded(&line, stage, s->id_width + 2);
+    if (terminal_width() >= 110) { fmp_buf_padded(&line, use_of(s, stage), s->use_width + 2); }
     add_progress(s, &line, event, s->cli->terminal);
     if (s->cli->terminal && !line.failed) {
         clear_live(s);
@@ -243,7 +267,7 @@ static void show_progress(fmp_show *s, const cJSON *event)
 
 static void show_log(fmp_show *s, const cJSON *event)
 {
-    fmp_buf line = { 0 };
+    fmp_buf line = {0};
     const char *level = fmp_json_str(event, "level", "info"), *stage = fmp_json_str(event, "stage", NULL);
     fmp_buf_printf(&line, "%s: %s%s", level, stage ? stage : "", stage ? ": " : "");
     fmp_buf_safe(&line, fmp_json_str(event, "text", ""));
@@ -258,10 +282,15 @@ enum { MAX_COLUMNS = 16 };
 
 static void cell_text(const cJSON *cell, char *out, size_t size)
 {
-    if (cJSON_IsString(cell)) { snprintf(out, size, "%s", cell->valuestring); }
-    else if (cJSON_IsNumber(cell)) { snprintf(out, size, "%.6g", cell->valuedouble); }
-    else if (cJSON_IsRaw(cell)) { snprintf(out, size, "%s", cell->valuestring); }
-    else { snprintf(out, size, "%s", cJSON_IsBool(cell) ? (cJSON_IsTrue(cell) ? "yes" : "no") : ""); }
+    if (cJSON_IsString(cell)) {
+        snprintf(out, size, "%s", cell->valuestring);
+    } else if (cJSON_IsNumber(cell)) {
+        snprintf(out, size, "%.6g", cell->valuedouble);
+    } else if (cJSON_IsRaw(cell)) {
+        snprintf(out, size, "%s", cell->valuestring);
+    } else {
+        snprintf(out, size, "%s", cJSON_IsBool(cell) ? (cJSON_IsTrue(cell) ? "yes" : "no") : "");
+    }
 }
 
 static void measure(const cJSON *row, size_t *width)
@@ -290,9 +319,11 @@ static void add_table_row(fmp_buf *out, const cJSON *row, const size_t *width)
         cell_text(cell, text, sizeof text);
         fmp_buf_putc(out, ' ');
         /* The first column names things; the others are figures. */
-        for (size_t n = fmp_text_columns(text); c > 0 && n < width[c]; n++) { fmp_buf_putc(out, ' '); }
+        for (size_t n = fmp_text_columns(text); c > 0 && n < width[c]; n++) {
+            fmp_buf_putc(out, ' ');
+        }
         if (c == 0) {
-            fmp_buf safe = { 0 };
+            fmp_buf safe = {0};
             fmp_buf_safe(&safe, text);
             fmp_buf_padded(out, safe.len ? safe.data : "", width[c]);
             fmp_buf_free(&safe);
@@ -309,14 +340,20 @@ static void keep_table(fmp_show *s, const cJSON *table)
 {
     const cJSON *columns = fmp_json_get(table, "columns"), *rows = fmp_json_get(table, "rows"), *row;
     if (!cJSON_IsArray(columns) || !cJSON_IsArray(rows)) { return; }
-    size_t width[MAX_COLUMNS] = { 0 };
+    size_t width[MAX_COLUMNS] = {0};
     measure(columns, width);
-    cJSON_ArrayForEach(row, rows) { measure(row, width); }
+    cJSON_ArrayForEach(row, rows)
+    {
+        measure(row, width);
+    }
     fmp_buf_putc(&s->tables, '\n');
     const char *title = fmp_json_str(table, "title", NULL), *note = fmp_json_str(table, "note", NULL);
     if (title) { fmp_buf_printf(&s->tables, " %s\n", title); }
     add_table_row(&s->tables, columns, width);
-    cJSON_ArrayForEach(row, rows) { add_table_row(&s->tables, row, width); }
+    cJSON_ArrayForEach(row, rows)
+    {
+        add_table_row(&s->tables, row, width);
+    }
     if (note) { fmp_buf_printf(&s->tables, " %s\n", note); }
 }
 
@@ -389,7 +426,7 @@ void fmp_show_event(void *arg, const cJSON *event)
 /* {"v":1,"event":"run.end","ok":…,"run_dir":…,"stages":[…]}: members and order are a promise to scripts. */
 static void end_to_json(const fmp_show *s, bool ok, const char *run_dir)
 {
-    static const char *const numbers[] = { "in", "out", "rejected", "seconds" };
+    static const char *const numbers[] = {"in", "out", "rejected", "seconds"};
     cJSON *line = cJSON_CreateObject();
     cJSON_AddNumberToObject(line, "v", 1);
     cJSON_AddStringToObject(line, "event", "run.end");
@@ -403,13 +440,15 @@ static void end_to_json(const fmp_show *s, bool ok, const char *run_dir)
         cJSON_AddStringToObject(row, "id", fmp_json_str(stage, "id", ""));
         cJSON_AddStringToObject(row, "action", fmp_json_str(stage, "action", ""));
         cJSON_AddStringToObject(row, "reason", fmp_json_str(stage, "reason", ""));
-        for (size_t i = 0; i < 4; i++) { cJSON_AddNumberToObject(row, numbers[i], fmp_json_num(stage, numbers[i], 0)); }
+        for (size_t i = 0; i < 4; i++) {
+            cJSON_AddNumberToObject(row, numbers[i], fmp_json_num(stage, numbers[i], 0));
+        }
         cJSON_AddItemToArray(stages, row);
     }
     fmp_out_json(line);
 }
 
-void fmp_show_end(fmp_show *s, bool ok, const char *run_dir)
+void fmp_show_end(fmp_show *s, bool ok, const char *run_dir, const char *same_as)
 {
     if (s->cli->json) {
         end_to_json(s, ok, run_dir);
@@ -423,8 +462,10 @@ void fmp_show_end(fmp_show *s, bool ok, const char *run_dir)
     }
     if (s->tables.len > 0 && s->released) { fmp_out(s->tables.data, s->tables.len); }
     if (!s->released) {
-        fmp_outf("%s · %zu stage%s cached · %.2f s · results in %s\n", s->p->name, s->n_cached, s->n_cached == 1 ? "" : "s",
-                 seconds, run_dir ? run_dir : "?");
+        fmp_outf("%s · %zu stage%s cached · %.2f s", s->p->name, s->n_cached, s->n_cached == 1 ? "" : "s",
+                 seconds);
+        if (same_as) { fmp_outf(" · same digests as run %s", same_as); }
+        fmp_outf(" · %s\n", run_dir ? run_dir : "");
         return;
     }
     char peak[32];

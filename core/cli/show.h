@@ -12,8 +12,9 @@ typedef struct fmp_show fmp_show;
 fmp_show *fmp_show_new(const fmp_cli *cli, const fmp_pipeline *p);
 /* An fmp_events callback; arg is the fmp_show. */
 void fmp_show_event(void *arg, const cJSON *event);
-/* After fmp_run returned: what the run made (result may be zeroed after a failure), how long it took. */
-void fmp_show_end(fmp_show *show, bool ok, const char *run_dir);
+/* After fmp_run returned: what the run made, how long it took. run_dir: NULL if it got none.
+ * same_as: the earlier run that has the same results, or NULL. */
+void fmp_show_end(fmp_show *show, bool ok, const char *run_dir, const char *same_as);
 void fmp_show_free(fmp_show *show);
 
 #endif

@@ -3,9 +3,9 @@
  */
 #include "cli.h"
 
-static const char *const type_names[] = { "?", "bool", "int", "float", "string", "enum", "size",
-                                          "path", "paths", "list", "table", "map", "any" };
-static const char *const kind_names[] = { "?", "source", "map", "sink", "gather", "task" };
+static const char *const type_names[] = {"?",    "bool",  "int",  "float", "string", "enum", "size",
+                                         "path", "paths", "list", "table", "map",    "any"};
+static const char *const kind_names[] = {"?", "source", "map", "sink", "gather", "task"};
 
 static const char *type_name(const fmp_option *o)
 {
@@ -23,7 +23,11 @@ static void add_values(fmp_buf *out, const fmp_option *o, const char *bar)
 {
     if (o->type == FMP_OPT_ENUM && o->choices) {
         for (const char *c = o->choices; *c; c++) {
-            if (*c == '|') { fmp_buf_puts(out, bar); } else { fmp_buf_putc(out, *c); }
+            if (*c == '|') {
+                fmp_buf_puts(out, bar);
+            } else {
+                fmp_buf_putc(out, *c);
+            }
         }
     } else {
         fmp_buf_puts(out, type_name(o));
@@ -74,7 +78,9 @@ static void add_option(fmp_buf *out, const fmp_option *o, int depth)
         fmp_buf_printf(out, "%*s", 6 + 4 * depth, "");
         add_wrapped(out, o->help, (size_t)(6 + 4 * depth), 90);
     }
-    for (const fmp_option *row = o->items; row && row->name; row++) { add_option(out, row, depth + 1); }
+    for (const fmp_option *row = o->items; row && row->name; row++) {
+        add_option(out, row, depth + 1);
+    }
 }
 
 static void add_ports(fmp_buf *out, const char *title, const fmp_port *ports)
@@ -94,7 +100,9 @@ void fmp_stage_help(const fmp_stage_info *stage, fmp_buf *out)
     add_ports(out, "inputs", stage->inputs);
     add_ports(out, "outputs", stage->outputs);
     if (stage->options->name) { fmp_buf_puts(out, "\noptions\n"); }
-    for (const fmp_option *o = stage->options; o->name; o++) { add_option(out, o, 0); }
+    for (const fmp_option *o = stage->options; o->name; o++) {
+        add_option(out, o, 0);
+    }
 }
 
 /* ---- Markdown ---- */
@@ -118,7 +126,9 @@ static void add_row(fmp_buf *out, const char *prefix, const fmp_option *o)
     fmp_buf_puts(out, o->flags & FMP_OPT_COSMETIC ? " Does not affect the result. |\n" : " |\n");
     char below[256];
     snprintf(below, sizeof below, "%s%s[].", prefix, o->name);
-    for (const fmp_option *row = o->items; row && row->name; row++) { add_row(out, below, row); }
+    for (const fmp_option *row = o->items; row && row->name; row++) {
+        add_row(out, below, row);
+    }
 }
 
 static void add_port_rows(fmp_buf *out, const char *title, const fmp_port *ports)
@@ -139,5 +149,7 @@ void fmp_stage_markdown(const fmp_stage_info *stage, fmp_buf *out)
     add_port_rows(out, "output", stage->outputs);
     if (!stage->options->name) { return; }
     fmp_buf_puts(out, "\n| option | values | default | |\n|---|---|---|---|\n");
-    for (const fmp_option *o = stage->options; o->name; o++) { add_row(out, "", o); }
+    for (const fmp_option *o = stage->options; o->name; o++) {
+        add_row(out, "", o);
+    }
 }

@@ -241,6 +241,7 @@ static void find_values(check_context *c, cJSON **values)
 static void child_run(check_context *c, const check_test *test, int out)
 {
     int null = open("/dev/null", O_RDWR);
+    for (int number = 1; number < 32; number++) { signal(number, SIG_DFL); } /* the program's handlers are not for this child */
     if (null >= 0) {
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);
@@ -311,6 +312,7 @@ static fmp_status check_stage(const fmp_stage_info *info, const fmp_check_option
     find_values(&c, &values);
     for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++) {
         for (const check_test *t = lists[l]; t->name && status == FMP_OK; t++) {
+            if (options->test && strcmp(options->test, t->name) != 0) { continue; }
             status = run_test(&c, t, err);
             *n_failed += status == FMP_OK && result.verdict == FMP_CHECK_FAIL;
         }
@@ -319,11 +321,23 @@ static fmp_status check_stage(const fmp_stage_info *info, const fmp_check_option
     return status;
 }
 
+static bool test_exists(const char *name)
+{
+    const check_test *const lists[] = {fmp_check_static_, fmp_check_life_, fmp_check_records_};
+    for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++) {
+        for (const check_test *t = lists[l]; t->name; t++) {
+            if (strcmp(t->name, name) == 0) { return true; }
+        }
+    }
+    return false;
+}
+
 fmp_status fmp_check_plugin(const char *path, const fmp_check_options *options, size_t *n_failed, fmp_err *err)
 {
     fmp_plugin_info *info = NULL;
     bool found = false;
     *n_failed = 0;
+    if (options->test && !test_exists(options->test)) { return fmp_fail(err, FMP_E_USAGE, "there is no test '%s'", options->test); }
     FMP_TRY(fmp_plugin_read(path, &info, err));
     fmp_status status = FMP_OK;
     for (size_t i = 0; i < info->n_stages && status == FMP_OK; i++) {

@@ -19,6 +19,7 @@ typedef struct fmp_check_result {
 
 typedef struct fmp_check_options {
     const char *stage;   /* NULL: every stage of the plugin                                     */
+    const char *test;    /* NULL: every test                                                    */
     const cJSON *with;   /* option values; NULL: made up for required ones where that can be done */
     const cJSON *record; /* one more document to try; NULL: none                                  */
     const char *base_dir;/* of paths in `with`                                                    */

@@ -1,9 +1,9 @@
 /*
  * diag.c: the list of problems of the user's files and its two forms, text with a caret and JSON.
  *
- * The source line is read again from the file when a problem is shown: diagnostics are rare and files small, so
- * nothing of the text is kept. What is shown comes from files we did not write: control characters are escaped, long
- * lines are cut around the caret.
+ * The source line is read again from the file when a problem is shown: diagnostics are rare and files
+ * small, so nothing of the text is kept. What is shown comes from files we did not write: control
+ * characters are escaped, long lines are cut around the caret.
  */
 #include "diag.h"
 
@@ -11,7 +11,7 @@
 #include <fmpipe/fs.h>
 #include <stdlib.h>
 
-#define DIAGS_MAX 100u
+#define DIAGS_MAX  100u
 #define LINE_WIDTH 100u /* bytes of a source line that are shown */
 
 void fmp_diags_add(fmp_diags *diags, fmp_severity severity, const fmp_err *err, uint32_t span)
@@ -52,7 +52,9 @@ void fmp_diags_sort(fmp_diags *diags)
     for (size_t i = 1; i < diags->n; i++) {
         fmp_diag item = diags->items[i];
         size_t k = i;
-        for (; k > 0 && comes_before(&item, &diags->items[k - 1]); k--) { diags->items[k] = diags->items[k - 1]; }
+        for (; k > 0 && comes_before(&item, &diags->items[k - 1]); k--) {
+            diags->items[k] = diags->items[k - 1];
+        }
         diags->items[k] = item;
     }
 }
@@ -86,7 +88,8 @@ static bool find_line(const fmp_buf *text, uint32_t number, shown_line *out)
     return true;
 }
 
-/* Bytes [from, to) of the line with control characters escaped; returns the columns they take on a terminal. */
+/* Bytes [from, to) of the line with control characters escaped; returns the columns they take on a
+ * terminal. */
 static size_t add_shown(fmp_buf *out, const shown_line *line, size_t from, size_t to)
 {
     size_t columns = 0;
@@ -108,7 +111,9 @@ static size_t add_shown(fmp_buf *out, const shown_line *line, size_t from, size_
 
 static size_t char_start(const shown_line *line, size_t i)
 {
-    while (i > 0 && i < line->len && ((unsigned char)line->text[i] & 0xC0) == 0x80) { i--; }
+    while (i > 0 && i < line->len && ((unsigned char)line->text[i] & 0xC0) == 0x80) {
+        i--;
+    }
     return i;
 }
 
@@ -126,17 +131,21 @@ static void print_source(const fmp_diag *d, const shown_line *line, bool color, 
     if (d->err.column == 0) { return; }
     fmp_buf_puts(out, "      | ");
     size_t indent = add_shown(NULL, line, from, at) + (from > 0);
-    for (size_t i = 0; i < indent; i++) { fmp_buf_putc(out, ' '); }
+    for (size_t i = 0; i < indent; i++) {
+        fmp_buf_putc(out, ' ');
+    }
     size_t end = at + d->span < to ? at + d->span : to;
     size_t width = add_shown(NULL, line, at, end);
     fmp_buf_puts(out, color ? "\033[1;32m^" : "^");
-    for (size_t i = 1; i < width; i++) { fmp_buf_putc(out, '~'); }
+    for (size_t i = 1; i < width; i++) {
+        fmp_buf_putc(out, '~');
+    }
     fmp_buf_puts(out, color ? "\033[0m\n" : "\n");
 }
 
 static void add_escaped(fmp_buf *out, const char *text)
 {
-    shown_line line = { text, strlen(text) };
+    shown_line line = {text, strlen(text)};
     add_shown(out, &line, 0, line.len);
 }
 
@@ -144,7 +153,7 @@ static void print_notes(const char *notes, fmp_buf *out)
 {
     while (*notes) {
         size_t len = strcspn(notes, "\n");
-        shown_line line = { notes, len };
+        shown_line line = {notes, len};
         fmp_buf_puts(out, "  ");
         add_shown(out, &line, 0, len);
         fmp_buf_putc(out, '\n');
@@ -163,10 +172,11 @@ static void print_place(const fmp_err *err, fmp_buf *out)
 
 static void print_diag(const fmp_diag *d, const fmp_buf *text, bool color, fmp_buf *out)
 {
-    static const char *const words[] = { "error", "warning", "note" };
-    static const char *const colors[] = { "\033[1;31m", "\033[1;33m", "\033[1;36m" };
+    static const char *const words[] = {"error", "warning", "note"};
+    static const char *const colors[] = {"\033[1;31m", "\033[1;33m", "\033[1;36m"};
     print_place(&d->err, out);
-    fmp_buf_printf(out, "%s%s:%s ", color ? colors[d->severity] : "", words[d->severity], color ? "\033[0m" : "");
+    fmp_buf_printf(out, "%s%s:%s ", color ? colors[d->severity] : "", words[d->severity],
+                   color ? "\033[0m" : "");
     add_escaped(out, d->err.message);
     fmp_buf_putc(out, '\n');
     shown_line line;
@@ -181,16 +191,18 @@ static void print_diag(const fmp_diag *d, const fmp_buf *text, bool color, fmp_b
 
 void fmp_diags_print(const fmp_diags *diags, bool color, fmp_buf *out)
 {
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     const char *held = ""; /* the file whose content is in `text` */
     for (size_t i = 0; i < diags->n; i++) {
         const fmp_err *err = &diags->items[i].err;
         if (strcmp(held, err->file) != 0) {
             fmp_buf_free(&text);
-            text = (fmp_buf){ 0 };
+            text = (fmp_buf){0};
             held = err->file;
             /* A file that cannot be read now is shown without its lines. */
-            if (err->line && fmp_read_file(err->file, (size_t)64 << 20, &text, NULL) != FMP_OK) { text.len = 0; }
+            if (err->line && fmp_read_file(err->file, (size_t)64 << 20, &text, NULL) != FMP_OK) {
+                text.len = 0;
+            }
         }
         print_diag(&diags->items[i], &text, color, out);
     }
@@ -202,7 +214,7 @@ void fmp_diags_print(const fmp_diags *diags, bool color, fmp_buf *out)
 
 cJSON *fmp_diag_json(const fmp_diag *d)
 {
-    static const char *const words[] = { "error", "warning", "note" };
+    static const char *const words[] = {"error", "warning", "note"};
     cJSON *o = cJSON_CreateObject();
     cJSON_AddNumberToObject(o, "v", 1);
     cJSON_AddStringToObject(o, "event", "diagnostic");
@@ -234,7 +246,9 @@ static size_t edit_distance(const char *a, size_t n, const char *b, size_t m)
     enum { MAX = 64 };
     size_t rows[3][MAX + 1];
     if (n > MAX || m > MAX) { return SIZE_MAX; }
-    for (size_t j = 0; j <= m; j++) { rows[0][j] = j; }
+    for (size_t j = 0; j <= m; j++) {
+        rows[0][j] = j;
+    }
     for (size_t i = 1; i <= n; i++) {
         size_t *row = rows[i % 3], *up = rows[(i - 1) % 3], *up2 = rows[(i + 1) % 3];
         row[0] = i;
@@ -242,7 +256,8 @@ static size_t edit_distance(const char *a, size_t n, const char *b, size_t m)
             size_t best = up[j - 1] + (fold(a[i - 1]) != fold(b[j - 1]));
             if (up[j] + 1 < best) { best = up[j] + 1; }
             if (row[j - 1] + 1 < best) { best = row[j - 1] + 1; }
-            bool swapped = i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) && fold(a[i - 2]) == fold(b[j - 1]);
+            bool swapped =
+                i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) && fold(a[i - 2]) == fold(b[j - 1]);
             if (swapped && up2[j - 2] + 1 < best) { best = up2[j - 2] + 1; }
             row[j] = best;
         }

@@ -1,5 +1,6 @@
 /*
- * engine.h: what the files of a run share: the run's context, one stage while it works, and how refused records are kept.
+ * engine.h: what the files of a run share: the run's context, one stage while it works, and how refused
+ * records are kept.
  */
 #ifndef FMP_ENGINE_ENGINE_H
 #define FMP_ENGINE_ENGINE_H
@@ -17,26 +18,28 @@ typedef struct fmp_engine {
     fmp_store *store;
     fmp_pool *pool;
     fmp_emitter *emit;
-    fmp_diags *diags;    /* may be NULL */
+    fmp_diags *diags; /* may be NULL */
     const char *run_dir;
-    cJSON *manifest;     /* the run so far */
+    cJSON *manifest; /* the run so far */
 } fmp_engine;
 
 bool fmp_engine_stopping(const fmp_engine *e);
 /* 1234567 as "1,234,567". */
 const char *fmp_commas(uint64_t n, char text[32]);
+/* To whole milliseconds: what a person reads. */
+double fmp_round_ms(double seconds);
 
 /* ---- counters by name ---- */
 typedef struct fmp_tally {
     struct fmp_tally_item {
         const char *name;
         int64_t n;
-    } *items;
+    } * items;
     size_t n, cap;
 } fmp_tally;
 /* Names are copied. arena: where the table lives; NULL: the heap. Out of memory: the count is lost. */
 void fmp_tally_add(fmp_tally *t, fmp_arena *arena, const char *name, int64_t n);
-void fmp_tally_free(fmp_tally *t); /* heap tables only */
+void fmp_tally_free(fmp_tally *t);         /* heap tables only */
 cJSON *fmp_tally_json(const fmp_tally *t); /* sorted by name; returned; heap */
 
 /* ---- refused records ---- */
@@ -66,22 +69,23 @@ typedef struct fmp_live {
     void *self;
     fmp_host *host;
     fmp_services services;
-    pthread_mutex_t lock;   /* guards what the services change: counts, facts, summary */
+    pthread_mutex_t lock; /* guards what the services change: counts, facts, summary */
     fmp_tally counts, reasons;
     cJSON *facts;
     char *summary;
     uint64_t n_in, n_out, n_rejected;
-    cJSON *out_by;          /* records per output port of a gather; NULL elsewhere */
+    cJSON *out_by; /* records per output port of a gather; NULL elsewhere */
     double seconds;
-    fmp_file_writer spool;  /* refused records; fd -1: none so far */
+    fmp_file_writer spool; /* refused records; fd -1: none so far */
     fmp_store_tmp spool_tmp;
-    char *spool_path;       /* of the finished spool */
-    uint32_t n_shown;       /* reject events sent */
+    char *spool_path; /* of the finished spool */
+    uint32_t n_shown; /* reject events sent */
     bool open;
+    bool blamed; /* the run failed because of this stage */
 } fmp_live;
 
-FMP_MUST_USE fmp_status fmp_live_init(fmp_live *live, fmp_engine *e, const fmp_stage_node *node, const char *key,
-                                      fmp_err *err);
+FMP_MUST_USE fmp_status fmp_live_init(fmp_live *live, fmp_engine *e, const fmp_stage_node *node,
+                                      const char *key, fmp_err *err);
 /* load, create, configure. records, run: the tables for gather and task stages, or NULL. */
 FMP_MUST_USE fmp_status fmp_live_open(fmp_live *live, const fmp_ext_records *records, const fmp_ext_run *run,
                                       fmp_err *err);
@@ -96,9 +100,9 @@ void fmp_live_show(fmp_live *live, const fmp_refusal *r);
 /* More refused than the policy allows? */
 bool fmp_live_over_limit(const fmp_live *live);
 /* FMP_E_DATA that names the policy, if it is over the limit. */
-FMP_MUST_USE fmp_status fmp_live_policy(const fmp_live *live, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_live_policy(fmp_live *live, fmp_err *err);
 /* Adds where and in which stage an error of its callbacks happened. */
-fmp_status fmp_live_blame(const fmp_live *live, fmp_status st, fmp_err *err);
+fmp_status fmp_live_blame(fmp_live *live, fmp_status st, fmp_err *err);
 /* The action record.                                                              returned; heap */
 cJSON *fmp_live_record(const fmp_live *live, const cJSON *preimage, cJSON *outputs, bool streamed);
 
@@ -114,14 +118,16 @@ typedef struct fmp_segment_output {
  * Errors   FMP_E_DATA when a policy is broken; whatever a stage gives; FMP_E_CANCELLED.
  * Cost     memory: (2 × threads + 2) blocks of 256 KiB and what their documents need.
  */
-FMP_MUST_USE fmp_status fmp_segment_run(fmp_engine *e, fmp_live *lives, size_t n, const char *input, const char *data,
-                                        fmp_segment_output *out, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_segment_run(fmp_engine *e, fmp_live *lives, size_t n, const char *input,
+                                        const char *data, fmp_segment_output *out, fmp_err *err);
 /*
  * fmp_task_run: one gather or task stage.
  *   inputs (n_inputs)   in the port table's order       outputs   one folder for each port of the table
- * known (one for each output): records outputs get the digest of their records.jsonl, path NULL for the others.
+ * known (one for each output): records outputs get the digest of their records.jsonl, path NULL for the
+ * others.
  */
-FMP_MUST_USE fmp_status fmp_task_run(fmp_live *live, const fmp_input *inputs, size_t n_inputs, fmp_output *outputs,
-                                     size_t n_outputs, const char *work_dir, fmp_store_file *known, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_task_run(fmp_live *live, const fmp_input *inputs, size_t n_inputs,
+                                     fmp_output *outputs, size_t n_outputs, const char *work_dir,
+                                     fmp_store_file *known, fmp_err *err);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * event.c: one lock around the CLI's callback and the run's two line files.
  *
- * Events are made on the heap even on a worker whose JSON scope is a batch's arena: the receiver may outlive the batch.
+ * Events are made on the heap even on a worker whose JSON scope is a batch's arena: the receiver may outlive
+ * the batch.
  */
 #include "event.h"
 
@@ -13,7 +14,7 @@
 #include <unistd.h>
 
 #define PROGRESS_SECONDS 0.1
-#define FLUSH_BYTES 65536
+#define FLUSH_BYTES      65536
 
 typedef struct line_file {
     int fd;
@@ -52,12 +53,14 @@ static fmp_status open_lines(const char *dir, const char *name, line_file *out, 
     if (!path) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %s", name); }
     out->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     int why = errno;
-    fmp_status st = out->fd >= 0 ? FMP_OK : fmp_fail(err, FMP_E_IO, "cannot create %s: %s", path, strerror(why));
+    fmp_status st =
+        out->fd >= 0 ? FMP_OK : fmp_fail(err, FMP_E_IO, "cannot create %s: %s", path, strerror(why));
     free(path);
     return st;
 }
 
-fmp_status fmp_emitter_new(const fmp_events *events, const char *run_dir, bool verbose, fmp_emitter **out, fmp_err *err)
+fmp_status fmp_emitter_new(const fmp_events *events, const char *run_dir, bool verbose, fmp_emitter **out,
+                           fmp_err *err)
 {
     *out = NULL;
     fmp_emitter *e = calloc(1, sizeof *e);
@@ -137,7 +140,9 @@ void fmp_emit_log(fmp_emitter *e, const char *stage, fmp_log_level level, const 
     fmp_arena *scope = fmp_json_scope(NULL);
     pthread_mutex_lock(&e->lock);
     fmp_buf_printf(&e->log.pending, "%s: %s: ", name, stage ? stage : "run");
-    for (const char *p = text; *p; p++) { fmp_buf_putc(&e->log.pending, (unsigned char)*p < 0x20 ? ' ' : *p); }
+    for (const char *p = text; *p; p++) {
+        fmp_buf_putc(&e->log.pending, (unsigned char)*p < 0x20 ? ' ' : *p);
+    }
     fmp_buf_putc(&e->log.pending, '\n');
     flush(&e->log);
     if (level >= FMP_LOG_WARNING || e->verbose) { deliver(e, log_event(stage, name, text)); }

@@ -1,10 +1,10 @@
 /*
  * file_digests.c: SHA-256 of input files and folders, remembered between runs.
  *
- * A plan must know the content of every input, and inputs are large. <store>/digests.json maps a fingerprint of what
- * the file system says (device, inode, size, modification and change time in nanoseconds; of a folder, of everything
- * in it) to the content's digest. A file that changed less than two seconds ago is not remembered: a further write
- * within the clock's tick would not show.
+ * A plan must know the content of every input, and inputs are large. <store>/digests.json maps a
+ * fingerprint of what the file system says (device, inode, size, modification and change time in
+ * nanoseconds; of a folder, of everything in it) to the content's digest. A file that changed less than two
+ * seconds ago is not remembered: a further write within the clock's tick would not show.
  */
 #include "pipeline_private.h"
 
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define KEPT_MAX 4096
+#define KEPT_MAX        4096
 #define SETTLED_SECONDS 2
 
 struct fmp_digests {
@@ -46,9 +46,10 @@ fmp_status fmp_digests_open(const char *store_dir, fmp_digests **out, fmp_err *e
 
 static void add_stat(fmp_buf *out, const char *name, const struct stat *st)
 {
-    fmp_buf_printf(out, "%s|%" PRIuMAX "|%" PRIuMAX "|%" PRIdMAX "|%" PRIdMAX ".%09ld|%" PRIdMAX ".%09ld\n", name,
-                   (uintmax_t)st->st_dev, (uintmax_t)st->st_ino, (intmax_t)st->st_size, (intmax_t)st->st_mtim.tv_sec,
-                   st->st_mtim.tv_nsec, (intmax_t)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+    fmp_buf_printf(out, "%s|%" PRIuMAX "|%" PRIuMAX "|%" PRIdMAX "|%" PRIdMAX ".%09ld|%" PRIdMAX ".%09ld\n",
+                   name, (uintmax_t)st->st_dev, (uintmax_t)st->st_ino, (intmax_t)st->st_size,
+                   (intmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec, (intmax_t)st->st_ctim.tv_sec,
+                   st->st_ctim.tv_nsec);
 }
 
 static int by_name(const FTSENT **a, const FTSENT **b)
@@ -59,7 +60,7 @@ static int by_name(const FTSENT **a, const FTSENT **b)
 static bool tree_stats(const char *path, fmp_buf *out, time_t *newest)
 {
     char *start = strdup(path);
-    char *paths[] = { start, NULL };
+    char *paths[] = {start, NULL};
     FTS *walk = start ? fts_open(paths, FTS_LOGICAL | FTS_NOCHDIR, by_name) : NULL;
     bool ok = walk != NULL;
     for (FTSENT *e; ok && (e = fts_read(walk)) != NULL;) {
@@ -77,10 +78,14 @@ static bool tree_stats(const char *path, fmp_buf *out, time_t *newest)
 /* Fingerprint of a settled file or folder; false if it must be read anyway. */
 static bool fingerprint(const char *path, const struct stat *st, char hex[65])
 {
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     time_t newest = st->st_ctim.tv_sec;
     bool ok = true;
-    if (S_ISDIR(st->st_mode)) { ok = tree_stats(path, &text, &newest); } else { add_stat(&text, "", st); }
+    if (S_ISDIR(st->st_mode)) {
+        ok = tree_stats(path, &text, &newest);
+    } else {
+        add_stat(&text, "", st);
+    }
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     ok = ok && !text.failed && newest + SETTLED_SECONDS <= now.tv_sec;
@@ -118,20 +123,22 @@ fmp_status fmp_digests_get(fmp_digests *d, const char *path, char hex[65], fmp_e
 static void save(fmp_digests *d)
 {
     int excess = cJSON_GetArraySize(d->known) - KEPT_MAX;
-    while (excess-- > 0) { cJSON_DeleteItemFromArray(d->known, 0); }
+    while (excess-- > 0) {
+        cJSON_DeleteItemFromArray(d->known, 0);
+    }
     cJSON *root = cJSON_CreateObject();
     cJSON_AddNumberToObject(root, "v", 1);
     cJSON_AddItemToObject(root, "digests", d->known);
     d->known = NULL;
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_json_print(root, FMP_JSON_PRETTY, &text);
     char *slash = strrchr(d->file, '/');
     *slash = '\0';
     fmp_status made = fmp_mkdirs(d->file, NULL);
     *slash = '/';
-    if (made == FMP_OK && !text.failed && fmp_write_file(d->file, text.data, text.len, NULL) != FMP_OK) {
-        /* Not remembered: the next run reads the files again. */
-    }
+    /* A failure costs time only: the next run reads the files again. */
+    if (made == FMP_OK && !text.failed) { made = fmp_write_file(d->file, text.data, text.len, NULL); }
+    (void)made;
     fmp_buf_free(&text);
     cJSON_Delete(root);
 }

@@ -1,9 +1,9 @@
 /*
  * graph.c: units, keys and what must run.
  *
- * A forward pass computes each key whose inputs are known, and looks it up. A backward pass then decides what must run:
- * a unit without a record, or one whose object is gone although something that runs (or nobody: a result) needs it. So a
- * middle result that went missing is made again only if somebody is going to read it.
+ * A forward pass computes each key whose inputs are known, and looks it up. A backward pass then decides what
+ * must run: a unit without a record, or one whose object is gone although something that runs (or nobody: a
+ * result) needs it. So a middle result that went missing is made again only if somebody is going to read it.
  */
 #include "graph.h"
 
@@ -12,7 +12,9 @@
 size_t fmp_graph_n_ports(const fmp_port *ports)
 {
     size_t n = 0;
-    while (ports && ports[n].name) { n++; }
+    while (ports && ports[n].name) {
+        n++;
+    }
     return n;
 }
 
@@ -41,8 +43,8 @@ static bool joins_producer(const fmp_pipeline *p, const fmp_stage_node *node)
     const fmp_link *link = fmp_graph_stream_link(node);
     if (!link || link->stage < 0) { return false; }
     fmp_stage_kind kind = p->stages[link->stage].info->kind;
-    return (kind == FMP_SOURCE || kind == FMP_MAP)
-           && fmp_graph_consumers(p, (size_t)link->stage, (size_t)link->out) == 1;
+    return (kind == FMP_SOURCE || kind == FMP_MAP) &&
+           fmp_graph_consumers(p, (size_t)link->stage, (size_t)link->out) == 1;
 }
 
 static fmp_status check_links(const fmp_stage_node *node, fmp_err *err)
@@ -50,8 +52,8 @@ static fmp_status check_links(const fmp_stage_node *node, fmp_err *err)
     fmp_stage_kind kind = node->info->kind;
     if (kind != FMP_MAP && kind != FMP_SINK) { return FMP_OK; }
     if (node->n_links == 1 && node->links[0].stage >= 0) { return FMP_OK; }
-    (void)fmp_fail(err, FMP_E_UNSUPPORTED, "expected one records input of stage '%s' (%s), found %zu", node->id,
-                   node->info->name, node->n_links);
+    (void)fmp_fail(err, FMP_E_UNSUPPORTED, "expected one records input of stage '%s' (%s), found %zu",
+                   node->id, node->info->name, node->n_links);
     return fmp_err_at(err, node->mark.file, node->mark.line, node->mark.column, UINT64_MAX);
 }
 
@@ -83,7 +85,8 @@ static fmp_status mark_forced(fmp_graph *g, fmp_err *err)
             g->states[s].forced = found = true;
         }
         if (!found) {
-            return fmp_fail(err, FMP_E_CONFIG, "expected the id of a stage after --force, found '%s'", g->o->force[i]);
+            return fmp_fail(err, FMP_E_CONFIG, "expected the id of a stage after --force, found '%s'",
+                            g->o->force[i]);
         }
     }
     return FMP_OK;
@@ -98,8 +101,8 @@ fmp_status fmp_graph_new(const fmp_pipeline *p, const fmp_run_options *o, fmp_st
     *g = (fmp_graph){.p = p, .o = o, .store = store, .arena = fmp_arena_new(0)};
     g->states = calloc(p->n_stages + 1, sizeof *g->states);
     g->units = calloc(p->n_stages + 1, sizeof *g->units);
-    fmp_status st = g->arena && g->states && g->units ? FMP_OK
-                                                      : fmp_fail(err, FMP_E_NOMEM, "out of memory for the plan");
+    fmp_status st =
+        g->arena && g->states && g->units ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for the plan");
     if (st == FMP_OK) { st = group(g, err); }
     if (st == FMP_OK) { st = mark_forced(g, err); }
     if (st != FMP_OK) {
@@ -174,8 +177,9 @@ static fmp_status find_numeric_env(fmp_graph *g, size_t stage, fmp_err *err)
     char line[512] = "";
     if (g->states[stage].numeric_env || !(info->flags & FMP_STAGE_NUMERIC)) { return FMP_OK; }
     FMP_TRY(fmp_engine_load_stage(g->o, info, &loaded, err));
-    const fmp_ext_numeric_env *env = g->o->extension ? g->o->extension(g->o->load_arg, info, FMP_EXT_NUMERIC_ENV)
-                                                     : fmp_plugin_extension(info, FMP_EXT_NUMERIC_ENV);
+    const fmp_ext_numeric_env *env = g->o->extension
+                                         ? g->o->extension(g->o->load_arg, info, FMP_EXT_NUMERIC_ENV)
+                                         : fmp_plugin_extension(info, FMP_EXT_NUMERIC_ENV);
     if (env && env->describe) { FMP_TRY(env->describe(line, sizeof line, err)); }
     g->states[stage].numeric_env = strdup(line);
     return g->states[stage].numeric_env ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for the plan");
@@ -209,7 +213,7 @@ static fmp_status update_key(fmp_graph *g, size_t stage, fmp_err *err)
     return state->known ? fmp_store_action(g->store, state->key, &state->record, err) : FMP_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------ what must run */
+/* ------------------------------------------------------------------------------------------ what must run */
 
 static bool is_hit(const fmp_graph *g, size_t stage)
 {
@@ -248,14 +252,18 @@ static bool lacks_output(const fmp_graph *g, const fmp_unit *unit)
     const fmp_port *ports = g->p->stages[last].info->outputs;
     const cJSON *output, *outputs = fmp_json_get(g->states[last].record, "outputs");
     /* Streamed last time, not kept: nobody can even tell what would come after. */
-    if (fmp_json_bool(g->states[last].record, "streamed", false) && !(outputs && outputs->child)) { return true; }
+    if (fmp_json_bool(g->states[last].record, "streamed", false) && !(outputs && outputs->child)) {
+        return true;
+    }
     cJSON_ArrayForEach(output, outputs)
     {
         size_t port = 0;
-        while (ports && ports[port].name && strcmp(ports[port].name, output->string) != 0) { port++; }
+        while (ports && ports[port].name && strcmp(ports[port].name, output->string) != 0) {
+            port++;
+        }
         const char *digest = cJSON_IsString(output) ? output->valuestring : "";
-        if (is_needed(g, last, port)
-            && fmp_store_object(g->store, digest, FMP_CHECK_SIZES, NULL, NULL) != FMP_OK) {
+        if (is_needed(g, last, port) &&
+            fmp_store_object(g->store, digest, FMP_CHECK_SIZES, NULL, NULL) != FMP_OK) {
             return true;
         }
     }
@@ -269,7 +277,8 @@ static void explain_unknown(fmp_graph *g, size_t stage)
     for (size_t i = 0; i < node->n_links; i++) {
         if (link_digest(g, stage, &node->links[i])) { continue; }
         state->reason = fmp_arena_printf(g->arena, "INPUT(%s)", node->links[i].in->name);
-        state->detail = fmp_arena_printf(g->arena, "its input from '%s' may change", g->p->stages[node->links[i].stage].id);
+        state->detail = fmp_arena_printf(g->arena, "its input from '%s' may change",
+                                         g->p->stages[node->links[i].stage].id);
         return;
     }
 }
@@ -285,7 +294,8 @@ static fmp_status explain_stage(fmp_graph *g, size_t stage, size_t miss, fmp_err
         explain_unknown(g, stage);
     } else if (state->record && miss != SIZE_MAX) {
         state->reason = fmp_arena_printf(g->arena, "STREAM(%s)", g->p->stages[miss].id);
-        state->detail = fmp_arena_printf(g->arena, "its records stream to '%s', which has to run", g->p->stages[miss].id);
+        state->detail =
+            fmp_arena_printf(g->arena, "its records stream to '%s', which has to run", g->p->stages[miss].id);
     } else {
         cJSON *last = NULL;
         FMP_TRY(fmp_store_last(g->store, g->p->name, node->id, &last, err));
@@ -307,7 +317,8 @@ static fmp_status explain_unit(fmp_graph *g, const fmp_unit *unit, fmp_err *err)
     size_t miss = first_miss(g, unit), last = unit->stages[unit->n - 1];
     for (size_t i = 0; i < unit->n; i++) {
         size_t stage = unit->stages[i];
-        bool stored = miss == SIZE_MAX && stage != last; /* all hit: it is the last one's object that is gone */
+        bool stored =
+            miss == SIZE_MAX && stage != last; /* all hit: it is the last one's object that is gone */
         FMP_TRY(explain_stage(g, stage, stored ? last : miss, err));
     }
     return FMP_OK;
@@ -315,11 +326,15 @@ static fmp_status explain_unit(fmp_graph *g, const fmp_unit *unit, fmp_err *err)
 
 fmp_status fmp_graph_update(fmp_graph *g, fmp_err *err)
 {
-    for (size_t s = 0; s < g->p->n_stages; s++) { FMP_TRY(update_key(g, s, err)); }
+    for (size_t s = 0; s < g->p->n_stages; s++) {
+        FMP_TRY(update_key(g, s, err));
+    }
     for (size_t u = g->n_units; u-- > 0;) {
         fmp_unit *unit = &g->units[u];
         unit->known = true;
-        for (size_t i = 0; i < unit->n; i++) { unit->known = unit->known && g->states[unit->stages[i]].known; }
+        for (size_t i = 0; i < unit->n; i++) {
+            unit->known = unit->known && g->states[unit->stages[i]].known;
+        }
         unit->must_run = first_miss(g, unit) != SIZE_MAX || lacks_output(g, unit);
     }
     for (size_t u = 0; u < g->n_units; u++) {

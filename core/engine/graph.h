@@ -1,9 +1,10 @@
 /*
- * graph.h: a pipeline's stages grouped into units, with what is known about each one's result. plan, run and explain
- * all look at this one picture; `run` updates it after each unit.
+ * graph.h: a pipeline's stages grouped into units, with what is known about each one's result. plan, run and
+ * explain all look at this one picture; `run` updates it after each unit.
  *
- * A unit is a gather or task stage, or a segment: a chain of source, map and sink stages whose results in between have
- * one consumer each. Units are in file order of their first stage; a unit's inputs come from units before it.
+ * A unit is a gather or task stage, or a segment: a chain of source, map and sink stages whose results in
+ * between have one consumer each. Units are in file order of their first stage; a unit's inputs come from
+ * units before it.
  */
 #ifndef FMP_ENGINE_GRAPH_H
 #define FMP_ENGINE_GRAPH_H
@@ -16,20 +17,20 @@ typedef struct fmp_unit {
     size_t *stages; /* indices, in the order records flow */
     size_t n;
     bool must_run;
-    bool known;     /* every input of it is: it can run now */
-    int n_runs;     /* in this process */
+    bool known; /* every input of it is: it can run now */
+    int n_runs; /* in this process */
 } fmp_unit;
 
 typedef struct fmp_stage_state {
     size_t unit;
-    bool known;           /* key and preimage are set                                    */
-    bool forced;          /* --force, and not run yet                                    */
+    bool known;  /* key and preimage are set                                    */
+    bool forced; /* --force, and not run yet                                    */
     char key[65];
     cJSON *preimage;
-    cJSON *record;        /* action record of `key`, NULL: none                          */
-    const char *reason;   /* why it must run; "" if it need not                          */
+    cJSON *record;      /* action record of `key`, NULL: none                          */
+    const char *reason; /* why it must run; "" if it need not                          */
     const char *detail;
-    char *numeric_env;    /* NULL: not asked for yet                                     */
+    char *numeric_env; /* NULL: not asked for yet                                     */
 } fmp_stage_state;
 
 typedef struct fmp_graph {
@@ -42,7 +43,8 @@ typedef struct fmp_graph {
     size_t n_units;
 } fmp_graph;
 
-/* Groups the stages. Errors  FMP_E_CONFIG for an unknown --force stage, FMP_E_UNSUPPORTED for a map with two inputs. */
+/* Groups the stages. Errors  FMP_E_CONFIG for an unknown --force stage, FMP_E_UNSUPPORTED for a map with
+   two inputs. */
 FMP_MUST_USE fmp_status fmp_graph_new(const fmp_pipeline *p, const fmp_run_options *o, fmp_store *store,
                                       fmp_graph **out, fmp_err *err);
 void fmp_graph_free(fmp_graph *g);

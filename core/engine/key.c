@@ -1,18 +1,18 @@
 /*
  * key.c: the action key and the reason for a miss.
  *
- * cJSON's printed text is never hashed: the tree is walked, keys in byte order, each value preceded by its type and each
- * text by its length.
+ * cJSON's printed text is never hashed: the tree is walked, keys in byte order, each value preceded by its
+ * type and each text by its length.
  */
 #include "key.h"
 
 #include <fmpipe/fs.h>
 #include <stdlib.h>
 
-#define DEPTH_MAX 128
+#define DEPTH_MAX   128
 #define SHOWN_BYTES 60
 
-/* ------------------------------------------------------------------------------------------------ preimage */
+/* ----------------------------------------------------------------------------------------------- preimage */
 
 static cJSON *policy_json(const fmp_stage_node *node)
 {
@@ -45,7 +45,9 @@ static void add_framed(fmp_sha256 *h, char type, const char *text)
 {
     unsigned char head[9] = {(unsigned char)type};
     uint64_t len = strlen(text);
-    for (int i = 0; i < 8; i++) { head[1 + i] = (unsigned char)(len >> (8 * i)); }
+    for (int i = 0; i < 8; i++) {
+        head[1 + i] = (unsigned char)(len >> (8 * i));
+    }
     fmp_sha256_add(h, head, sizeof head);
     fmp_sha256_add(h, text, (size_t)len);
 }
@@ -53,7 +55,9 @@ static void add_framed(fmp_sha256 *h, char type, const char *text)
 static void add_count(fmp_sha256 *h, char type, uint64_t n)
 {
     unsigned char head[9] = {(unsigned char)type};
-    for (int i = 0; i < 8; i++) { head[1 + i] = (unsigned char)(n >> (8 * i)); }
+    for (int i = 0; i < 8; i++) {
+        head[1 + i] = (unsigned char)(n >> (8 * i));
+    }
     fmp_sha256_add(h, head, sizeof head);
 }
 
@@ -69,11 +73,17 @@ static bool encode_object(fmp_sha256 *h, const cJSON *node, int depth)
 {
     size_t n = 0;
     const cJSON *member;
-    cJSON_ArrayForEach(member, node) { n++; }
+    cJSON_ArrayForEach(member, node)
+    {
+        n++;
+    }
     const cJSON **members = calloc(n ? n : 1, sizeof *members);
     if (!members) { return false; }
     n = 0;
-    cJSON_ArrayForEach(member, node) { members[n++] = member; }
+    cJSON_ArrayForEach(member, node)
+    {
+        members[n++] = member;
+    }
     if (n > 1) { qsort(members, n, sizeof *members, by_key); }
     add_count(h, 'O', n);
     bool ok = true;
@@ -120,10 +130,11 @@ fmp_status fmp_key_digest(const cJSON *preimage, char key[65], fmp_err *err)
     bool ok = encode(h, preimage, 0);
     fmp_sha256_end(h, sum);
     fmp_hex(sum, sizeof sum, key);
-    return ok ? FMP_OK : fmp_fail(err, FMP_E_RANGE, "expected option values at most %d levels deep", DEPTH_MAX);
+    return ok ? FMP_OK
+              : fmp_fail(err, FMP_E_RANGE, "expected option values at most %d levels deep", DEPTH_MAX);
 }
 
-/* ------------------------------------------------------------------------------------------------ differences */
+/* -------------------------------------------------------------------------------------------- differences */
 
 typedef struct difference {
     char path[256]; /* "options.augment.rename" */
@@ -132,9 +143,11 @@ typedef struct difference {
 
 typedef void (*difference_fn)(void *arg, const difference *d);
 
-static void walk(const char *path, const cJSON *now, const cJSON *last, int depth, difference_fn fn, void *arg);
+static void walk(const char *path, const cJSON *now, const cJSON *last, int depth, difference_fn fn,
+                 void *arg);
 
-static void walk_object(const char *path, const cJSON *now, const cJSON *last, int depth, difference_fn fn, void *arg)
+static void walk_object(const char *path, const cJSON *now, const cJSON *last, int depth, difference_fn fn,
+                        void *arg)
 {
     char child[256];
     const cJSON *m;
@@ -151,15 +164,16 @@ static void walk_object(const char *path, const cJSON *now, const cJSON *last, i
     }
 }
 
-static void walk(const char *path, const cJSON *now, const cJSON *last, int depth, difference_fn fn, void *arg)
+static void walk(const char *path, const cJSON *now, const cJSON *last, int depth, difference_fn fn,
+                 void *arg)
 {
     if (now && last && fmp_json_equal(now, last)) { return; }
     if (depth < DEPTH_MAX && cJSON_IsObject(now) && cJSON_IsObject(last)) {
         walk_object(path, now, last, depth, fn, arg);
         return;
     }
-    if (depth < DEPTH_MAX && cJSON_IsArray(now) && cJSON_IsArray(last)
-        && cJSON_GetArraySize(now) == cJSON_GetArraySize(last)) {
+    if (depth < DEPTH_MAX && cJSON_IsArray(now) && cJSON_IsArray(last) &&
+        cJSON_GetArraySize(now) == cJSON_GetArraySize(last)) {
         const cJSON *a = now->child, *b = last->child;
         for (size_t i = 0; a && b; i++, a = a->next, b = b->next) {
             char child[256];
@@ -209,7 +223,9 @@ static const char *shown(fmp_arena *arena, const cJSON *value)
         size_t n = text.len;
         if (n > SHOWN_BYTES) {
             n = SHOWN_BYTES;
-            while (n > 0 && ((unsigned char)text.data[n] & 0xC0) == 0x80) { n--; }
+            while (n > 0 && ((unsigned char)text.data[n] & 0xC0) == 0x80) {
+                n--;
+            }
         }
         out = fmp_arena_printf(arena, "%.*s%s", (int)n, text.data, n < text.len ? "…" : "");
     }
@@ -219,8 +235,8 @@ static const char *shown(fmp_arena *arena, const cJSON *value)
 
 static bool is_digest(const cJSON *value)
 {
-    return cJSON_IsString(value) && strlen(value->valuestring) == 64
-           && strspn(value->valuestring, "0123456789abcdef") == 64;
+    return cJSON_IsString(value) && strlen(value->valuestring) == 64 &&
+           strspn(value->valuestring, "0123456789abcdef") == 64;
 }
 
 static void first_option(void *arg, const difference *d)
@@ -230,7 +246,8 @@ static void first_option(void *arg, const difference *d)
     for (size_t i = 0; i < c->node->n_files; i++) {
         const char *option = c->node->files[i].option;
         size_t n = strlen(option);
-        bool inside = strncmp(d->path, option, n) == 0 && (!d->path[n] || d->path[n] == '[' || d->path[n] == '.');
+        bool inside =
+            strncmp(d->path, option, n) == 0 && (!d->path[n] || d->path[n] == '[' || d->path[n] == '.');
         if (inside && (is_digest(d->now) || is_digest(d->last) || cJSON_IsArray(d->now))) {
             c->found.reason = fmp_arena_printf(c->arena, "INPUT(%s)", option);
             c->found.detail = fmp_arena_printf(c->arena, "the files of option %s changed", option);
@@ -238,8 +255,8 @@ static void first_option(void *arg, const difference *d)
         }
     }
     c->found.reason = fmp_arena_printf(c->arena, "CONFIG(%s)", d->path);
-    c->found.detail = fmp_arena_printf(c->arena, "option %s changed (%s → %s)", d->path, shown(c->arena, d->last),
-                                       shown(c->arena, d->now));
+    c->found.detail = fmp_arena_printf(c->arena, "option %s changed (%s → %s)", d->path,
+                                       shown(c->arena, d->last), shown(c->arena, d->now));
 }
 
 static const char *producer_of(const compare *c, const char *role)
@@ -273,7 +290,8 @@ static void compare_inputs(compare *c, const cJSON *now, const cJSON *last)
             return;
         }
         c->found.reason = fmp_arena_printf(c->arena, "INPUT(%s)", role->string);
-        c->found.detail = fmp_arena_printf(c->arena, "its input from '%s' changed", producer_of(c, role->string));
+        c->found.detail =
+            fmp_arena_printf(c->arena, "its input from '%s' changed", producer_of(c, role->string));
         return;
     }
     cJSON_ArrayForEach(role, last)
@@ -295,8 +313,8 @@ static void compare_plugin(compare *c, const cJSON *now, const cJSON *last)
 {
     c->found.reason = "PLUGIN";
     if (!same(now, last, "stage")) {
-        c->found.detail = fmp_arena_printf(c->arena, "stage %s took the place of %s", fmp_json_str(now, "stage", "?"),
-                                           fmp_json_str(last, "stage", "?"));
+        c->found.detail = fmp_arena_printf(c->arena, "stage %s took the place of %s",
+                                           fmp_json_str(now, "stage", "?"), fmp_json_str(last, "stage", "?"));
     } else if (!same(now, last, "version")) {
         c->found.detail = fmp_arena_printf(c->arena, "stage version changed (%.0f → %.0f)",
                                            fmp_json_num(last, "version", 0), fmp_json_num(now, "version", 0));
@@ -309,13 +327,13 @@ static void compare_plugin(compare *c, const cJSON *now, const cJSON *last)
     }
 }
 
-fmp_key_reason fmp_key_compare(const fmp_pipeline *p, const fmp_stage_node *node, const cJSON *now, const cJSON *last,
-                               fmp_arena *arena)
+fmp_key_reason fmp_key_compare(const fmp_pipeline *p, const fmp_stage_node *node, const cJSON *now,
+                               const cJSON *last, fmp_arena *arena)
 {
     compare c = {.p = p, .node = node, .arena = arena};
     if (!last) { return (fmp_key_reason){"NEW", "it has not run before"}; }
-    if (!same(now, last, "stage") || !same(now, last, "version") || !same(now, last, "plugin")
-        || !same(now, last, "format")) {
+    if (!same(now, last, "stage") || !same(now, last, "version") || !same(now, last, "plugin") ||
+        !same(now, last, "format")) {
         compare_plugin(&c, now, last);
         return c.found;
     }
@@ -328,14 +346,15 @@ fmp_key_reason fmp_key_compare(const fmp_pipeline *p, const fmp_stage_node *node
     }
     if (!c.found.reason && !same(now, last, "on_bad")) {
         const char *was = shown(arena, fmp_json_get(last, "on_bad"));
-        c.found = (fmp_key_reason){"CONFIG(on_bad)", fmp_arena_printf(arena, "policy on_bad changed (%s → %s)", was,
-                                                                      shown(arena, fmp_json_get(now, "on_bad")))};
+        c.found =
+            (fmp_key_reason){"CONFIG(on_bad)", fmp_arena_printf(arena, "policy on_bad changed (%s → %s)", was,
+                                                                shown(arena, fmp_json_get(now, "on_bad")))};
     }
     if (!c.found.reason && !same(now, last, "numeric_env")) {
-        c.found = (fmp_key_reason){
-            "NUMERIC_ENV", fmp_arena_printf(arena, "the numeric environment changed (%s → %s)",
-                                            fmp_json_str(last, "numeric_env", "none"),
-                                            fmp_json_str(now, "numeric_env", "none"))};
+        c.found = (fmp_key_reason){"NUMERIC_ENV",
+                                   fmp_arena_printf(arena, "the numeric environment changed (%s → %s)",
+                                                    fmp_json_str(last, "numeric_env", "none"),
+                                                    fmp_json_str(now, "numeric_env", "none"))};
     }
     return c.found;
 }

@@ -1,12 +1,13 @@
 /*
- * live.c: one stage while it works: its instance, the services behind its host, its counts and its refused records.
+ * live.c: one stage while it works: its instance, the services behind its host, its counts and its refused
+ * records.
  */
 #include "engine.h"
 
 #include <stdlib.h>
 
 #define PROBLEMS_SHOWN 20
-#define EVENTS_SHOWN 5
+#define EVENTS_SHOWN   5
 
 #ifndef FMP_VERSION
 #define FMP_VERSION "0.1.0"
@@ -30,7 +31,12 @@ const char *fmp_commas(uint64_t n, char text[32])
     return text;
 }
 
-/* ------------------------------------------------------------------------------------------------ counters */
+double fmp_round_ms(double seconds)
+{
+    return (double)(int64_t)(seconds * 1000.0 + 0.5) / 1000.0;
+}
+
+/* ----------------------------------------------------------------------------------------------- counters */
 
 static bool tally_grow(fmp_tally *t, fmp_arena *arena)
 {
@@ -65,7 +71,9 @@ void fmp_tally_add(fmp_tally *t, fmp_arena *arena, const char *name, int64_t n)
 
 void fmp_tally_free(fmp_tally *t)
 {
-    for (size_t i = 0; i < t->n; i++) { free((char *)(uintptr_t)t->items[i].name); }
+    for (size_t i = 0; i < t->n; i++) {
+        free((char *)(uintptr_t)t->items[i].name);
+    }
     free(t->items);
     *t = (fmp_tally){0};
 }
@@ -79,11 +87,13 @@ cJSON *fmp_tally_json(const fmp_tally *t)
 {
     cJSON *out = cJSON_CreateObject();
     if (t->n > 1) { qsort(t->items, t->n, sizeof *t->items, by_name); }
-    for (size_t i = 0; i < t->n; i++) { cJSON_AddNumberToObject(out, t->items[i].name, (double)t->items[i].n); }
+    for (size_t i = 0; i < t->n; i++) {
+        cJSON_AddNumberToObject(out, t->items[i].name, (double)t->items[i].n);
+    }
     return out;
 }
 
-/* ------------------------------------------------------------------------------------------------ services */
+/* ----------------------------------------------------------------------------------------------- services */
 
 static void serve_log(void *arg, fmp_log_level level, const char *text)
 {
@@ -152,7 +162,8 @@ static void serve_for_each(void *arg, size_t n, void (*fn)(void *, size_t), void
 
 /* ------------------------------------------------------------------------------------------------ life */
 
-fmp_status fmp_live_init(fmp_live *live, fmp_engine *e, const fmp_stage_node *node, const char *key, fmp_err *err)
+fmp_status fmp_live_init(fmp_live *live, fmp_engine *e, const fmp_stage_node *node, const char *key,
+                         fmp_err *err)
 {
     *live = (fmp_live){.e = e, .node = node, .key = key, .spool = {.fd = -1}, .spool_tmp = {.lock = -1}};
     live->facts = cJSON_CreateObject();
@@ -177,7 +188,9 @@ fmp_status fmp_live_init(fmp_live *live, fmp_engine *e, const fmp_stage_node *no
 static fmp_status make_instance(fmp_live *live, fmp_err *err)
 {
     const fmp_stage_node *node = live->node;
-    if (node->isolated) { return fmp_isolated_stage(node->info, &live->services, &live->stage, &live->self, err); }
+    if (node->isolated) {
+        return fmp_isolated_stage(node->info, &live->services, &live->stage, &live->self, err);
+    }
     FMP_TRY(fmp_engine_load_stage(live->e->o, node->info, &live->stage, err));
     FMP_TRY(fmp_host_new(&live->services, &live->host, err));
     return live->stage->create ? live->stage->create(live->host, &live->self, err) : FMP_OK;
@@ -225,18 +238,20 @@ void fmp_live_free(fmp_live *live)
     live->e = NULL;
 }
 
-fmp_status fmp_live_blame(const fmp_live *live, fmp_status st, fmp_err *err)
+fmp_status fmp_live_blame(fmp_live *live, fmp_status st, fmp_err *err)
 {
+    live->blamed = true;
     const fmp_mark *mark = &live->node->mark;
     if (err && err->code == FMP_OK) { /* a callback that failed without saying why */
-        (void)fmp_fail(err, st, "stage '%s' failed with status %d and gave no message", live->node->id, (int)st);
+        (void)fmp_fail(err, st, "stage '%s' failed with status %d and gave no message", live->node->id,
+                       (int)st);
     }
-    (void)fmp_err_note(err, "while running stage '%s' (%s, %s:%" PRIu32 ")", live->node->id, live->node->info->name,
-                       mark->file ? mark->file : "", mark->line);
+    (void)fmp_err_note(err, "while running stage '%s' (%s, %s:%" PRIu32 ")", live->node->id,
+                       live->node->info->name, mark->file ? mark->file : "", mark->line);
     return st;
 }
 
-/* ------------------------------------------------------------------------------------------------ refused records */
+/* ---------------------------------------------------------------------------------------- refused records */
 
 fmp_status fmp_live_spool(fmp_live *live, const char *lines, size_t len, fmp_err *err)
 {
@@ -284,17 +299,18 @@ bool fmp_live_over_limit(const fmp_live *live)
     return live->n_rejected > (live->node->on_bad == FMP_ON_BAD_LIMIT ? live->node->bad_limit : 0);
 }
 
-fmp_status fmp_live_policy(const fmp_live *live, fmp_err *err)
+fmp_status fmp_live_policy(fmp_live *live, fmp_err *err)
 {
     if (!fmp_live_over_limit(live)) { return FMP_OK; }
+    live->blamed = true;
     char bad[32], all[32], policy[48] = "fail";
     if (live->node->on_bad == FMP_ON_BAD_LIMIT) {
         (void)snprintf(policy, sizeof policy, "{limit: %" PRIu64 "}", live->node->bad_limit);
     }
     (void)fmp_fail(err, FMP_E_DATA,
                    "%s of %s records are refused (%s/rejected.jsonl); the policy of '%s' is on_bad: %s",
-                   fmp_commas(live->n_rejected, bad), fmp_commas(live->n_in, all), live->e->run_dir, live->node->id,
-                   policy);
+                   fmp_commas(live->n_rejected, bad), fmp_commas(live->n_in, all), live->e->run_dir,
+                   live->node->id, policy);
     return fmp_err_hint(err, "repair them, or set on_bad: skip, or limit: %" PRIu64, live->n_rejected);
 }
 
@@ -316,7 +332,7 @@ cJSON *fmp_live_record(const fmp_live *live, const cJSON *preimage, cJSON *outpu
     cJSON_AddItemToObject(record, "counts", fmp_tally_json(&live->counts));
     cJSON_AddItemToObject(record, "facts", cJSON_Duplicate(live->facts, true));
     cJSON_AddStringToObject(record, "summary", live->summary ? live->summary : "");
-    cJSON_AddNumberToObject(record, "seconds", live->seconds);
+    cJSON_AddNumberToObject(record, "seconds", fmp_round_ms(live->seconds));
     cJSON_AddNumberToObject(record, "peak_bytes", (double)fmp_peak_rss());
     cJSON_AddStringToObject(record, "created_by", "fmpipe " FMP_VERSION);
     return record;

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -284,6 +285,7 @@ static void child_manifest(const fmp_buf *image, const char *path, int out)
 {
     const fmp_plugin *plugin = NULL;
     fmp_err err = FMP_ERR_INIT;
+    for (int number = 1; number < 32; number++) { signal(number, SIG_DFL); } /* the program's handlers are not for this child */
     alarm(CHILD_SECONDS);
     char *text = open_image(image, path, &plugin, &err) == FMP_OK ? canonical_manifest(plugin) : NULL;
     const char *head = text ? "{" : "!", *body = text ? text + 1 : err.message;

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 /* Features that decide which kernels a numeric library picks. */
-static const char *const cpu_features[] = {"sse4_2",      "avx",         "avx2",     "fma",        "f16c",
-                                           "avx512f",     "avx512bw",    "avx512vl", "avx512_vnni", "avx512_bf16",
-                                           "avx512_fp16", "amx_tile",    "amx_int8", "amx_bf16",   "sha_ni",
-                                           "asimd",       "asimdhp",     "bf16",     "i8mm",       "sve"};
+static const char *const cpu_features[] = {
+    "sse4_2",   "avx",         "avx2",        "fma",         "f16c",     "avx512f",  "avx512bw",
+    "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
+    "sha_ni",   "asimd",       "asimdhp",     "bf16",        "i8mm",     "sve"};
 
 /* The value after "name<tabs>: " of the first such line; NULL if none. Ends in '\n'. */
 static const char *find_line(const char *text, const char *name)
@@ -68,7 +68,9 @@ static void add_cpu(cJSON *machine)
     const char *flags = text.data ? find_line(text.data, "flags") : NULL;
     if (!flags && text.data) { flags = find_line(text.data, "Features"); }
     for (size_t i = 0; flags && i < sizeof cpu_features / sizeof *cpu_features; i++) {
-        if (has_word(flags, cpu_features[i])) { cJSON_AddItemToArray(features, cJSON_CreateString(cpu_features[i])); }
+        if (has_word(flags, cpu_features[i])) {
+            cJSON_AddItemToArray(features, cJSON_CreateString(cpu_features[i]));
+        }
     }
     fmp_buf_free(&text);
     int usable = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;

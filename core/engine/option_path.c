@@ -1,7 +1,8 @@
 /*
  * option_path.c: options that name files: existence, globs, content digests.
  *
- * A path is relative to the file it is written in. What enters the cache key is the content's digest, never the path.
+ * A path is relative to the file it is written in. What enters the cache key is the content's digest, never
+ * the path.
  */
 #include "options_private.h"
 
@@ -21,7 +22,9 @@ const char *fmp_absolute_path(fmp_arena *arena, const char *dir, const char *tex
     if (text[0] == '/') { return fmp_arena_strdup(arena, text); }
     while (text[0] == '.' && text[1] == '/') {
         text += 2;
-        while (*text == '/') { text++; }
+        while (*text == '/') {
+            text++;
+        }
     }
     if (strcmp(text, ".") == 0) { return fmp_arena_strdup(arena, dir); }
     return fmp_arena_printf(arena, "%s%s%s", dir, strcmp(dir, "/") == 0 ? "" : "/", text);
@@ -38,7 +41,8 @@ static const char *path_text(fmp_value_check *v)
     char found[96];
     const char *text = fmp_node_string_(v->node);
     if (!text || !*text) {
-        fmp_value_error_(v, "expected a path, found %s", text ? "an empty string" : fmp_yaml_describe(v->node, found));
+        fmp_value_error_(v, "expected a path, found %s",
+                         text ? "an empty string" : fmp_yaml_describe(v->node, found));
         return NULL;
     }
     if (fmp_is_url(text)) {
@@ -65,7 +69,7 @@ static bool add_file(fmp_value_check *v, const char *path, const char *shown, ch
         c->cap_files = cap;
     }
     fmp_file_input *file = &c->files[c->n_files++];
-    *file = (fmp_file_input){ .option = v->path, .path = path, .shown = shown };
+    *file = (fmp_file_input){.option = v->path, .path = path, .shown = shown};
     memcpy(file->digest, digest, 65);
     return true;
 }
@@ -83,7 +87,8 @@ static bool is_readable_kind(fmp_value_check *v, const char *path, const char *s
     if (stat(path, &st) != 0) {
         if (errno == ENOENT || errno == ENOTDIR) {
             fmp_value_error_(v, "expected a file or folder, found nothing at '%.120s'", shown);
-            fmp_diags_hint(v->check->diags, "paths are relative to the file they are written in; looked for %s", path);
+            fmp_diags_hint(v->check->diags,
+                           "paths are relative to the file they are written in; looked for %s", path);
             return false;
         }
         return fmp_value_error_(v, "cannot look at '%.120s': %s", shown, strerror(errno));
@@ -156,17 +161,18 @@ static bool add_glob(fmp_value_check *list, fmp_value_check *v, const char *text
     if (stat(whole, &st) == 0 || !strpbrk(text, "*?[")) {
         return add_match(list, v, whole, fmp_arena_strdup(arena, text));
     }
-    fmp_buf pattern = { 0 };
+    fmp_buf pattern = {0};
     size_t relative = text[0] == '/' ? 0 : strlen(dir) + (strcmp(dir, "/") != 0);
     if (relative > 0) { add_escaped_dir(&pattern, dir); }
     fmp_buf_puts(&pattern, relative > 0 ? whole + strlen(dir) : whole);
-    glob_t found = { 0 };
+    glob_t found = {0};
     bool failed = pattern.failed || glob(pattern.data, GLOB_NOSORT, NULL, &found) == GLOB_NOSPACE;
     bool ok = !failed;
     if (failed) { fmp_value_error_(v, "out of memory"); }
     if (ok && found.gl_pathc == 0) {
         ok = fmp_value_error_(v, "expected files, found none that match '%.120s'", text);
-        fmp_diags_hint(v->check->diags, "paths are relative to the file they are written in; looked in %s", dir);
+        fmp_diags_hint(v->check->diags, "paths are relative to the file they are written in; looked in %s",
+                       dir);
     }
     if (found.gl_pathc > 1) { qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, byte_order); }
     for (size_t i = 0; ok && i < found.gl_pathc; i++) {
@@ -192,7 +198,9 @@ bool fmp_value_check_paths_(fmp_value_check *v)
         const char *text = path_text(&item);
         ok = text && add_glob(v, &item, text) && ok;
     }
-    if (many && n->n == 0 && (v->opt->flags & FMP_OPT_REQUIRED)) { ok = fmp_value_error_(v, "expected at least one path, found an empty list"); }
+    if (many && n->n == 0 && (v->opt->flags & FMP_OPT_REQUIRED)) {
+        ok = fmp_value_error_(v, "expected at least one path, found an empty list");
+    }
     if (ok) { return true; }
     cJSON_Delete(v->value);
     cJSON_Delete(v->key);

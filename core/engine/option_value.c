@@ -31,8 +31,11 @@ static bool wrong_type(fmp_value_check *v, const char *expected)
 {
     char found[96];
     fmp_value_error_(v, "expected %s, found %s", expected, fmp_yaml_describe(v->node, found));
-    bool scalar = v->node->kind == FMP_YAML_BOOL || v->node->kind == FMP_YAML_INT || v->node->kind == FMP_YAML_FLOAT;
-    if (scalar && strstr(expected, "string")) { fmp_diags_hint(v->check->diags, "put it in quotes: \"%s\"", v->node->text); }
+    bool scalar =
+        v->node->kind == FMP_YAML_BOOL || v->node->kind == FMP_YAML_INT || v->node->kind == FMP_YAML_FLOAT;
+    if (scalar && strstr(expected, "string")) {
+        fmp_diags_hint(v->check->diags, "put it in quotes: \"%s\"", v->node->text);
+    }
     return false;
 }
 
@@ -72,7 +75,8 @@ static bool check_int(fmp_value_check *v)
     const fmp_yaml *n = v->node;
     if (n->kind != FMP_YAML_INT) {
         wrong_type(v, "an integer");
-        bool whole = n->kind == FMP_YAML_FLOAT && n->number == floor(n->number) && fabs(n->number) < EXACT_INT;
+        bool whole =
+            n->kind == FMP_YAML_FLOAT && n->number == floor(n->number) && fabs(n->number) < EXACT_INT;
         if (whole) { fmp_diags_hint(v->check->diags, "write %.0f", n->number); }
         return false;
     }
@@ -86,7 +90,9 @@ static bool check_float(fmp_value_check *v)
 {
     const fmp_yaml *n = v->node;
     if (n->kind != FMP_YAML_INT && n->kind != FMP_YAML_FLOAT) { return wrong_type(v, "a number"); }
-    if (!isfinite(n->number)) { return fmp_value_error_(v, "expected a finite number, found %.40s", n->text); }
+    if (!isfinite(n->number)) {
+        return fmp_value_error_(v, "expected a finite number, found %.40s", n->text);
+    }
     return in_range(v, n->number, n->text) && take(v, cJSON_CreateNumber(n->number));
 }
 
@@ -97,7 +103,8 @@ static bool check_string(fmp_value_check *v)
     const fmp_option *o = v->opt;
     double len = (double)strlen(text);
     if (has_range(o) && (len < o->min || len > o->max)) {
-        return fmp_value_error_(v, "expected a string of %.15g … %.15g bytes, found one of %.15g", o->min, o->max, len);
+        return fmp_value_error_(v, "expected a string of %.15g … %.15g bytes, found one of %.15g", o->min,
+                                o->max, len);
     }
     return take(v, cJSON_CreateString(text));
 }
@@ -106,7 +113,7 @@ static bool check_bool(fmp_value_check *v)
 {
     if (v->node->kind == FMP_YAML_BOOL) { return take(v, cJSON_CreateBool(v->node->truth)); }
     wrong_type(v, "true or false");
-    static const char *const yes[] = { "yes", "on", "y" }, *const no[] = { "no", "off", "n" };
+    static const char *const yes[] = {"yes", "on", "y"}, *const no[] = {"no", "off", "n"};
     for (size_t i = 0; i < 3 && v->node->kind == FMP_YAML_STRING; i++) {
         if (strcmp(v->node->text, yes[i]) == 0) { fmp_diags_hint(v->check->diags, "write true"); }
         if (strcmp(v->node->text, no[i]) == 0) { fmp_diags_hint(v->check->diags, "write false"); }
@@ -120,7 +127,9 @@ static bool check_bool(fmp_value_check *v)
 static const char **split_choices(fmp_arena *arena, const char *choices)
 {
     size_t n = 1;
-    for (const char *p = choices; *p; p++) { n += *p == '|'; }
+    for (const char *p = choices; *p; p++) {
+        n += *p == '|';
+    }
     const char **names = fmp_arena_take(arena, (n + 1) * sizeof *names);
     for (size_t i = 0; i < n; i++) {
         size_t len = strcspn(choices, "|");
@@ -159,18 +168,20 @@ static bool size_unit(const char *text, uint64_t *unit)
     static const struct {
         const char *name;
         uint64_t bytes;
-    } units[] = { { "", 1 },
-                  { "B", 1 },
-                  { "KiB", (uint64_t)1 << 10 },
-                  { "MiB", (uint64_t)1 << 20 },
-                  { "GiB", (uint64_t)1 << 30 },
-                  { "TiB", (uint64_t)1 << 40 },
-                  { "kB", 1000 },
-                  { "KB", 1000 },
-                  { "MB", 1000000 },
-                  { "GB", 1000000000 },
-                  { "TB", 1000000000000 } };
-    while (*text == ' ') { text++; }
+    } units[] = {{"", 1},
+                 {"B", 1},
+                 {"KiB", (uint64_t)1 << 10},
+                 {"MiB", (uint64_t)1 << 20},
+                 {"GiB", (uint64_t)1 << 30},
+                 {"TiB", (uint64_t)1 << 40},
+                 {"kB", 1000},
+                 {"KB", 1000},
+                 {"MB", 1000000},
+                 {"GB", 1000000000},
+                 {"TB", 1000000000000}};
+    while (*text == ' ') {
+        text++;
+    }
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         if (strcmp(text, units[i].name) == 0) {
             *unit = units[i].bytes;

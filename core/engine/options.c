@@ -1,8 +1,9 @@
 /*
  * options.c: option tables against what was written: unknown names, missing ones, defaults, nesting.
  *
- * A dotted name ("augment.rename") is a member of a nested map. Values come out in the table's order whatever the
- * order in the file, so that equal settings make equal bytes. Types are checked in option_value.c and option_path.c.
+ * A dotted name ("augment.rename") is a member of a nested map. Values come out in the table's order
+ * whatever the order in the file, so that equal settings make equal bytes. Types are checked in
+ * option_value.c and option_path.c.
  */
 #include "options_private.h"
 
@@ -63,8 +64,8 @@ static const char *nested_elsewhere(const fmp_option *table, const char *key)
     return NULL;
 }
 
-static void report_unknown(fmp_option_check *c, const fmp_option *table, const char *prefix, const char *shown_prefix,
-                           const fmp_yaml *key)
+static void report_unknown(fmp_option_check *c, const fmp_option *table, const char *prefix,
+                           const char *shown_prefix, const fmp_yaml *key)
 {
     const char *full = fmp_arena_printf(c->arena, "%s%s%s", shown_prefix, prefix, key->text);
     if (c->use) {
@@ -88,8 +89,8 @@ static void report_unknown(fmp_option_check *c, const fmp_option *table, const c
 }
 
 /* Every key of `given` must be an option, or a map on the way to one. */
-static void check_names(fmp_option_check *c, const fmp_option *table, const fmp_yaml *given, const char *prefix,
-                        const char *shown_prefix)
+static void check_names(fmp_option_check *c, const fmp_option *table, const fmp_yaml *given,
+                        const char *prefix, const char *shown_prefix)
 {
     for (size_t i = 0; i < given->n; i++) {
         const fmp_yaml *key = given->keys[i], *value = given->items[i];
@@ -98,12 +99,13 @@ static void check_names(fmp_option_check *c, const fmp_option *table, const fmp_
         if (meaning != KEY_FOLDER || value->kind == FMP_YAML_NULL) { continue; }
         if (value->failed) { continue; }
         if (value->kind == FMP_YAML_MAP) {
-            check_names(c, table, value, fmp_arena_printf(c->arena, "%s%s.", prefix, key->text), shown_prefix);
+            check_names(c, table, value, fmp_arena_printf(c->arena, "%s%s.", prefix, key->text),
+                        shown_prefix);
             continue;
         }
         char found[96];
-        fmp_diags_error(c->diags, &value->mark, "'%s%s%s': expected a map, found %s", shown_prefix, prefix, key->text,
-                        fmp_yaml_describe(value, found));
+        fmp_diags_error(c->diags, &value->mark, "'%s%s%s': expected a map, found %s", shown_prefix, prefix,
+                        key->text, fmp_yaml_describe(value, found));
     }
 }
 
@@ -145,10 +147,13 @@ static fmp_yaml *default_node(fmp_option_check *c, const fmp_option *o)
 {
     bool text = o->type == FMP_OPT_STRING || o->type == FMP_OPT_ENUM || o->type == FMP_OPT_PATH;
     if (text) { return fmp_yaml_string(c->arena, o->def, &c->mark, c->base_dir); }
-    if (o->def[0] != '[' && o->def[0] != '{') { return fmp_yaml_scalar(c->arena, o->def, &c->mark, c->base_dir); }
-    fmp_diags ignored = { 0 };
+    if (o->def[0] != '[' && o->def[0] != '{') {
+        return fmp_yaml_scalar(c->arena, o->def, &c->mark, c->base_dir);
+    }
+    fmp_diags ignored = {0};
     fmp_yaml *node = NULL;
-    fmp_status status = fmp_yaml_parse(o->def, strlen(o->def), "default", c->base_dir, c->arena, &node, &ignored, NULL);
+    fmp_status status =
+        fmp_yaml_parse(o->def, strlen(o->def), "default", c->base_dir, c->arena, &node, &ignored, NULL);
     fmp_diags_free(&ignored);
     if (status != FMP_OK || !node) { return fmp_yaml_string(c->arena, o->def, &c->mark, c->base_dir); }
     node->mark = c->mark;
@@ -164,13 +169,13 @@ static void add_mark(fmp_option_check *c, const char *path, const fmp_mark *mark
         c->marks = marks;
         c->cap_marks = cap;
     }
-    c->marks[c->n_marks++] = (fmp_option_mark){ path, *mark };
+    c->marks[c->n_marks++] = (fmp_option_mark){path, *mark};
 }
 
 static void report_missing(fmp_option_check *c, const fmp_option *o, const char *path, const fmp_mark *mark)
 {
-    fmp_diags_error(c->diags, mark, "missing option '%s'%s%s%s, which has no default", path, c->use ? " of stage '" : "",
-                    c->use ? c->use : "", c->use ? "'" : "");
+    fmp_diags_error(c->diags, mark, "missing option '%s'%s%s%s, which has no default", path,
+                    c->use ? " of stage '" : "", c->use ? c->use : "", c->use ? "'" : "");
     fmp_diags_option(c->diags, path);
     if (o->help) { fmp_diags_hint(c->diags, "%s: %s", o->name, o->help); }
 }
@@ -189,7 +194,7 @@ void fmp_table_check_(fmp_option_check *c, const fmp_option *table, const fmp_ya
             continue;
         }
         if (absent && !o->def) { continue; }
-        fmp_value_check v = { .check = c, .opt = o, .node = absent ? default_node(c, o) : node, .path = path };
+        fmp_value_check v = {.check = c, .opt = o, .node = absent ? default_node(c, o) : node, .path = path};
         add_mark(c, path, &v.node->mark);
         if (!fmp_value_check_(&v)) { continue; }
         add_nested(values, o->name, v.value);
@@ -203,26 +208,28 @@ void fmp_table_check_(fmp_option_check *c, const fmp_option *table, const fmp_ya
 
 void fmp_options_resolve(fmp_option_check *c, const fmp_yaml *given)
 {
-    static const fmp_option none = { .name = NULL };
+    static const fmp_option none = {.name = NULL};
     c->values = cJSON_CreateObject();
     c->key_values = cJSON_CreateObject();
+    if (given && given->failed) { return; }
     if (given && given->kind == FMP_YAML_NULL) { given = NULL; }
     if (given && given->kind != FMP_YAML_MAP) {
         char found[96];
-        fmp_diags_error(c->diags, &given->mark, "expected a map of options, found %s", fmp_yaml_describe(given, found));
+        fmp_diags_error(c->diags, &given->mark, "expected a map of options, found %s",
+                        fmp_yaml_describe(given, found));
         given = NULL;
     }
     fmp_table_check_(c, c->table ? c->table : &none, given, "", c->values, c->key_values);
 }
 
-fmp_status fmp_options_check(const fmp_option *table, const cJSON *given, const char *base_dir, cJSON **values,
-                             fmp_err *err)
+fmp_status fmp_options_check(const fmp_option *table, const cJSON *given, const char *base_dir,
+                             cJSON **values, fmp_err *err)
 {
     *values = NULL;
     fmp_arena *arena = fmp_arena_new(0);
     char *dir = realpath(base_dir ? base_dir : ".", NULL);
     fmp_yaml *node = given && arena && dir ? fmp_yaml_from_json(arena, given, dir) : NULL;
-    fmp_diags diags = { 0 };
+    fmp_diags diags = {0};
     fmp_status status = FMP_OK;
     if (!dir) {
         status = fmp_fail(err, FMP_E_IO, "cannot find the folder '%s'", base_dir ? base_dir : ".");
@@ -231,8 +238,8 @@ fmp_status fmp_options_check(const fmp_option *table, const cJSON *given, const 
     } else if (given && !node) {
         status = fmp_fail(err, FMP_E_RANGE, "expected options nested at most 64 levels deep, found more");
     } else {
-        fmp_option_check check = { .table = table, .mark = { "", 0, 0, 1 }, .base_dir = dir, .arena = arena,
-                                   .diags = &diags };
+        fmp_option_check check = {
+            .table = table, .mark = {"", 0, 0, 1}, .base_dir = dir, .arena = arena, .diags = &diags};
         fmp_options_resolve(&check, node);
         cJSON_Delete(check.key_values);
         status = fmp_arena_ok(arena, err);
@@ -240,7 +247,11 @@ fmp_status fmp_options_check(const fmp_option *table, const cJSON *given, const 
             if (err) { *err = diags.items[0].err; }
             status = FMP_E_CONFIG;
         }
-        if (status == FMP_OK) { *values = check.values; } else { cJSON_Delete(check.values); }
+        if (status == FMP_OK) {
+            *values = check.values;
+        } else {
+            cJSON_Delete(check.values);
+        }
     }
     fmp_diags_free(&diags);
     fmp_arena_free(arena);

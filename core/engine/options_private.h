@@ -1,4 +1,5 @@
-/* options_private.h: what options.c (names, tables, defaults), option_value.c (types) and option_path.c (files) share. */
+/* options_private.h: what options.c (names, tables, defaults), option_value.c (types) and option_path.c
+ * (files) share. */
 #ifndef FMP_ENGINE_OPTIONS_PRIVATE_H
 #define FMP_ENGINE_OPTIONS_PRIVATE_H
 
@@ -18,8 +19,8 @@ bool fmp_value_check_(fmp_value_check *v);
 bool fmp_value_check_path_(fmp_value_check *v);
 bool fmp_value_check_paths_(fmp_value_check *v);
 /* One map against a table: options and rows of a TABLE. Values and keys are added to the two objects. */
-void fmp_table_check_(fmp_option_check *check, const fmp_option *table, const fmp_yaml *given, const char *prefix,
-                      cJSON *values, cJSON *key_values);
+void fmp_table_check_(fmp_option_check *check, const fmp_option *table, const fmp_yaml *given,
+                      const char *prefix, cJSON *values, cJSON *key_values);
 
 /* "'path': expected ..." at the value. Returns false. */
 FMP_PRINTF(2, 3) bool fmp_value_error_(fmp_value_check *v, const char *fmt, ...);

@@ -1,8 +1,8 @@
 /*
  * pipeline.c: a pipeline file from text to checked stages: fields, stage lookup, options.
  *
- * The steps are in pipeline_private.h. None stops at the first problem: what a step cannot use it leaves out, so that
- * one look shows everything that is wrong. Read pipeline.h first for the format.
+ * The steps are in pipeline_private.h. None stops at the first problem: what a step cannot use it leaves
+ * out, so that one look shows everything that is wrong. Read pipeline.h first for the format.
  */
 #include "pipeline_private.h"
 
@@ -17,7 +17,9 @@ void fmp_check_keys_(fmp_loader *l, const fmp_yaml *map, const char *const *keys
 {
     for (size_t i = 0; i < map->n; i++) {
         const char *const *k = keys;
-        while (*k && strcmp(*k, map->keys[i]->text) != 0) { k++; }
+        while (*k && strcmp(*k, map->keys[i]->text) != 0) {
+            k++;
+        }
         if (*k) { continue; }
         fmp_diags_error(l->diags, &map->keys[i]->mark, "unknown key '%.60s' %s", map->keys[i]->text, what);
         const char *near = fmp_nearest_name(map->keys[i]->text, keys);
@@ -102,7 +104,8 @@ static void read_base(fmp_loader *l, const fmp_yaml *root)
     struct stat st;
     if (stat(p->base_path, &st) != 0) {
         fmp_diags_error(l->diags, &node->mark, "expected a base model, found nothing at '%.120s'", text);
-        fmp_diags_hint(l->diags, "paths are relative to the file they are written in; looked for %s", p->base_path);
+        fmp_diags_hint(l->diags, "paths are relative to the file they are written in; looked for %s",
+                       p->base_path);
         return;
     }
     fmp_err err = FMP_ERR_INIT;
@@ -137,7 +140,8 @@ static void read_id(fmp_loader *l, const fmp_yaml *node, size_t index)
     for (size_t i = 0; i < index; i++) {
         if (strcmp(l->p->stages[i].id, id->text) != 0) { continue; }
         const fmp_mark *first = &l->p->stages[i].mark;
-        fmp_diags_error(l->diags, &id->mark, "expected every id once, found '%s' again; it is also in %s:%u:%u", id->text,
+        fmp_diags_error(l->diags, &id->mark,
+                        "expected every id once, found '%s' again; it is also in %s:%u:%u", id->text,
                         first->file, first->line, first->column);
         return;
     }
@@ -158,7 +162,8 @@ static void read_use(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
         return;
     }
     if (fmp_is_url(use->text)) {
-        fmp_diags_error(l->diags, &use->mark, "expected the name of a stage or a plugin file, found the URL '%.80s'", use->text);
+        fmp_diags_error(l->diags, &use->mark,
+                        "expected the name of a stage or a plugin file, found the URL '%.80s'", use->text);
         fmp_diags_hint(l->diags, "fmpipe reads local files; fetch it first and name the file");
         return;
     }
@@ -182,26 +187,29 @@ static bool handles_records(const fmp_stage_info *info)
 
 static void read_limit(fmp_loader *l, const fmp_yaml *policy, fmp_stage_node *s)
 {
-    static const char *const keys[] = { "limit", NULL };
+    static const char *const keys[] = {"limit", NULL};
     fmp_check_keys_(l, policy, keys, "of on_bad");
     const fmp_yaml *limit = fmp_yaml_get(policy, "limit");
     errno = 0;
     s->on_bad = FMP_ON_BAD_LIMIT;
-    if (limit && limit->kind == FMP_YAML_INT && limit->digits[0] != '-') { s->bad_limit = strtoull(limit->digits, NULL, 10); }
-    if (!limit) {
+    if (limit && limit->kind == FMP_YAML_INT && limit->digits[0] != '-') {
+        s->bad_limit = strtoull(limit->digits, NULL, 10);
+    }
+    if (!limit && policy->n == 0) {
         expected(l, policy, "fail, skip or {limit: N}");
-    } else if (limit->kind != FMP_YAML_INT || limit->digits[0] == '-' || errno != 0) {
+    } else if (limit && (limit->kind != FMP_YAML_INT || limit->digits[0] == '-' || errno != 0)) {
         expected(l, limit, "a number of records");
     }
 }
 
 static void read_on_bad(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
 {
-    static const char *const words[] = { "fail", "skip", NULL };
+    static const char *const words[] = {"fail", "skip", NULL};
     const fmp_yaml *policy = fmp_yaml_get(node, "on_bad");
     if (!policy || policy->failed || policy->kind == FMP_YAML_NULL) { return; }
     if (s->info && !handles_records(s->info)) {
-        fmp_diags_error(l->diags, &policy->mark, "on_bad is for stages that handle records; '%s' does not", s->info->name);
+        fmp_diags_error(l->diags, &policy->mark, "on_bad is for stages that handle records; '%s' does not",
+                        s->info->name);
         return;
     }
     if (policy->kind == FMP_YAML_MAP) {
@@ -217,7 +225,7 @@ static void read_on_bad(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
 
 static void read_isolation(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
 {
-    static const char *const words[] = { "inprocess", "process", NULL };
+    static const char *const words[] = {"inprocess", "process", NULL};
     const fmp_yaml *isolation = fmp_yaml_get(node, "isolation");
     if (!isolation || isolation->failed || isolation->kind == FMP_YAML_NULL) { return; }
     const char *text = isolation->kind == FMP_YAML_STRING ? isolation->text : "";
@@ -227,7 +235,8 @@ static void read_isolation(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *
         const char *near = fmp_nearest_name(text, words);
         if (near) { fmp_diags_hint(l->diags, "did you mean '%s'?", near); }
     } else if (s->isolated && s->info && s->info->kind != FMP_MAP) {
-        fmp_diags_error(l->diags, &isolation->mark, "isolation: process is for map stages; '%s' is none", s->info->name);
+        fmp_diags_error(l->diags, &isolation->mark, "isolation: process is for map stages; '%s' is none",
+                        s->info->name);
     }
 }
 
@@ -239,9 +248,14 @@ static fmp_status digest_file(void *arg, const char *path, char hex[65], fmp_err
 static void read_options(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
 {
     if (!s->info) { return; }
-    fmp_option_check check = { .table = s->info->options, .use = s->info->name, .mark = s->mark, .base_dir = l->p->dir,
-                               .arena = l->arena, .diags = l->diags, .digest = l->digests ? digest_file : NULL,
-                               .digest_arg = l->digests };
+    fmp_option_check check = {.table = s->info->options,
+                              .use = s->info->name,
+                              .mark = s->mark,
+                              .base_dir = l->p->dir,
+                              .arena = l->arena,
+                              .diags = l->diags,
+                              .digest = l->digests ? digest_file : NULL,
+                              .digest_arg = l->digests};
     fmp_options_resolve(&check, fmp_yaml_get(node, "with"));
     s->values = check.values;
     s->key_values = check.key_values;
@@ -253,7 +267,7 @@ static void read_options(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
 
 static void read_stage(fmp_loader *l, const fmp_yaml *node, size_t index)
 {
-    static const char *const keys[] = { "id", "use", "from", "on_bad", "isolation", "seed", "with", NULL };
+    static const char *const keys[] = {"id", "use", "from", "on_bad", "isolation", "seed", "with", NULL};
     fmp_stage_node *s = &l->p->stages[index];
     if (node->kind != FMP_YAML_MAP) {
         s->id = "";
@@ -300,7 +314,7 @@ static void read_stages(fmp_loader *l, const fmp_yaml *root)
 
 static fmp_status load(fmp_loader *l, const char *path, const fmp_set *sets, size_t n_sets)
 {
-    static const char *const keys[] = { "fmpipe", "name", "seed", "extends", "vars", "base", "stages", NULL };
+    static const char *const keys[] = {"fmpipe", "name", "seed", "extends", "vars", "base", "stages", NULL};
     fmp_yaml *root = NULL;
     FMP_TRY(fmp_pipeline_read_(l, path, &root));
     if (!root) { return FMP_OK; }
@@ -333,13 +347,13 @@ static fmp_status loader_start(fmp_loader *l, const char *path, bool digest_file
     return digest_files ? fmp_digests_open(store_dir, &l->digests, l->err) : FMP_OK;
 }
 
-fmp_status fmp_pipeline_load_with(const fmp_stage_finder *finder, const char *path, const fmp_set *sets, size_t n_sets,
-                                  bool digest_files, const char *store_dir, fmp_pipeline **out, fmp_diags *diags,
-                                  fmp_err *err)
+fmp_status fmp_pipeline_load_with(const fmp_stage_finder *finder, const char *path, const fmp_set *sets,
+                                  size_t n_sets, bool digest_files, const char *store_dir, fmp_pipeline **out,
+                                  fmp_diags *diags, fmp_err *err)
 {
     *out = NULL;
     size_t errors_before = diags->n_errors;
-    fmp_loader l = { .finder = finder, .diags = diags, .err = err };
+    fmp_loader l = {.finder = finder, .diags = diags, .err = err};
     /* Option values live as long as the pipeline, not as long as the caller's JSON scope. */
     fmp_arena *scope = fmp_json_scope(NULL);
     fmp_status status = loader_start(&l, path, digest_files, store_dir);
@@ -351,20 +365,25 @@ fmp_status fmp_pipeline_load_with(const fmp_stage_finder *finder, const char *pa
     if (status == FMP_OK && n_errors > 0) {
         status = fmp_fail(err, FMP_E_CONFIG, "%s: %zu problem%s", path, n_errors, n_errors == 1 ? "" : "s");
     }
-    if (status == FMP_OK) { *out = l.p; } else { fmp_pipeline_free(l.p); }
+    if (status == FMP_OK) {
+        *out = l.p;
+    } else {
+        fmp_pipeline_free(l.p);
+    }
     return status;
 }
 
-static fmp_status find_in_registry(void *arg, const char *use, const char *base_dir, const fmp_stage_info **out,
-                                   fmp_err *err)
+static fmp_status find_in_registry(void *arg, const char *use, const char *base_dir,
+                                   const fmp_stage_info **out, fmp_err *err)
 {
     return fmp_registry_find(arg, use, base_dir, out, err);
 }
 
-fmp_status fmp_pipeline_load(const char *path, fmp_registry *reg, const fmp_set *sets, size_t n_sets, bool digest_files,
-                             const char *store_dir, fmp_pipeline **out, fmp_diags *diags, fmp_err *err)
+fmp_status fmp_pipeline_load(const char *path, fmp_registry *reg, const fmp_set *sets, size_t n_sets,
+                             bool digest_files, const char *store_dir, fmp_pipeline **out, fmp_diags *diags,
+                             fmp_err *err)
 {
-    fmp_stage_finder finder = { reg, find_in_registry };
+    fmp_stage_finder finder = {reg, find_in_registry};
     return fmp_pipeline_load_with(&finder, path, sets, n_sets, digest_files, store_dir, out, diags, err);
 }
 

@@ -1,8 +1,9 @@
 /*
  * pipeline_file.c: one pipeline file and those it extends, read and merged into one tree.
  *
- * Merging is by key for maps and by id for the list of stages; the extending file wins. Every node keeps the mark and
- * the folder of the file it was written in, so that errors and relative paths stay right after merging.
+ * Merging is by key for maps and by id for the list of stages; the extending file wins. Every node keeps
+ * the mark and the folder of the file it was written in, so that errors and relative paths stay right after
+ * merging.
  */
 #include "pipeline_private.h"
 
@@ -138,11 +139,13 @@ static bool enter(fmp_loader *l, chain *c, const char *path, const fmp_mark *mar
     }
     for (int i = 0; i < c->n; i++) {
         if (c->file[i].dev != st.st_dev || c->file[i].ino != st.st_ino) { continue; }
-        fmp_diags_error(l->diags, mark, "'%.200s' extends itself%s", path, i + 1 < c->n ? ", by way of other files" : "");
+        fmp_diags_error(l->diags, mark, "'%.200s' extends itself%s", path,
+                        i + 1 < c->n ? ", by way of other files" : "");
         return false;
     }
     if (c->n == MAX_CHAIN) {
-        fmp_diags_error(l->diags, mark, "expected at most %d files that extend each other, found more", MAX_CHAIN);
+        fmp_diags_error(l->diags, mark, "expected at most %d files that extend each other, found more",
+                        MAX_CHAIN);
         return false;
     }
     c->file[c->n].dev = st.st_dev;
@@ -151,7 +154,8 @@ static bool enter(fmp_loader *l, chain *c, const char *path, const fmp_mark *mar
     return true;
 }
 
-static fmp_status read_chain(fmp_loader *l, chain *c, const char *path, const fmp_mark *mark, fmp_yaml **root);
+static fmp_status read_chain(fmp_loader *l, chain *c, const char *path, const fmp_mark *mark,
+                             fmp_yaml **root);
 
 /* The file that `root` extends, merged under it. */
 static fmp_status read_extended(fmp_loader *l, chain *c, const char *path, fmp_yaml **root)
@@ -165,7 +169,8 @@ static fmp_status read_extended(fmp_loader *l, chain *c, const char *path, fmp_y
         return FMP_OK;
     }
     if (fmp_is_url(extends->text)) {
-        fmp_diags_error(l->diags, &extends->mark, "expected a local file, found the URL '%.80s'", extends->text);
+        fmp_diags_error(l->diags, &extends->mark, "expected a local file, found the URL '%.80s'",
+                        extends->text);
         fmp_diags_hint(l->diags, "fmpipe reads local files; fetch it first and name the file");
         return FMP_OK;
     }
@@ -183,12 +188,15 @@ static fmp_status read_chain(fmp_loader *l, chain *c, const char *path, const fm
 {
     *root = NULL;
     if (!enter(l, c, path, mark)) { return FMP_OK; }
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_status status = fmp_read_file(path, (size_t)64 << 20, &text, l->err);
     const char *dir = status == FMP_OK ? absolute_folder(l->arena, path) : NULL;
-    if (status == FMP_OK && !dir) { status = fmp_fail(l->err, FMP_E_IO, "cannot find the folder of %s", path); }
+    if (status == FMP_OK && !dir) {
+        status = fmp_fail(l->err, FMP_E_IO, "cannot find the folder of %s", path);
+    }
     if (status == FMP_OK) {
-        fmp_status parsed = fmp_yaml_parse(text.data ? text.data : "", text.len, path, dir, l->arena, root, l->diags, l->err);
+        fmp_status parsed =
+            fmp_yaml_parse(text.data ? text.data : "", text.len, path, dir, l->arena, root, l->diags, l->err);
         if (parsed != FMP_OK && parsed != FMP_E_CONFIG) { status = parsed; }
     }
     fmp_buf_free(&text);
@@ -196,7 +204,8 @@ static fmp_status read_chain(fmp_loader *l, chain *c, const char *path, const fm
     if (!*root) { return FMP_OK; }
     if ((*root)->kind != FMP_YAML_MAP) {
         char found[96];
-        fmp_diags_error(l->diags, &(*root)->mark, "expected a pipeline (a map with fmpipe, stages, ...), found %s",
+        fmp_diags_error(l->diags, &(*root)->mark,
+                        "expected a pipeline (a map with fmpipe, stages, ...), found %s",
                         fmp_yaml_describe(*root, found));
         *root = NULL;
         return FMP_OK;
@@ -207,7 +216,7 @@ static fmp_status read_chain(fmp_loader *l, chain *c, const char *path, const fm
 
 fmp_status fmp_pipeline_read_(fmp_loader *l, const char *path, fmp_yaml **root)
 {
-    chain c = { .n = 0 };
-    fmp_mark mark = { path, 0, 0, 1 };
+    chain c = {.n = 0};
+    fmp_mark mark = {path, 0, 0, 1};
     return read_chain(l, &c, path, &mark, root);
 }

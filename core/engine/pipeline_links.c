@@ -1,8 +1,8 @@
 /*
  * pipeline_links.c: which output goes into which input.
  *
- * A stage takes only from stages above it, so a cycle cannot be written. Ports are typed: whatever does not fit is an
- * error here, before anything runs.
+ * A stage takes only from stages above it, so a cycle cannot be written. Ports are typed: whatever does not
+ * fit is an error here, before anything runs.
  */
 #include "pipeline_private.h"
 
@@ -28,7 +28,7 @@ static void add_link(connector *c, const fmp_port *in, int stage, int out, const
         list->items = items;
         list->cap = cap;
     }
-    list->items[list->n++] = (fmp_link){ in, stage, out, *mark };
+    list->items[list->n++] = (fmp_link){in, stage, out, *mark};
 }
 
 static bool is_linked(const connector *c, const fmp_port *in)
@@ -47,7 +47,7 @@ static bool fits(const fmp_port *in, const fmp_port *out)
 /* "records (train, eval), metrics (report)" */
 static const char *list_outputs(fmp_arena *arena, const fmp_stage_info *info)
 {
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     for (const fmp_port *o = info->outputs; o->name; o++) {
         bool same = o > info->outputs && strcmp(o->type, o[-1].type) == 0;
         bool ends = !o[1].name || strcmp(o[1].type, o->type) != 0;
@@ -111,8 +111,9 @@ static int find_stage(connector *c, const char *id, const fmp_mark *mark)
         if (i < c->index) { ids[n++] = p->stages[i].id; }
         if (strcmp(p->stages[i].id, id) != 0) { continue; }
         if (i < c->index) { return (int)i; }
-        fmp_diags_error(c->l->diags, mark, i == c->index ? "'%s' cannot take its own output"
-                                                         : "expected a stage above this one, found '%s', which comes later",
+        fmp_diags_error(c->l->diags, mark,
+                        i == c->index ? "'%s' cannot take its own output"
+                                      : "expected a stage above this one, found '%s', which comes later",
                         id);
         if (i > c->index) { fmp_diags_hint(c->l->diags, "move '%s' above '%s'", id, c->stage->id); }
         return -1;
@@ -146,7 +147,8 @@ static void connect_name(connector *c, const fmp_port *in, const fmp_yaml *node)
     char found[96];
     if (node->failed) { return; }
     if (node->kind != FMP_YAML_STRING || !node->text[0]) {
-        fmp_diags_error(c->l->diags, &node->mark, "expected STAGE or STAGE.PORT, found %s", fmp_yaml_describe(node, found));
+        fmp_diags_error(c->l->diags, &node->mark, "expected STAGE or STAGE.PORT, found %s",
+                        fmp_yaml_describe(node, found));
         return;
     }
     size_t len = strcspn(node->text, ".");
@@ -156,7 +158,8 @@ static void connect_name(connector *c, const fmp_port *in, const fmp_yaml *node)
             fmp_diags_error(c->l->diags, &node->mark, "expected a base model, found none in this pipeline");
             fmp_diags_hint(c->l->diags, "name its folder at the top of the file: base: FOLDER");
         } else if (strcmp(in->type, FMP_PORT_MODEL) != 0 && strcmp(in->type, FMP_PORT_ANY) != 0) {
-            fmp_diags_error(c->l->diags, &node->mark, "'%s' needs %s, base is a model", c->stage->id, in->type);
+            fmp_diags_error(c->l->diags, &node->mark, "'%s' needs %s, base is a model", c->stage->id,
+                            in->type);
         } else {
             add_link(c, in, -1, 0, &node->mark);
         }
@@ -181,12 +184,16 @@ static void connect_port(connector *c, const fmp_port *in, const fmp_yaml *node)
         return;
     }
     if (node->n != 1 && !(in->flags & FMP_PORT_MANY)) {
-        fmp_diags_error(c->l->diags, &node->mark, "input '%s' of '%s' takes one connection, found %zu", in->name,
-                        c->stage->id, node->n);
+        fmp_diags_error(c->l->diags, &node->mark, "input '%s' of '%s' takes one connection, found %zu",
+                        in->name, c->stage->id, node->n);
         return;
     }
-    if (node->n == 0) { fmp_diags_error(c->l->diags, &node->mark, "expected at least one stage, found an empty list"); }
-    for (size_t i = 0; i < node->n; i++) { connect_name(c, in, node->items[i]); }
+    if (node->n == 0) {
+        fmp_diags_error(c->l->diags, &node->mark, "expected at least one stage, found an empty list");
+    }
+    for (size_t i = 0; i < node->n; i++) {
+        connect_name(c, in, node->items[i]);
+    }
 }
 
 static void connect_map(connector *c, const fmp_yaml *map)
@@ -194,11 +201,15 @@ static void connect_map(connector *c, const fmp_yaml *map)
     const fmp_port *inputs = c->stage->info->inputs;
     const char *names[64];
     size_t n = 0;
-    for (; inputs[n].name && n < 63; n++) { names[n] = inputs[n].name; }
+    for (; inputs[n].name && n < 63; n++) {
+        names[n] = inputs[n].name;
+    }
     names[n] = NULL;
     for (size_t i = 0; i < map->n; i++) {
         size_t k = 0;
-        while (k < n && strcmp(names[k], map->keys[i]->text) != 0) { k++; }
+        while (k < n && strcmp(names[k], map->keys[i]->text) != 0) {
+            k++;
+        }
         if (k < n) { continue; }
         fmp_diags_error(c->l->diags, &map->keys[i]->mark, "'%s' (%s) has no input '%.60s'", c->stage->id,
                         c->stage->info->name, map->keys[i]->text);
@@ -238,7 +249,9 @@ static void connect_base(connector *c)
 {
     if (!c->l->p->base_path) { return; }
     for (const fmp_port *in = c->stage->info->inputs; in->name; in++) {
-        if (strcmp(in->type, FMP_PORT_MODEL) == 0 && !is_linked(c, in)) { add_link(c, in, -1, 0, &c->l->p->base_mark); }
+        if (strcmp(in->type, FMP_PORT_MODEL) == 0 && !is_linked(c, in)) {
+            add_link(c, in, -1, 0, &c->l->p->base_mark);
+        }
     }
 }
 
@@ -246,8 +259,9 @@ static void check_required(connector *c, const fmp_yaml *from, bool had_errors)
 {
     for (const fmp_port *in = c->stage->info->inputs; in->name && !had_errors; in++) {
         if ((in->flags & FMP_PORT_OPTIONAL) || is_linked(c, in)) { continue; }
-        fmp_diags_error(c->l->diags, from ? &from->mark : &c->stage->mark, "'%s' (%s) needs %s at its input '%s', which is not connected",
-                        c->stage->id, c->stage->info->name, in->type, in->name);
+        fmp_diags_error(c->l->diags, from ? &from->mark : &c->stage->mark,
+                        "'%s' (%s) needs %s at its input '%s', which is not connected", c->stage->id,
+                        c->stage->info->name, in->type, in->name);
         hint_giver(c, in);
     }
 }
@@ -263,7 +277,9 @@ static void sort_links(link_list *list)
     for (size_t i = 1; i < list->n; i++) {
         fmp_link item = list->items[i];
         size_t k = i;
-        for (; k > 0 && port_order(&item, &list->items[k - 1]) < 0; k--) { list->items[k] = list->items[k - 1]; }
+        for (; k > 0 && port_order(&item, &list->items[k - 1]) < 0; k--) {
+            list->items[k] = list->items[k - 1];
+        }
         list->items[k] = item;
     }
 }
@@ -273,11 +289,12 @@ static void connect_stage(fmp_loader *l, size_t index)
     fmp_stage_node *s = &l->p->stages[index];
     const fmp_yaml *from = l->from[index];
     if (!s->info) { return; }
-    connector c = { .l = l, .index = index, .stage = s };
+    connector c = {.l = l, .index = index, .stage = s};
     size_t errors_before = l->diags->n_errors;
     bool absent = !from || from->failed || from->kind == FMP_YAML_NULL;
     if (!absent && !s->info->inputs[0].name) {
-        fmp_diags_error(l->diags, &from->mark, "'%s' (%s) is a source: it has no input to connect", s->id, s->info->name);
+        fmp_diags_error(l->diags, &from->mark, "'%s' (%s) is a source: it has no input to connect", s->id,
+                        s->info->name);
     } else if (absent) {
         connect_chain(&c);
     } else if (from->kind == FMP_YAML_MAP) {
@@ -294,5 +311,7 @@ static void connect_stage(fmp_loader *l, size_t index)
 
 void fmp_pipeline_connect_(fmp_loader *l)
 {
-    for (size_t i = 0; i < l->p->n_stages; i++) { connect_stage(l, i); }
+    for (size_t i = 0; i < l->p->n_stages; i++) {
+        connect_stage(l, i);
+    }
 }

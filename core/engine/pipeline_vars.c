@@ -1,8 +1,9 @@
 /*
  * pipeline_vars.c: values from the command line (--set) and variables (${name}).
  *
- * --set changes the tree before anything is checked, so that what it gives meets exactly the checks of the file. A
- * scalar that is one ${name} takes the variable's value with its type, place and folder; elsewhere the text is put in.
+ * --set changes the tree before anything is checked, so that what it gives meets exactly the checks of the
+ * file. A scalar that is one ${name} takes the variable's value with its type, place and folder; elsewhere
+ * the text is put in.
  */
 #include "pipeline_private.h"
 
@@ -11,7 +12,7 @@ enum { MAX_VARS = 256 };
 
 typedef enum var_type { VAR_BOOL, VAR_INT, VAR_FLOAT, VAR_STRING, VAR_PATH, VAR_INVALID } var_type;
 
-static const char *const type_names[] = { "bool", "int", "float", "string", "path", NULL };
+static const char *const type_names[] = {"bool", "int", "float", "string", "path", NULL};
 
 typedef struct variable {
     const char *name;
@@ -42,8 +43,9 @@ static fmp_yaml *set_value(fmp_loader *l, const char *text, const fmp_mark *mark
 {
     fmp_yaml *node = NULL;
     if (text[0] == '[' || text[0] == '{') {
-        fmp_diags ignored = { 0 };
-        if (fmp_yaml_parse(text, strlen(text), mark->file, l->cwd, l->arena, &node, &ignored, NULL) != FMP_OK) {
+        fmp_diags ignored = {0};
+        if (fmp_yaml_parse(text, strlen(text), mark->file, l->cwd, l->arena, &node, &ignored, NULL) !=
+            FMP_OK) {
             node = NULL; /* not a list or map after all: a text */
         }
         fmp_diags_free(&ignored);
@@ -91,7 +93,8 @@ static void set_option(fmp_loader *l, fmp_yaml *root, const char *name, fmp_yaml
     if (near) { fmp_diags_hint(l->diags, "did you mean '%s.%s'?", near, name + len + 1); }
 }
 
-static void set_variable(fmp_loader *l, fmp_yaml *root, const char *name, fmp_yaml *value, const fmp_mark *mark)
+static void set_variable(fmp_loader *l, fmp_yaml *root, const char *name, fmp_yaml *value,
+                         const fmp_mark *mark)
 {
     fmp_yaml *vars = fmp_yaml_get(root, "vars"), *var = fmp_yaml_get(vars, name);
     if (var && var->kind == FMP_YAML_MAP) {
@@ -104,7 +107,9 @@ static void set_variable(fmp_loader *l, fmp_yaml *root, const char *name, fmp_ya
     }
     size_t n = vars && vars->kind == FMP_YAML_MAP ? vars->n : 0;
     const char **names = fmp_arena_take(l->arena, (n + 4) * sizeof *names);
-    for (size_t i = 0; i < n; i++) { names[i] = vars->keys[i]->text; }
+    for (size_t i = 0; i < n; i++) {
+        names[i] = vars->keys[i]->text;
+    }
     names[n] = "seed";
     names[n + 1] = "base";
     names[n + 2] = "name";
@@ -122,14 +127,18 @@ void fmp_pipeline_set_(fmp_loader *l, fmp_yaml *root, const fmp_set *sets, size_
 {
     for (size_t i = 0; i < n_sets; i++) {
         const char *equals = strchr(sets[i].text, '=');
-        fmp_mark mark = { fmp_arena_printf(l->arena, "--set %s", sets[i].text), 0, 0, 1 };
+        fmp_mark mark = {fmp_arena_printf(l->arena, "--set %s", sets[i].text), 0, 0, 1};
         if (!equals || equals == sets[i].text) {
             fmp_diags_error(l->diags, &mark, "expected NAME=VALUE");
             continue;
         }
         const char *name = fmp_arena_strndup(l->arena, sets[i].text, (size_t)(equals - sets[i].text));
         fmp_yaml *value = set_value(l, equals + 1, &mark);
-        if (strchr(name, '.')) { set_option(l, root, name, value, &mark); } else { set_variable(l, root, name, value, &mark); }
+        if (strchr(name, '.')) {
+            set_option(l, root, name, value, &mark);
+        } else {
+            set_variable(l, root, name, value, &mark);
+        }
     }
 }
 
@@ -152,7 +161,8 @@ static var_type read_type(fmp_loader *l, const char *name, const fmp_yaml *var)
     const fmp_yaml *type = fmp_yaml_get(var, "type");
     char found[96];
     if (!type) {
-        fmp_diags_error(l->diags, &var->mark, "variable '%.60s': expected a type (bool, int, float, string or path)", name);
+        fmp_diags_error(l->diags, &var->mark,
+                        "variable '%.60s': expected a type (bool, int, float, string or path)", name);
         return VAR_INVALID;
     }
     for (int t = 0; type_names[t] && type->text; t++) {
@@ -167,11 +177,11 @@ static var_type read_type(fmp_loader *l, const char *name, const fmp_yaml *var)
 
 static void read_variable(variables *vars, const fmp_yaml *key, fmp_yaml *var)
 {
-    static const char *const keys[] = { "type", "default", "help", NULL };
+    static const char *const keys[] = {"type", "default", "help", NULL};
     fmp_loader *l = vars->l;
     char found[96];
     variable *v = &vars->item[vars->n];
-    *v = (variable){ .name = key->text, .type = VAR_INVALID };
+    *v = (variable){.name = key->text, .type = VAR_INVALID};
     vars->names[vars->n++] = key->text;
     if (var->kind != FMP_YAML_MAP) {
         fmp_diags_error(l->diags, &var->mark, "expected a map with type, default and help, found %s",
@@ -190,13 +200,13 @@ static void read_variable(variables *vars, const fmp_yaml *key, fmp_yaml *var)
         return;
     }
     if (!has_type(value, v->type)) {
-        fmp_diags_error(l->diags, &value->mark, "variable '%s': expected a value of type %s, found %s", key->text,
-                        type_names[v->type], fmp_yaml_describe(value, found));
+        fmp_diags_error(l->diags, &value->mark, "variable '%s': expected a value of type %s, found %s",
+                        key->text, type_names[v->type], fmp_yaml_describe(value, found));
         return;
     }
     if (value->kind == FMP_YAML_STRING && strstr(value->text, "${")) {
-        fmp_diags_error(l->diags, &value->mark, "variable '%s': expected a plain value, found another variable in it",
-                        key->text);
+        fmp_diags_error(l->diags, &value->mark,
+                        "variable '%s': expected a plain value, found another variable in it", key->text);
         return;
     }
     v->value = value;
@@ -208,12 +218,14 @@ static void read_variables(variables *vars, const fmp_yaml *root)
     char found[96];
     if (!node || node->kind == FMP_YAML_NULL) { return; }
     if (node->kind != FMP_YAML_MAP) {
-        fmp_diags_error(vars->l->diags, &node->mark, "expected a map of variables, found %s", fmp_yaml_describe(node, found));
+        fmp_diags_error(vars->l->diags, &node->mark, "expected a map of variables, found %s",
+                        fmp_yaml_describe(node, found));
         return;
     }
     for (size_t i = 0; i < node->n; i++) {
         if (vars->n == MAX_VARS) {
-            fmp_diags_error(vars->l->diags, &node->keys[i]->mark, "expected at most %d variables, found more", MAX_VARS);
+            fmp_diags_error(vars->l->diags, &node->keys[i]->mark, "expected at most %d variables, found more",
+                            MAX_VARS);
             return;
         }
         read_variable(vars, node->keys[i], node->items[i]);
@@ -223,7 +235,9 @@ static void read_variables(variables *vars, const fmp_yaml *root)
 static const variable *find_variable(const variables *vars, const char *name, size_t len)
 {
     for (size_t i = 0; i < vars->n; i++) {
-        if (strlen(vars->item[i].name) == len && memcmp(vars->item[i].name, name, len) == 0) { return &vars->item[i]; }
+        if (strlen(vars->item[i].name) == len && memcmp(vars->item[i].name, name, len) == 0) {
+            return &vars->item[i];
+        }
     }
     return NULL;
 }
@@ -263,7 +277,7 @@ static const variable *variable_at(variables *vars, const fmp_yaml *node, const 
 static fmp_yaml *expand_text(variables *vars, fmp_yaml *node)
 {
     fmp_loader *l = vars->l;
-    fmp_buf out = { 0 };
+    fmp_buf out = {0};
     const char *dir = node->dir;
     bool failed = false;
     for (const char *p = node->text; *p;) {
@@ -282,7 +296,8 @@ static fmp_yaml *expand_text(variables *vars, fmp_yaml *node)
             fmp_buf_putc(&out, *p++);
         }
         if (vars->expanded + out.len > MAX_EXPANDED) {
-            fmp_diags_error(l->diags, &node->mark, "variables make more than %zu bytes of text", MAX_EXPANDED);
+            fmp_diags_error(l->diags, &node->mark, "variables make more than %zu bytes of text",
+                            MAX_EXPANDED);
             break;
         }
     }
@@ -296,12 +311,18 @@ static fmp_yaml *expand_text(variables *vars, fmp_yaml *node)
 static void substitute(variables *vars, fmp_yaml **slot)
 {
     fmp_yaml *node = *slot;
-    for (size_t i = 0; i < node->n; i++) { substitute(vars, &node->items[i]); }
+    for (size_t i = 0; i < node->n; i++) {
+        substitute(vars, &node->items[i]);
+    }
     if (node->kind != FMP_YAML_STRING || !strstr(node->text, "${")) { return; }
     size_t len = 0;
     if (strncmp(node->text, "${", 2) == 0 && strcspn(node->text, "}") + 1 == strlen(node->text)) {
         const variable *v = variable_at(vars, node, node->text, &len);
-        if (v && v->value) { *slot = v->value; } else { node->failed = true; }
+        if (v && v->value) {
+            *slot = v->value;
+        } else {
+            node->failed = true;
+        }
         return;
     }
     *slot = expand_text(vars, node);

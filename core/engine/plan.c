@@ -107,11 +107,14 @@ static cJSON *explain(const fmp_graph *g, size_t s, const cJSON *last)
     return out;
 }
 
-fmp_status fmp_explain(const fmp_pipeline *p, const fmp_run_options *o, const char *stage, cJSON **out, fmp_err *err)
+fmp_status fmp_explain(const fmp_pipeline *p, const fmp_run_options *o, const char *stage, cJSON **out,
+                       fmp_err *err)
 {
     *out = NULL;
     size_t s = 0;
-    while (s < p->n_stages && strcmp(p->stages[s].id, stage) != 0) { s++; }
+    while (s < p->n_stages && strcmp(p->stages[s].id, stage) != 0) {
+        s++;
+    }
     if (s == p->n_stages) {
         return fmp_fail(err, FMP_E_USAGE, "expected the id of a stage of %s, found '%s'", p->file, stage);
     }

@@ -1,16 +1,16 @@
 /*
  * reader.c: fmp.records/1 reading: batches of about 1 MiB, parsed on all threads, handed out in order.
  *
- * Each batch is cut into a fixed number of parts; a part has an arena of its own, so threads share nothing. The items
- * of all parts lie in one array in line order, which is what the stage sees.
+ * Each batch is cut into a fixed number of parts; a part has an arena of its own, so threads share nothing.
+ * The items of all parts lie in one array in line order, which is what the stage sees.
  */
 #include "records.h"
 
 #include <stdlib.h>
 
 #define BATCH_BYTES ((size_t)1 << 20)
-#define N_PARTS 8
-#define KEEP_BYTES ((size_t)4 << 20)
+#define N_PARTS     8
+#define KEEP_BYTES  ((size_t)4 << 20)
 
 typedef struct line_span {
     const char *text;
@@ -68,7 +68,9 @@ void fmp_reader_close(fmp_reader *r)
 {
     if (!r) { return; }
     if (r->place) { *r->place = NULL; }
-    for (int i = 0; i < N_PARTS; i++) { fmp_arena_free(r->parts[i].arena); }
+    for (int i = 0; i < N_PARTS; i++) {
+        fmp_arena_free(r->parts[i].arena);
+    }
     fmp_records_close(&r->in);
     fmp_buf_free(&r->text);
     free(r->lines);
@@ -86,7 +88,9 @@ static fmp_status grow(fmp_reader *r, fmp_err *err)
     if (items) { r->items = items; }
     void *records = reallocarray(r->records, cap, sizeof *r->records);
     if (records) { r->records = records; }
-    if (!lines || !items || !records) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a batch of records"); }
+    if (!lines || !items || !records) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for a batch of records");
+    }
     r->cap = cap;
     return FMP_OK;
 }
@@ -111,8 +115,8 @@ static void parse_part(void *arg, size_t index)
     fmp_arena *before = fmp_json_scope(own->arena);
     own->status = FMP_OK;
     for (size_t i = begin; own->status == FMP_OK && i < end; i++) {
-        own->status = fmp_records_parse(&r->in, r->lines[i].text, r->lines[i].len, r->first_line + i, &r->items[i],
-                                        &own->err);
+        own->status = fmp_records_parse(&r->in, r->lines[i].text, r->lines[i].len, r->first_line + i,
+                                        &r->items[i], &own->err);
         r->records[i] = r->items[i].record;
     }
     if (own->status == FMP_OK) { own->status = fmp_arena_ok(own->arena, &own->err); }
@@ -123,13 +127,15 @@ fmp_status fmp_reader_next(fmp_reader *r, const fmp_record **records, size_t *n,
 {
     *records = NULL;
     *n = r->n = 0;
-    for (int i = 0; i < N_PARTS; i++) { fmp_arena_reset(r->parts[i].arena, KEEP_BYTES); }
+    for (int i = 0; i < N_PARTS; i++) {
+        fmp_arena_reset(r->parts[i].arena, KEEP_BYTES);
+    }
     FMP_TRY(fmp_records_fetch(&r->in, BATCH_BYTES, &r->text, &r->first_line, err));
     if (r->text.len > 0) { FMP_TRY(split_lines(r, err)); }
     r->n_read += r->n;
     if (r->n == 0 && r->n_read != r->in.n) {
-        return fmp_fail(err, FMP_E_DATA, "expected %" PRIu64 " records in %s, found %" PRIu64, r->in.n, r->in.path,
-                        r->n_read);
+        return fmp_fail(err, FMP_E_DATA, "expected %" PRIu64 " records in %s, found %" PRIu64, r->in.n,
+                        r->in.path, r->n_read);
     }
     fmp_pool_for(r->pool, r->n ? N_PARTS : 0, parse_part, r);
     for (int i = 0; r->n && i < N_PARTS; i++) {

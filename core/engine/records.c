@@ -1,8 +1,9 @@
 /*
  * records.c: reading and writing the lines of a records artifact.
  *
- * The members of a line have a fixed order, so the head is matched byte by byte and only the document goes through the
- * JSON parser. A store is input like any other: every length and index is checked, and what is wrong is named.
+ * The members of a line have a fixed order, so the head is matched byte by byte and only the document goes
+ * through the JSON parser. A store is input like any other: every length and index is checked, and what is
+ * wrong is named.
  */
 #include "records.h"
 
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 #define WRITE_BYTES ((size_t)1 << 20)
-#define FILES_MAX 1000000
+#define FILES_MAX   1000000
 
 void fmp_record_id(const char *source, uint64_t index, char id[17])
 {
@@ -20,12 +21,14 @@ void fmp_record_id(const char *source, uint64_t index, char id[17])
     size_t n = strnlen(source, sizeof text - 9);
     memcpy(text, source, n);
     text[n++] = '\0'; /* so that source and index cannot run into each other */
-    for (int i = 0; i < 8; i++) { text[n++] = (unsigned char)(index >> (8 * i)); }
+    for (int i = 0; i < 8; i++) {
+        text[n++] = (unsigned char)(index >> (8 * i));
+    }
     fmp_sha256_bytes(text, n, digest);
     fmp_hex(digest, 8, id);
 }
 
-/* ------------------------------------------------------------------------------------------------ file tables */
+/* -------------------------------------------------------------------------------------------- file tables */
 
 uint32_t fmp_file_table_add(fmp_file_table *table, const char *name, const char *digest, fmp_err *err)
 {
@@ -53,7 +56,9 @@ nomem:
 
 void fmp_file_table_free(fmp_file_table *table)
 {
-    for (size_t i = 0; i < table->n; i++) { free(table->names[i]); }
+    for (size_t i = 0; i < table->n; i++) {
+        free(table->names[i]);
+    }
     free(table->names);
     free(table->digests);
     *table = (fmp_file_table){0};
@@ -75,7 +80,9 @@ static char *put_u64(char *p, uint64_t v)
         digits[n++] = (char)('0' + v % 10);
         v /= 10;
     } while (v);
-    while (n > 0) { *p++ = digits[--n]; }
+    while (n > 0) {
+        *p++ = digits[--n];
+    }
     return p;
 }
 
@@ -153,7 +160,9 @@ fmp_status fmp_file_writer_end(fmp_file_writer *w, char digest[65], fmp_err *err
     if (digest) { fmp_hex(sum, sizeof sum, digest); }
     int rc = close(w->fd);
     w->fd = -1;
-    if (st == FMP_OK && rc != 0) { st = fmp_fail(err, FMP_E_IO, "cannot write %s: %s", w->path, strerror(errno)); }
+    if (st == FMP_OK && rc != 0) {
+        st = fmp_fail(err, FMP_E_IO, "cannot write %s: %s", w->path, strerror(errno));
+    }
     fmp_file_writer_free(w);
     return st;
 }
@@ -187,7 +196,8 @@ fmp_status fmp_records_manifest(const char *data_dir, const fmp_file_table *file
     fmp_json_print(manifest, FMP_JSON_PRETTY, &text);
     fmp_buf_putc(&text, '\n');
     char *path = fmp_path_join(data_dir, "manifest.json");
-    fmp_status st = path && digests ? fmp_buf_ok(&text, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for a manifest");
+    fmp_status st =
+        path && digests ? fmp_buf_ok(&text, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for a manifest");
     if (st == FMP_OK) { st = fmp_write_file(path, text.data, text.len, err); }
     free(path);
     fmp_buf_free(&text);
@@ -206,9 +216,10 @@ static fmp_status read_manifest(const char *path, fmp_records *r, fmp_err *err)
     const cJSON *digests = fmp_json_get(manifest, "digests");
     double n = fmp_json_num(manifest, "n", -1.0);
     fmp_status st = FMP_OK;
-    if (!cJSON_IsArray(files) || strcmp(fmp_json_str(manifest, "type", ""), FMP_PORT_RECORDS) != 0 || !(n >= 0.0)
-        || n > 9007199254740992.0) {
-        st = fmp_fail(err, FMP_E_DATA, "expected the manifest of a records artifact with \"type\", \"n\" and \"files\"");
+    if (!cJSON_IsArray(files) || strcmp(fmp_json_str(manifest, "type", ""), FMP_PORT_RECORDS) != 0 ||
+        !(n >= 0.0) || n > 9007199254740992.0) {
+        st = fmp_fail(err, FMP_E_DATA,
+                      "expected the manifest of a records artifact with \"type\", \"n\" and \"files\"");
         (void)fmp_err_at(err, path, 0, 0, UINT64_MAX);
     }
     const cJSON *name;
@@ -219,11 +230,13 @@ static fmp_status read_manifest(const char *path, fmp_records *r, fmp_err *err)
         if (!cJSON_IsString(name) || before >= FILES_MAX) {
             st = fmp_fail(err, FMP_E_DATA, "expected a file name as entry %zu of \"files\"", before);
             (void)fmp_err_at(err, path, 0, 0, UINT64_MAX);
-        } else if (fmp_file_table_add(&r->files, name->valuestring, fmp_json_str(digests, name->valuestring, NULL), err)
-                   == FMP_RECORDS_NO_FILE) {
+        } else if (fmp_file_table_add(&r->files, name->valuestring,
+                                      fmp_json_str(digests, name->valuestring, NULL),
+                                      err) == FMP_RECORDS_NO_FILE) {
             st = FMP_E_NOMEM;
         } else if (r->files.n == before) {
-            st = fmp_fail(err, FMP_E_DATA, "expected each file once in \"files\", found '%s' twice", name->valuestring);
+            st = fmp_fail(err, FMP_E_DATA, "expected each file once in \"files\", found '%s' twice",
+                          name->valuestring);
             (void)fmp_err_at(err, path, 0, 0, UINT64_MAX);
         }
     }
@@ -262,7 +275,9 @@ static fmp_status read_some(fmp_records *r, size_t want, fmp_buf *text, size_t *
     char *at = fmp_buf_grow(text, want);
     if (!at) { return fmp_buf_ok(text, err); }
     ssize_t n;
-    do { n = read(r->fd, at, want); } while (n < 0 && errno == EINTR);
+    do {
+        n = read(r->fd, at, want);
+    } while (n < 0 && errno == EINTR);
     if (n < 0) { return fmp_fail(err, FMP_E_IO, "cannot read %s: %s", r->path, strerror(errno)); }
     text->len += (size_t)n;
     r->offset += (uint64_t)n;
@@ -273,7 +288,9 @@ static fmp_status read_some(fmp_records *r, size_t want, fmp_buf *text, size_t *
 static uint64_t count_lines(const char *text, size_t len)
 {
     uint64_t n = 0;
-    for (const char *p = text; (p = memchr(p, '\n', len - (size_t)(p - text))) != NULL; p++) { n++; }
+    for (const char *p = text; (p = memchr(p, '\n', len - (size_t)(p - text))) != NULL; p++) {
+        n++;
+    }
     return n;
 }
 
@@ -287,7 +304,8 @@ fmp_status fmp_records_fetch(fmp_records *r, size_t want, fmp_buf *text, uint64_
     for (;;) {
         size_t got = 0;
         FMP_TRY(read_some(r, want, text, &got, err));
-        const char *end = text->len > searched ? memrchr(text->data + searched, '\n', text->len - searched) : NULL;
+        const char *end =
+            text->len > searched ? memrchr(text->data + searched, '\n', text->len - searched) : NULL;
         if (end) {
             size_t whole = (size_t)(end - text->data) + 1;
             fmp_buf_add(&r->carry, text->data + whole, text->len - whole);
@@ -296,7 +314,8 @@ fmp_status fmp_records_fetch(fmp_records *r, size_t want, fmp_buf *text, uint64_
         }
         if (got == 0 && text->len == 0) { return FMP_OK; }
         if (got == 0 || text->len > FMP_RECORDS_LINE_MAX) {
-            return fmp_fail(err, FMP_E_DATA, "%s:%" PRIu64 ": expected a line of at most %zu bytes ending in a newline",
+            return fmp_fail(err, FMP_E_DATA,
+                            "%s:%" PRIu64 ": expected a line of at most %zu bytes ending in a newline",
                             r->path, r->line + 1, FMP_RECORDS_LINE_MAX);
         }
         searched = text->len;
@@ -319,7 +338,8 @@ static bool read_u64(const char **p, const char *end, uint64_t *out)
     uint64_t v = 0;
     const char *start = *p;
     for (; *p < end && **p >= '0' && **p <= '9'; ++*p) {
-        if (__builtin_mul_overflow(v, (uint64_t)10, &v) || __builtin_add_overflow(v, (uint64_t)(**p - '0'), &v)) {
+        if (__builtin_mul_overflow(v, (uint64_t)10, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(**p - '0'), &v)) {
             return false;
         }
     }
@@ -339,28 +359,30 @@ static bool read_id(const char **p, const char *end, char id[17])
 static bool read_head(const char **p, const char *end, fmp_item *out)
 {
     uint64_t file = FMP_RECORDS_NO_FILE;
-    bool ok = skip_text(p, end, "{\"id\":\"") && read_id(p, end, out->record.id) && skip_text(p, end, "\",\"file\":")
-              && (skip_text(p, end, "-1") || read_u64(p, end, &file)) && skip_text(p, end, ",\"line\":")
-              && read_u64(p, end, &out->record.origin.line) && skip_text(p, end, ",\"offset\":")
-              && read_u64(p, end, &out->record.origin.offset) && skip_text(p, end, ",\"doc\":");
+    bool ok = skip_text(p, end, "{\"id\":\"") && read_id(p, end, out->record.id) &&
+              skip_text(p, end, "\",\"file\":") && (skip_text(p, end, "-1") || read_u64(p, end, &file)) &&
+              skip_text(p, end, ",\"line\":") && read_u64(p, end, &out->record.origin.line) &&
+              skip_text(p, end, ",\"offset\":") && read_u64(p, end, &out->record.origin.offset) &&
+              skip_text(p, end, ",\"doc\":");
     out->file = file > FMP_RECORDS_NO_FILE ? FMP_RECORDS_NO_FILE - 1 : (uint32_t)file;
     return ok;
 }
 
-fmp_status fmp_records_parse(const fmp_records *r, const char *line, size_t len, uint64_t number, fmp_item *out,
-                             fmp_err *err)
+fmp_status fmp_records_parse(const fmp_records *r, const char *line, size_t len, uint64_t number,
+                             fmp_item *out, fmp_err *err)
 {
     const char *p = line, *end = line + len;
     *out = (fmp_item){.record = {.struct_size = (uint32_t)sizeof(fmp_record)}};
     if (!read_head(&p, end, out) || end - p < 2 || end[-1] != '}') {
         return fmp_fail(err, FMP_E_DATA,
-                        "%s:%" PRIu64 ": expected {\"id\":…,\"file\":…,\"line\":…,\"offset\":…,\"doc\":…}, found "
+                        "%s:%" PRIu64
+                        ": expected {\"id\":…,\"file\":…,\"line\":…,\"offset\":…,\"doc\":…}, found "
                         "something else at byte %zu",
                         r->path, number, (size_t)(p - line));
     }
     if (out->file != FMP_RECORDS_NO_FILE && out->file >= r->files.n) {
-        return fmp_fail(err, FMP_E_DATA, "%s:%" PRIu64 ": expected a file below %zu, found %" PRIu32, r->path, number,
-                        r->files.n, out->file);
+        return fmp_fail(err, FMP_E_DATA, "%s:%" PRIu64 ": expected a file below %zu, found %" PRIu32, r->path,
+                        number, r->files.n, out->file);
     }
     out->record.origin.file = out->file == FMP_RECORDS_NO_FILE ? "" : r->files.names[out->file];
     out->raw = p;

@@ -10,8 +10,8 @@ static bool locate(const fmp_refusal *r, size_t *offset)
 {
     static const char prefix[] = "messages[";
     if (fmp_json_locate(r->row, r->row_len, r->path, offset)) { return true; }
-    return strncmp(r->path, prefix, sizeof prefix - 1) == 0
-           && fmp_json_locate(r->row, r->row_len, r->path + sizeof prefix - 2, offset);
+    return strncmp(r->path, prefix, sizeof prefix - 1) == 0 &&
+           fmp_json_locate(r->row, r->row_len, r->path + sizeof prefix - 2, offset);
 }
 
 void fmp_refusal_locate(fmp_refusal *r)

@@ -1,10 +1,10 @@
 /*
  * run.c: a run. Update the graph, run the first unit that must, and again, until nothing must.
  *
- * Looking again after every unit is what makes the rest simple: a unit whose new result equals the old one leaves those
- * behind it cached; an input that turns out damaged is dropped, and its producer is then simply the next unit that must
- * run. Published results and action records are whole or absent, so a run that is killed anywhere is continued by
- * starting it again.
+ * Looking again after every unit is what makes the rest simple: a unit whose new result equals the old one
+ * leaves those behind it cached; an input that turns out damaged is dropped, and its producer is then simply
+ * the next unit that must run. Published results and action records are whole or absent, so a run that is
+ * killed anywhere is continued by starting it again.
  */
 #include "run_folder.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define RUNS_DEFAULT "runs"
+#define RUNS_DEFAULT  "runs"
 #define UNIT_RUNS_MAX 4
 
 typedef struct run {
@@ -37,8 +37,8 @@ static void tell_start(const run *r, size_t s)
 
 static void tell_end(const run *r, size_t s, const char *action, const cJSON *record)
 {
-    static const char *const copied[] = {"in", "out", "out_by", "rejected", "rejected_by", "seconds", "summary",
-                                         "counts", "facts", "outputs"};
+    static const char *const copied[] = {"in",      "out",     "out_by", "rejected", "rejected_by",
+                                         "seconds", "summary", "counts", "facts",    "outputs"};
     const fmp_stage_state *state = &r->g->states[s];
     cJSON *event = fmp_event_new("stage.end", r->e.p->stages[s].id);
     cJSON_AddStringToObject(event, "use", r->e.p->stages[s].info->name);
@@ -88,14 +88,13 @@ static void tell_run_end(const run *r, bool ok)
         }
         cJSON_AddItemToArray(stages, row);
     }
-    cJSON_AddNumberToObject(event, "seconds", fmp_now() - r->begin);
-    cJSON_AddNumberToObject(event, "peak_bytes", (double)fmp_peak_rss());
     fmp_emit(r->e.emit, event);
 }
 
-/* ------------------------------------------------------------------------------------------------ a stage's end */
+/* ------------------------------------------------------------------------------------------ a stage's end */
 
-/* Told, counted and remembered: the stage's result is `record`. Refused records come from the store either way. */
+/* Told, counted and remembered: the stage's result is `record`. Refused records come from the store either
+   way. */
 static fmp_status conclude(run *r, size_t s, const char *action, fmp_err *err)
 {
     const fmp_stage_state *state = &r->g->states[s];
@@ -116,7 +115,8 @@ static fmp_status conclude(run *r, size_t s, const char *action, fmp_err *err)
 static fmp_status announce_cached(run *r, size_t before_unit, fmp_err *err)
 {
     for (size_t s = 0; s < r->e.p->n_stages; s++) {
-        if (r->announced[s] || r->g->states[s].unit >= before_unit || r->g->units[r->g->states[s].unit].must_run) {
+        if (r->announced[s] || r->g->states[s].unit >= before_unit ||
+            r->g->units[r->g->states[s].unit].must_run) {
             continue;
         }
         tell_start(r, s);
@@ -125,21 +125,27 @@ static fmp_status announce_cached(run *r, size_t before_unit, fmp_err *err)
     return FMP_OK;
 }
 
-/* A failed unit: what is known of its stages, and the records they refused. */
+/* A failed unit: what is known of its stages, and the records they refused. "failed" is the one to blame. */
 static void conclude_failed(run *r, const fmp_unit *unit, fmp_live *lives, fmp_status why)
 {
-    const char *action = why == FMP_E_CANCELLED ? "stopped" : "failed";
+    bool blamed = false;
+    for (size_t i = 0; i < unit->n; i++) {
+        blamed = blamed || lives[i].blamed;
+    }
     for (size_t i = 0; i < unit->n; i++) {
         size_t s = unit->stages[i];
         fmp_live *live = &lives[i];
+        const char *action = why == FMP_E_CANCELLED || (blamed && !live->blamed) ? "stopped" : "failed";
         fmp_status st = live->e ? fmp_live_spool_end(live, NULL) : FMP_OK;
         if (live->e && st == FMP_OK && live->spool_path) {
             st = fmp_run_folder_rejects(&r->folder, live->node->id, live->spool_path, NULL);
         }
         if (st != FMP_OK) {
-            fmp_emit_log(r->e.emit, r->e.p->stages[s].id, FMP_LOG_WARNING, "its refused records could not be written");
+            fmp_emit_log(r->e.emit, r->e.p->stages[s].id, FMP_LOG_WARNING,
+                         "its refused records could not be written");
         }
-        cJSON *record = live->e ? fmp_live_record(live, r->g->states[s].preimage, cJSON_CreateObject(), false) : NULL;
+        cJSON *record =
+            live->e ? fmp_live_record(live, r->g->states[s].preimage, cJSON_CreateObject(), false) : NULL;
         r->announced[s] = true;
         fmp_run_manifest_stage(r->e.manifest, r->g, s, action, record);
         tell_end(r, s, action, record);
@@ -150,8 +156,8 @@ static void conclude_failed(run *r, const fmp_unit *unit, fmp_live *lives, fmp_s
 /* ------------------------------------------------------------------------------------------------ inputs */
 
 /*
- * The data folder of one published input. A damaged one is dropped and *again set: the graph, updated, then has its
- * producer run first.
+ * The data folder of one published input. A damaged one is dropped and *again set: the graph, updated, then
+ * has its producer run first.
  */
 static fmp_status open_input(run *r, const fmp_link *link, char **data, bool *again, fmp_err *err)
 {
@@ -167,7 +173,7 @@ static fmp_status open_input(run *r, const fmp_link *link, char **data, bool *ag
     return fmp_store_drop(r->e.store, digest, err);
 }
 
-/* ------------------------------------------------------------------------------------------------ publishing */
+/* --------------------------------------------------------------------------------------------- publishing */
 
 static const char *type_of(const fmp_stage_node *node, size_t port)
 {
@@ -195,7 +201,7 @@ static fmp_status put_record(run *r, size_t s, fmp_live *live, cJSON *outputs, b
     return FMP_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------ segments */
+/* ----------------------------------------------------------------------------------------------- segments */
 
 static fmp_status publish_segment(run *r, const fmp_unit *unit, fmp_live *lives, fmp_store_tmp *tmp,
                                   const fmp_segment_output *out, fmp_err *err)
@@ -231,7 +237,7 @@ static fmp_status run_segment(run *r, const fmp_unit *unit, fmp_live *lives, boo
     return st;
 }
 
-/* ------------------------------------------------------------------------------------------------ gather, task */
+/* ------------------------------------------------------------------------------------------- gather, task */
 
 typedef struct task_folders {
     fmp_input *inputs;
@@ -247,8 +253,12 @@ typedef struct task_folders {
 
 static void free_folders(task_folders *f)
 {
-    for (size_t i = 0; f->inputs && i < f->n_inputs; i++) { free((char *)(uintptr_t)f->inputs[i].path); }
-    for (size_t i = 0; f->tmps && i < f->n_outputs; i++) { fmp_store_tmp_drop(&f->tmps[i]); }
+    for (size_t i = 0; f->inputs && i < f->n_inputs; i++) {
+        free((char *)(uintptr_t)f->inputs[i].path);
+    }
+    for (size_t i = 0; f->tmps && i < f->n_outputs; i++) {
+        fmp_store_tmp_drop(&f->tmps[i]);
+    }
     free(f->inputs);
     free(f->outputs);
     free(f->tmps);
@@ -290,7 +300,9 @@ static fmp_status add_inputs(run *r, const fmp_stage_node *node, task_folders *f
 {
     f->inputs = calloc(node->n_links + 1, sizeof *f->inputs);
     f->no_facts = cJSON_CreateObject();
-    if (!f->inputs || !f->no_facts) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for stage '%s'", node->id); }
+    if (!f->inputs || !f->no_facts) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for stage '%s'", node->id);
+    }
     for (const fmp_port *port = node->info->inputs; port && port->name; port++) {
         for (size_t i = 0; i < node->n_links && !*again; i++) {
             if (strcmp(node->links[i].in->name, port->name) != 0) { continue; }
@@ -341,8 +353,8 @@ static fmp_status publish_task(run *r, size_t s, fmp_live *live, task_folders *f
     for (size_t i = 0; i < f->n_outputs; i++) {
         char digest[65];
         size_t n_known = f->known[i].path ? 1 : 0;
-        fmp_status st = fmp_store_publish(r->e.store, &f->tmps[i], f->outputs[i].type, &f->known[i], n_known, digest,
-                                          err);
+        fmp_status st = fmp_store_publish(r->e.store, &f->tmps[i], f->outputs[i].type, &f->known[i], n_known,
+                                          digest, err);
         if (st != FMP_OK) {
             cJSON_Delete(outputs);
             return st;
@@ -394,7 +406,9 @@ static fmp_status run_unit(run *r, fmp_unit *unit, fmp_err *err)
     for (size_t i = 0; st == FMP_OK && !again && i < unit->n; i++) {
         st = conclude(r, unit->stages[i], "ran", err);
     }
-    for (size_t i = 0; i < unit->n; i++) { fmp_live_free(&lives[i]); }
+    for (size_t i = 0; i < unit->n; i++) {
+        fmp_live_free(&lives[i]);
+    }
     free(lives);
     return st;
 }
@@ -414,7 +428,9 @@ static fmp_status run_units(run *r, fmp_err *err)
         fmp_unit *unit = next_unit(r);
         FMP_TRY(announce_cached(r, unit ? (size_t)(unit - r->g->units) : r->g->n_units, err));
         if (!unit) { break; }
-        if (fmp_engine_stopping(&r->e)) { return fmp_fail(err, FMP_E_CANCELLED, "stopped before the next stage"); }
+        if (fmp_engine_stopping(&r->e)) {
+            return fmp_fail(err, FMP_E_CANCELLED, "stopped before the next stage");
+        }
         if (unit->n_runs++ >= UNIT_RUNS_MAX) {
             return fmp_fail(err, FMP_E_IO, "the results of stage '%s' keep vanishing from the store %s",
                             r->e.p->stages[unit->stages[0]].id, fmp_store_dir(r->e.store));
@@ -423,7 +439,9 @@ static fmp_status run_units(run *r, fmp_err *err)
         FMP_TRY(fmp_run_folder_manifest(&r->folder, r->e.manifest, err));
     }
     for (size_t s = 0; s < r->e.p->n_stages; s++) {
-        if (!r->announced[s]) { return fmp_fail(err, FMP_E_INTERNAL, "stage '%s' was never run", r->e.p->stages[s].id); }
+        if (!r->announced[s]) {
+            return fmp_fail(err, FMP_E_INTERNAL, "stage '%s' was never run", r->e.p->stages[s].id);
+        }
     }
     return FMP_OK;
 }
@@ -442,13 +460,15 @@ static bool is_result(const fmp_pipeline *p, size_t s, size_t port, const char *
     return false;
 }
 
-static fmp_status link_result(run *r, size_t s, const char *port, const char *type, const char *digest, bool only,
-                              fmp_err *err)
+static fmp_status link_result(run *r, size_t s, const char *port, const char *type, const char *digest,
+                              bool only, fmp_err *err)
 {
     const char *id = r->e.p->stages[s].id;
     char *data = NULL;
     char name[256];
-    if (fmp_store_object(r->e.store, digest, FMP_CHECK_SIZES, &data, NULL) != FMP_OK) { return FMP_OK; } /* not kept */
+    if (fmp_store_object(r->e.store, digest, FMP_CHECK_SIZES, &data, NULL) != FMP_OK) {
+        return FMP_OK;
+    } /* not kept */
     (void)snprintf(name, sizeof name, only ? "%s" : "%s.%s", id, port);
     fmp_status st = fmp_run_folder_link(&r->folder, name, data, err);
     free(data);
@@ -473,7 +493,9 @@ static fmp_status link_results(run *r, fmp_err *err)
         cJSON_ArrayForEach(output, outputs)
         {
             size_t port = 0;
-            while (port < n && strcmp(ports[port].name, output->string) != 0) { port++; }
+            while (port < n && strcmp(ports[port].name, output->string) != 0) {
+                port++;
+            }
             const char *type = type_of(&p->stages[s], port);
             if (!cJSON_IsString(output) || !is_result(p, s, port, type)) { continue; }
             FMP_TRY(link_result(r, s, output->string, type, output->valuestring, n <= 1, err));
@@ -519,11 +541,12 @@ static fmp_status end_run(run *r, fmp_status st, fmp_err *err)
     return st == FMP_OK ? written : st;
 }
 
-fmp_status fmp_run(const fmp_pipeline *p, const fmp_run_options *o, const fmp_events *events, fmp_diags *diags,
-                   fmp_run_result *out, fmp_err *err)
+fmp_status fmp_run(const fmp_pipeline *p, const fmp_run_options *o, const fmp_events *events,
+                   fmp_diags *diags, fmp_run_result *out, fmp_err *err)
 {
     fmp_err own = FMP_ERR_INIT;
-    run r = {.e = {.p = p, .o = o, .diags = diags}, .folder = {.lock = -1, .rejected = -1}, .begin = fmp_now()};
+    run r = {
+        .e = {.p = p, .o = o, .diags = diags}, .folder = {.lock = -1, .rejected = -1}, .begin = fmp_now()};
     *out = (fmp_run_result){0};
     fmp_json_install_hooks();
     fmp_status st = open_run(&r, events, &own);

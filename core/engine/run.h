@@ -2,8 +2,9 @@
  * run.h: plan and run a checked pipeline.
  *
  * plan   every stage's action key, whether its result is in the store, and if not, why
- * run    segments of source/map/sink stages stream over the pool; gather and task stages run one after another;
- *        artifacts are published in the store; the run folder gets manifest, log, metrics, rejects, links to results
+ * run    segments of source/map/sink stages stream over the pool; gather and task stages run one after
+ *        another; artifacts are published in the store; the run folder gets manifest, log, metrics, rejects,
+ *        links to results
  */
 #ifndef FMP_ENGINE_RUN_H
 #define FMP_ENGINE_RUN_H
@@ -35,8 +36,8 @@ typedef struct fmp_run_options {
     const volatile int *stop;      /* 0 none, 1 finish the step and save, 2 abort  */
     bool verbose;
     bool verify_store;             /* --verify-store: hash every input from the store, whatever its size */
-    /* Embedding programs and tests: how a stage's callbacks and its plugin's extensions are found; NULL: from the plugin's
-       file (fmp_plugin_load, fmp_plugin_extension). */
+    /* Embedding programs and tests: how a stage's callbacks and its plugin's extensions are found; NULL: from
+       the plugin's file (fmp_plugin_load, fmp_plugin_extension). */
     fmp_status (*load)(void *arg, const fmp_stage_info *info, const fmp_stage **out, fmp_err *err);
     const void *(*extension)(void *arg, const fmp_stage_info *info, const char *name);
     void *load_arg;

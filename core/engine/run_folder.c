@@ -19,7 +19,9 @@ static bool make_id(char id[64])
     char hex[7];
     struct tm day;
     time_t now = time(NULL);
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random || !gmtime_r(&now, &day)) { return false; }
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random || !gmtime_r(&now, &day)) {
+        return false;
+    }
     fmp_hex(random, sizeof random, hex);
     (void)snprintf(id, 64, "%04d%02d%02d-%s", day.tm_year + 1900, day.tm_mon + 1, day.tm_mday, hex);
     return true;
@@ -51,9 +53,9 @@ fmp_status fmp_run_folder_new(const char *runs_dir, fmp_run_folder *out, fmp_err
         free(out->path);
         out->path = NULL;
     }
-    fmp_status st = out->path && out->runs_dir
-                        ? open_folder(out, err)
-                        : fmp_fail(err, FMP_E_IO, "cannot make a folder in %s: %s", runs_dir, strerror(errno));
+    fmp_status st = out->path && out->runs_dir ? open_folder(out, err)
+                                               : fmp_fail(err, FMP_E_IO, "cannot make a folder in %s: %s",
+                                                          runs_dir, strerror(errno));
     if (st != FMP_OK) { fmp_run_folder_free(out); }
     return st;
 }
@@ -67,7 +69,7 @@ void fmp_run_folder_free(fmp_run_folder *f)
     *f = (fmp_run_folder){.lock = -1, .rejected = -1};
 }
 
-/* ------------------------------------------------------------------------------------------------ rejected.jsonl */
+/* ----------------------------------------------------------------------------------------- rejected.jsonl */
 
 static fmp_status write_all(int fd, const char *data, size_t len, const char *what, fmp_err *err)
 {
@@ -131,7 +133,8 @@ fmp_status fmp_run_folder_link(const fmp_run_folder *f, const char *name, const 
 {
     fmp_buf to = {0};
     char *from = realpath(f->path, NULL), *path = fmp_path_join(f->path, name);
-    fmp_status st = from && path ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a link in %s", f->path);
+    fmp_status st =
+        from && path ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a link in %s", f->path);
     if (st == FMP_OK) {
         relative_path(from, target, &to);
         st = fmp_buf_ok(&to, err);
@@ -174,7 +177,8 @@ fmp_status fmp_run_folder_manifest(const fmp_run_folder *f, const cJSON *manifes
     char *path = fmp_path_join(f->path, "manifest.json");
     fmp_json_print(manifest, FMP_JSON_PRETTY, &text);
     fmp_buf_putc(&text, '\n');
-    fmp_status st = path ? fmp_buf_ok(&text, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for the run's manifest");
+    fmp_status st =
+        path ? fmp_buf_ok(&text, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for the run's manifest");
     if (st == FMP_OK) { st = fmp_write_file(path, text.data, text.len, err); }
     free(path);
     fmp_buf_free(&text);

@@ -1,6 +1,6 @@
 /*
- * run_manifest.c: the run's manifest, shaped like a SLSA provenance predicate (buildDefinition, runDetails) with the
- * stages, the machine and the results beside it. Fields: schemas/run-manifest.schema.json.
+ * run_manifest.c: the run's manifest, shaped like a SLSA provenance predicate (buildDefinition, runDetails)
+ * with the stages, the machine and the results beside it. Fields: schemas/run-manifest.schema.json.
  */
 #include "run_folder.h"
 
@@ -92,13 +92,14 @@ static cJSON *stage_json(const fmp_pipeline *p, const fmp_stage_node *node, cons
     cJSON_AddStringToObject(out, "plugin_sha256", info->plugin->digest);
     add_u64(out, "seed", node->seed);
     cJSON_AddStringToObject(out, "isolation", node->isolated ? "process" : "inprocess");
-    cJSON_AddItemToObject(out, "options", node->values ? cJSON_Duplicate(node->values, true) : cJSON_CreateObject());
+    cJSON_AddItemToObject(out, "options",
+                          node->values ? cJSON_Duplicate(node->values, true) : cJSON_CreateObject());
     cJSON_AddItemToObject(out, "inputs", inputs_json(p, node));
     return out;
 }
 
-fmp_status fmp_run_manifest_new(const fmp_pipeline *p, const fmp_run_options *o, const char *run_id, cJSON **out,
-                                fmp_err *err)
+fmp_status fmp_run_manifest_new(const fmp_pipeline *p, const fmp_run_options *o, const char *run_id,
+                                cJSON **out, fmp_err *err)
 {
     char digest[65] = "";
     if (fmp_path_exists(p->file)) { FMP_TRY(fmp_sha256_file(p->file, digest, err)); }
@@ -116,7 +117,9 @@ fmp_status fmp_run_manifest_new(const fmp_pipeline *p, const fmp_run_options *o,
     cJSON *parameters = cJSON_AddObjectToObject(build, "externalParameters");
     add_u64(parameters, "seed", p->seed);
     cJSON *force = cJSON_AddArrayToObject(parameters, "force");
-    for (size_t i = 0; i < o->n_force; i++) { cJSON_AddItemToArray(force, cJSON_CreateString(o->force[i])); }
+    for (size_t i = 0; i < o->n_force; i++) {
+        cJSON_AddItemToArray(force, cJSON_CreateString(o->force[i]));
+    }
     add_dependencies(cJSON_AddArrayToObject(build, "resolvedDependencies"), p, digest);
     cJSON *details = cJSON_AddObjectToObject(m, "runDetails");
     cJSON *builder = cJSON_AddObjectToObject(details, "builder");
@@ -135,16 +138,19 @@ fmp_status fmp_run_manifest_new(const fmp_pipeline *p, const fmp_run_options *o,
     return stages ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for the run's manifest");
 }
 
-/* bitwise: same inputs, same bytes, on the numeric environment that is named; a stage may say otherwise of itself. */
+/* bitwise: same inputs, same bytes, on the numeric environment that is named; a stage may say otherwise of
+   itself. */
 static const char *grade_of(const cJSON *record)
 {
     return fmp_json_str(fmp_json_get(record, "facts"), "reproducibility", "bitwise");
 }
 
-void fmp_run_manifest_stage(cJSON *manifest, const fmp_graph *g, size_t s, const char *action, const cJSON *record)
+void fmp_run_manifest_stage(cJSON *manifest, const fmp_graph *g, size_t s, const char *action,
+                            const cJSON *record)
 {
-    static const char *const copied[] = {"outputs", "in",    "out",   "out_by",  "rejected",   "rejected_by",
-                                         "counts",  "facts", "summary", "seconds", "peak_bytes", "streamed"};
+    static const char *const copied[] = {"outputs",  "in",          "out",        "out_by",
+                                         "rejected", "rejected_by", "counts",     "facts",
+                                         "summary",  "seconds",     "peak_bytes", "streamed"};
     const fmp_stage_state *state = &g->states[s];
     cJSON *out = stage_json(g->p, &g->p->stages[s], action);
     cJSON_AddStringToObject(out, "reason", state->reason);
@@ -167,7 +173,7 @@ void fmp_run_manifest_end(cJSON *manifest, const char *status, double seconds, c
     cJSON_ReplaceItemInObjectCaseSensitive(manifest, "status", cJSON_CreateString(status));
     cJSON_AddBoolToObject(manifest, "ok", strcmp(status, "ok") == 0);
     add_time(metadata, "finishedOn");
-    cJSON_AddNumberToObject(metadata, "seconds", seconds);
+    cJSON_AddNumberToObject(metadata, "seconds", fmp_round_ms(seconds));
     cJSON_AddNumberToObject(metadata, "peak_bytes", (double)fmp_peak_rss());
     if (!err || err->code == FMP_OK) { return; }
     cJSON *error = cJSON_AddObjectToObject(manifest, "error");

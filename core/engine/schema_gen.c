@@ -1,9 +1,9 @@
 /*
  * schema_gen.c: the JSON Schema (draft-07) of pipeline files, from the stages' option tables.
  *
- * It is for editors: completion, help on hover, red underlines. What it cannot say (types of connections, files that
- * must exist) the checker says. Every stage is one branch of an if/then on `use`. A scalar that is a ${variable} is
- * allowed wherever the checker would see the variable's value.
+ * It is for editors: completion, help on hover, red underlines. What it cannot say (types of connections,
+ * files that must exist) the checker says. Every stage is one branch of an if/then on `use`. A scalar that
+ * is a ${variable} is allowed wherever the checker would see the variable's value.
  */
 #include "options.h"
 
@@ -41,7 +41,8 @@ static void add_range(cJSON *schema, const fmp_option *o, const char *min, const
 
 static cJSON *one_or_list(const char *items)
 {
-    cJSON *schema = cJSON_CreateObject(), *any = cJSON_AddArrayToObject(schema, "anyOf"), *list = typed("array");
+    cJSON *schema = cJSON_CreateObject(), *any = cJSON_AddArrayToObject(schema, "anyOf"),
+          *list = typed("array");
     cJSON_AddItemToObject(list, "items", typed(items));
     cJSON_AddItemToArray(any, typed(items));
     cJSON_AddItemToArray(any, list);
@@ -113,14 +114,19 @@ static void add_default(cJSON *schema, const fmp_option *o)
 {
     fmp_arena *arena = o->def ? fmp_arena_new(0) : NULL;
     if (!arena) { return; }
-    const fmp_mark nowhere = { "", 0, 0, 1 };
+    const fmp_mark nowhere = {"", 0, 0, 1};
     bool text = o->type == FMP_OPT_STRING || o->type == FMP_OPT_ENUM || o->type == FMP_OPT_PATH;
     fmp_yaml *node = NULL;
-    fmp_diags ignored = { 0 };
+    fmp_diags ignored = {0};
     if (!text && strchr("[{", o->def[0]) && o->def[0]) {
-        if (fmp_yaml_parse(o->def, strlen(o->def), "", NULL, arena, &node, &ignored, NULL) != FMP_OK) { node = NULL; }
+        if (fmp_yaml_parse(o->def, strlen(o->def), "", NULL, arena, &node, &ignored, NULL) != FMP_OK) {
+            node = NULL;
+        }
     }
-    if (!node) { node = text ? fmp_yaml_string(arena, o->def, &nowhere, NULL) : fmp_yaml_scalar(arena, o->def, &nowhere, NULL); }
+    if (!node) {
+        node = text ? fmp_yaml_string(arena, o->def, &nowhere, NULL)
+                    : fmp_yaml_scalar(arena, o->def, &nowhere, NULL);
+    }
     cJSON *value = NULL;
     if (fmp_yaml_to_json(node, &value, NULL) == FMP_OK) { cJSON_AddItemToObject(schema, "default", value); }
     fmp_diags_free(&ignored);
@@ -130,7 +136,7 @@ static void add_default(cJSON *schema, const fmp_option *o)
 static cJSON *option_schema(const fmp_option *o)
 {
     cJSON *schema = type_schema(o);
-    fmp_buf help = { 0 };
+    fmp_buf help = {0};
     fmp_buf_puts(&help, o->help ? o->help : "");
     if (o->unit) { fmp_buf_printf(&help, "%sUnit: %s.", help.len ? " " : "", o->unit); }
     if (help.len > 0) { cJSON_AddStringToObject(schema, "description", help.data); }
@@ -184,7 +190,9 @@ static void add_property(cJSON *schema, const char *name, const fmp_option *o)
 static cJSON *options_schema(const fmp_option *table)
 {
     cJSON *schema = closed_object();
-    for (; table && table->name; table++) { add_property(schema, table->name, table); }
+    for (; table && table->name; table++) {
+        add_property(schema, table->name, table);
+    }
     return schema;
 }
 
@@ -204,7 +212,8 @@ static cJSON *stage_branch(const fmp_stage_info *stage)
     cJSON *use = cJSON_AddObjectToObject(cJSON_AddObjectToObject(when, "properties"), "use");
     cJSON_AddStringToObject(use, "const", stage->name);
     cJSON *then = cJSON_AddObjectToObject(branch, "then");
-    cJSON_AddItemToObject(cJSON_AddObjectToObject(then, "properties"), "with", options_schema(stage->options));
+    cJSON_AddItemToObject(cJSON_AddObjectToObject(then, "properties"), "with",
+                          options_schema(stage->options));
     if (has_required(stage->options)) { require(then, "with"); }
     return branch;
 }
@@ -217,7 +226,8 @@ static cJSON *described(cJSON *schema, const char *text)
 
 static cJSON *policy_schema(void)
 {
-    cJSON *schema = cJSON_CreateObject(), *any = cJSON_AddArrayToObject(schema, "anyOf"), *limit = closed_object();
+    cJSON *schema = cJSON_CreateObject(), *any = cJSON_AddArrayToObject(schema, "anyOf"),
+          *limit = closed_object();
     cJSON_AddItemToArray(any, enum_schema("fail|skip"));
     cJSON *n = typed("integer");
     cJSON_AddNumberToObject(n, "minimum", 0);
@@ -255,9 +265,11 @@ static cJSON *stage_schema(const fmp_plugin_info *const *plugins, size_t n)
     cJSON *schema = closed_object(), *p = cJSON_GetObjectItemCaseSensitive(schema, "properties");
     cJSON_AddItemToObject(p, "id", described(matching("^[a-z][a-z0-9_-]*$"), "Unique name of this stage."));
     cJSON_AddItemToObject(p, "use", use_schema(plugins, n));
-    cJSON_AddItemToObject(p, "from", described(from_schema(), "STAGE or STAGE.PORT; default: the stage before."));
+    cJSON_AddItemToObject(p, "from",
+                          described(from_schema(), "STAGE or STAGE.PORT; default: the stage before."));
     cJSON_AddItemToObject(p, "on_bad", described(policy_schema(), "What happens when records are refused."));
-    cJSON_AddItemToObject(p, "isolation", described(enum_schema("inprocess|process"), "Where a map stage runs."));
+    cJSON_AddItemToObject(p, "isolation",
+                          described(enum_schema("inprocess|process"), "Where a map stage runs."));
     cJSON_AddItemToObject(p, "seed", described(typed("integer"), "Instead of the pipeline's seed."));
     cJSON_AddItemToObject(p, "with", cJSON_CreateObject());
     require(schema, "id");
@@ -297,7 +309,8 @@ fmp_status fmp_pipeline_schema(fmp_registry *reg, cJSON **out, fmp_err *err)
     cJSON_AddStringToObject(version, "description", "Version of the format.");
     cJSON_AddItemToObject(p, "name", matching("^[a-z0-9_-]+$"));
     cJSON_AddItemToObject(p, "seed", typed("integer"));
-    cJSON_AddItemToObject(p, "extends", described(typed("string"), "A pipeline file that this one builds on."));
+    cJSON_AddItemToObject(p, "extends",
+                          described(typed("string"), "A pipeline file that this one builds on."));
     cJSON_AddItemToObject(p, "vars", described(vars_schema(), "Variables, used as ${name}."));
     cJSON_AddItemToObject(p, "base", described(typed("string"), "Folder of the base model."));
     cJSON *stages = typed("array");

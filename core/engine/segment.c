@@ -3,20 +3,20 @@
  *
  *   fetch (one at a time)  →  process a whole block (any thread)  →  commit (one at a time, in block order)
  *
- * Every thread does all three in turn, so there is no hand-over and no thread that only waits. A block's number is given
- * at fetch; what happens in commit depends on these numbers only, never on which thread was faster: that is why the
- * output, the counts and the first error are the same for any number of threads. Back-pressure: a thread that wants to
- * fetch waits for a free slot; slots become free in commit. It cannot deadlock: a thread waits while it holds no block,
- * and whoever finishes the oldest block commits it.
+ * Every thread does all three in turn, so there is no hand-over and no thread that only waits. A block's
+ * number is given at fetch; what happens in commit depends on these numbers only, never on which thread was
+ * faster: that is why the output, the counts and the first error are the same for any number of threads.
+ * Back-pressure: a thread that wants to fetch waits for a free slot; slots become free in commit. It cannot
+ * deadlock: a thread waits while it holds no block, and whoever finishes the oldest block commits it.
  */
 #include "segment_private.h"
 
 #include <stdlib.h>
 
-#define BLOCK_BYTES ((size_t)256 << 10)
-#define ARENA_KEEP_BYTES ((size_t)4 << 20)
+#define BLOCK_BYTES       ((size_t)256 << 10)
+#define ARENA_KEEP_BYTES  ((size_t)4 << 20)
 #define BUFFER_KEEP_BYTES ((size_t)4 << 20)
-#define PROBLEMS_WANTED 20
+#define PROBLEMS_WANTED   20
 #define BYTES_AFTER_LIMIT ((uint64_t)64 << 20)
 
 /* ------------------------------------------------------------------------------------------------ slots */
@@ -54,7 +54,9 @@ static fmp_status init_slots(fmp_segment *seg, fmp_err *err)
 /* Documents that lie on the heap may hold nodes of the arena, so they go first. */
 static void clear_slot(fmp_segment *seg, fmp_slot *slot)
 {
-    for (size_t i = 0; i < slot->n_heap_docs; i++) { cJSON_Delete(slot->heap_docs[i]); }
+    for (size_t i = 0; i < slot->n_heap_docs; i++) {
+        cJSON_Delete(slot->heap_docs[i]);
+    }
     slot->n_heap_docs = 0;
     fmp_arena_reset(slot->arena, ARENA_KEEP_BYTES);
     for (size_t s = 0; s < seg->n; s++) {
@@ -85,8 +87,12 @@ static void free_slots(fmp_segment *seg)
 {
     for (size_t i = 0; seg->slots && i < seg->n_slots; i++) {
         fmp_slot *slot = &seg->slots[i];
-        for (size_t d = 0; d < slot->n_heap_docs; d++) { cJSON_Delete(slot->heap_docs[d]); }
-        for (size_t s = 0; slot->tallies && s < seg->n; s++) { fmp_buf_free(&slot->tallies[s].rejects); }
+        for (size_t d = 0; d < slot->n_heap_docs; d++) {
+            cJSON_Delete(slot->heap_docs[d]);
+        }
+        for (size_t s = 0; slot->tallies && s < seg->n; s++) {
+            fmp_buf_free(&slot->tallies[s].rejects);
+        }
         fmp_arena_free(slot->arena);
         free(slot->heap_docs);
         free(slot->tallies);
@@ -110,6 +116,21 @@ static const fmp_file_input *find_file(const fmp_stage_node *node, const char *p
     return NULL;
 }
 
+/* Two files of equal content are told apart by how many of them came before: ids stay distinct. */
+static void name_source(fmp_segment *seg, fmp_slot *slot)
+{
+    const char *digest = seg->files.digests[slot->file];
+    size_t n_before = 0;
+    for (size_t i = 0; i < slot->file; i++) {
+        n_before += strcmp(seg->files.digests[i], digest) == 0;
+    }
+    if (n_before) {
+        (void)snprintf(slot->source, sizeof slot->source, "%s#%zu", digest, n_before);
+    } else {
+        (void)snprintf(slot->source, sizeof slot->source, "%s", digest);
+    }
+}
+
 static fmp_status name_file(fmp_segment *seg, fmp_slot *slot, fmp_err *err)
 {
     const fmp_live *live = &seg->lives[0];
@@ -128,14 +149,16 @@ static fmp_status name_file(fmp_segment *seg, fmp_slot *slot, fmp_err *err)
     slot->file = fmp_file_table_add(&seg->files, name, digest, err);
     if (slot->file == FMP_RECORDS_NO_FILE) { return FMP_E_NOMEM; }
     slot->file_name = seg->files.names[slot->file];
-    memcpy(slot->source, seg->files.digests[slot->file], sizeof slot->source);
+    name_source(seg, slot);
     return FMP_OK;
 }
 
 static fmp_status fetch_block(fmp_segment *seg, fmp_slot *slot, bool *more, fmp_err *err)
 {
     *more = false;
-    if (fmp_engine_stopping(seg->e)) { return fmp_fail(err, FMP_E_CANCELLED, "stopped while reading records"); }
+    if (fmp_engine_stopping(seg->e)) {
+        return fmp_fail(err, FMP_E_CANCELLED, "stopped while reading records");
+    }
     if (!seg->has_source) {
         uint64_t before = seg->in.line;
         FMP_TRY(fmp_records_fetch(&seg->in, BLOCK_BYTES, &slot->text, &slot->block.first_line, err));
@@ -179,7 +202,8 @@ static fmp_slot *take_slot(fmp_segment *seg)
     return slot;
 }
 
-/* The next block, or NULL: none is left. A failed fetch is a block too: its error waits for its turn in commit. */
+/* The next block, or NULL: none is left. A failed fetch is a block too: its error waits for its turn in
+   commit. */
 static fmp_slot *fetch_next(fmp_segment *seg)
 {
     pthread_mutex_lock(&seg->fetch_lock);
@@ -225,8 +249,8 @@ static fmp_status commit_tallies(fmp_segment *seg, const fmp_slot *slot, fmp_err
 }
 
 /*
- * A broken policy does not end the segment at once: a person wants all problems of the file in one go. It ends after 20
- * of them or 64 MiB more of input, both counted in block order.
+ * A broken policy does not end the segment at once: a person wants all problems of the file in one go. It
+ * ends after 20 of them or 64 MiB more of input, both counted in block order.
  */
 static void check_policy(fmp_segment *seg, const fmp_slot *slot)
 {
@@ -259,8 +283,8 @@ static void commit(fmp_segment *seg, fmp_slot *slot)
     check_policy(seg, slot);
     if (seg->status != FMP_OK || seg->over_limit) { return; }
     seg->status = fmp_file_writer_add(&seg->writer, slot->out.data, slot->out.len, &seg->err);
-    fmp_emit_progress(seg->e->emit, seg->lives[0].node->id, seg->lives[0].n_in, seg->has_source ? 0 : seg->in.n,
-                      "records", NULL);
+    fmp_emit_progress(seg->e->emit, seg->lives[0].node->id, seg->lives[0].n_in,
+                      seg->has_source ? 0 : seg->in.n, "records", NULL);
 }
 
 static fmp_slot *next_done(const fmp_segment *seg)
@@ -323,8 +347,8 @@ static fmp_status open_output(fmp_segment *seg, const char *data, fmp_segment_ou
     if (seg->has_sink) {
         name = last->stage->file_name ? last->stage->file_name(last->self) : NULL;
         if (!name || !*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-            return fmp_fail(err, FMP_E_CONFIG, "expected a plain file name from stage '%s', found '%s'", last->node->id,
-                            name ? name : "none");
+            return fmp_fail(err, FMP_E_CONFIG, "expected a plain file name from stage '%s', found '%s'",
+                            last->node->id, name ? name : "none");
         }
     }
     char *path = fmp_path_join(data, name);
@@ -350,7 +374,9 @@ static fmp_status finish_stages(fmp_segment *seg, fmp_err *err)
 static void share_seconds(fmp_segment *seg, double wall)
 {
     double busy = 0.0;
-    for (size_t s = 0; s < seg->n; s++) { busy += seg->lives[s].seconds; }
+    for (size_t s = 0; s < seg->n; s++) {
+        busy += seg->lives[s].seconds;
+    }
     for (size_t s = 0; s < seg->n; s++) {
         seg->lives[s].seconds = busy > 0.0 ? wall * seg->lives[s].seconds / busy : 0.0;
     }
@@ -368,8 +394,12 @@ static fmp_status close_output(fmp_segment *seg, const char *data, fmp_segment_o
 static fmp_status stream(fmp_segment *seg, fmp_err *err)
 {
     fmp_pool_for(seg->e->pool, (size_t)fmp_pool_threads(seg->e->pool), work, seg);
-    for (size_t s = 0; s < seg->n; s++) { FMP_TRY(fmp_live_spool_end(&seg->lives[s], err)); }
-    for (size_t s = 0; seg->over_limit && s < seg->n; s++) { FMP_TRY(fmp_live_policy(&seg->lives[s], err)); }
+    for (size_t s = 0; s < seg->n; s++) {
+        FMP_TRY(fmp_live_spool_end(&seg->lives[s], err));
+    }
+    for (size_t s = 0; seg->over_limit && s < seg->n; s++) {
+        FMP_TRY(fmp_live_policy(&seg->lives[s], err));
+    }
     if (seg->status != FMP_OK && err) { *err = seg->err; }
     return seg->status;
 }
@@ -377,7 +407,8 @@ static fmp_status stream(fmp_segment *seg, fmp_err *err)
 fmp_status fmp_segment_run(fmp_engine *e, fmp_live *lives, size_t n, const char *input, const char *data,
                            fmp_segment_output *out, fmp_err *err)
 {
-    fmp_segment seg = {.e = e, .lives = lives, .n = n, .has_source = !input, .in = {.fd = -1}, .writer = {.fd = -1}};
+    fmp_segment seg = {
+        .e = e, .lives = lives, .n = n, .has_source = !input, .in = {.fd = -1}, .writer = {.fd = -1}};
     fmp_err_clear(&seg.err);
     pthread_mutex_init(&seg.fetch_lock, NULL);
     pthread_mutex_init(&seg.lock, NULL);
@@ -393,7 +424,9 @@ fmp_status fmp_segment_run(fmp_engine *e, fmp_live *lives, size_t n, const char 
     if (st == FMP_OK) { st = finish_stages(&seg, err); }
     if (st == FMP_OK) { st = close_output(&seg, data, out, err); }
     share_seconds(&seg, fmp_now() - begin);
-    for (size_t s = 0; s < n; s++) { fmp_live_close(&lives[s]); }
+    for (size_t s = 0; s < n; s++) {
+        fmp_live_close(&lives[s]);
+    }
     free_slots(&seg);
     fmp_records_close(&seg.in);
     fmp_file_table_free(&seg.files);

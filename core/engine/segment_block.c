@@ -1,9 +1,10 @@
 /*
  * segment_block.c: one block through decode, every map and encode, on one thread.
  *
- * The block goes through one stage after another (not record by record through all), so that a stage's code and tables
- * stay in the cache and its time is measured with two clock reads a block. Nothing here takes a lock or the heap: items,
- * documents, counts and refusals lie in the block's arena, the output text in its buffer.
+ * The block goes through one stage after another (not record by record through all), so that a stage's code
+ * and tables stay in the cache and its time is measured with two clock reads a block. Nothing here takes a
+ * lock or the heap: items, documents, counts and refusals lie in the block's arena, the output text in its
+ * buffer.
  */
 #include "segment_private.h"
 
@@ -16,10 +17,10 @@ typedef struct seg_call {
     fmp_slot *slot;
     size_t stage;
     fmp_items *out;
-    const fmp_item *in;  /* map, sink */
-    uint32_t n_emitted;  /* of `in`, or of the row `row_line` */
-    uint64_t row_line;   /* source: the row that was emitted last */
-    uint64_t n_rows;     /* source: rows of the block so far, for generated records */
+    const fmp_item *in; /* map, sink */
+    uint32_t n_emitted; /* of `in`, or of the row `row_line` */
+    uint64_t row_line;  /* source: the row that was emitted last */
+    uint64_t n_rows;    /* source: rows of the block so far, for generated records */
     char row_id[17];
 } seg_call;
 
@@ -97,7 +98,8 @@ static fmp_status emit_source(const fmp_call *call, cJSON *doc, const fmp_origin
     row_id(c, origin);
     fmp_item *item = push_item(c, err);
     if (!item) { return FMP_E_NOMEM; }
-    *item = (fmp_item){.record = {.struct_size = (uint32_t)sizeof(fmp_record), .doc = doc}, .file = c->slot->file};
+    *item = (fmp_item){.record = {.struct_size = (uint32_t)sizeof(fmp_record), .doc = doc},
+                       .file = c->slot->file};
     if (origin) { item->record.origin = *origin; }
     item->record.origin.file = c->slot->file_name;
     memcpy(item->record.id, c->row_id, sizeof item->record.id);
@@ -193,7 +195,8 @@ static void find_row(const seg_call *c, fmp_refusal *r)
     const fmp_slot *slot = c->slot;
     if (c->seg->has_source) {
         uint64_t at = r->origin.offset - slot->block.offset;
-        if (!slot->block.file || !r->origin.line || r->origin.offset < slot->block.offset || at >= slot->block.len) {
+        if (!slot->block.file || !r->origin.line || r->origin.offset < slot->block.offset ||
+            at >= slot->block.len) {
             return;
         }
         const char *row = slot->block.data + at;
@@ -259,8 +262,12 @@ static seg_call make_call(fmp_segment *seg, fmp_slot *slot, size_t stage, uint32
         .pub = {.struct_size = (uint32_t)sizeof(fmp_call),
                 .worker = worker,
                 .arena_take = call_arena_take,
-                .emit = source ? emit_source_plain : map ? emit_map : no_emit,
-                .emit_row = source ? emit_source : map ? emit_row_map : no_emit_row,
+                .emit = source ? emit_source_plain
+                        : map  ? emit_map
+                               : no_emit,
+                .emit_row = source ? emit_source
+                            : map  ? emit_row_map
+                                   : no_emit_row,
                 .pass = map ? call_pass : no_pass,
                 .reject = call_reject,
                 .write = kind == FMP_SINK ? call_write : no_write,
@@ -290,7 +297,9 @@ static fmp_status run_parse(fmp_segment *seg, fmp_slot *slot, fmp_items *out, fm
 {
     uint64_t number = slot->block.first_line;
     out->cap = 1;
-    for (const char *p = slot->text.data, *end = p + slot->text.len; p < end; p++) { out->cap += *p == '\n'; }
+    for (const char *p = slot->text.data, *end = p + slot->text.len; p < end; p++) {
+        out->cap += *p == '\n';
+    }
     out->v = fmp_arena_take(slot->arena, out->cap * sizeof *out->v);
     FMP_TRY(fmp_arena_ok(slot->arena, err));
     for (const char *p = slot->text.data, *end = p + slot->text.len; p < end;) {
@@ -313,8 +322,8 @@ static fmp_status blame_record(const fmp_item *item, fmp_status st, fmp_err *err
     return st;
 }
 
-static fmp_status run_stage(fmp_segment *seg, fmp_slot *slot, size_t stage, uint32_t worker, const fmp_items *in,
-                            fmp_items *out, fmp_err *err)
+static fmp_status run_stage(fmp_segment *seg, fmp_slot *slot, size_t stage, uint32_t worker,
+                            const fmp_items *in, fmp_items *out, fmp_err *err)
 {
     fmp_live *live = &seg->lives[stage];
     fmp_seg_tally *t = &slot->tallies[stage];
@@ -339,7 +348,9 @@ static fmp_status run_stage(fmp_segment *seg, fmp_slot *slot, size_t stage, uint
 
 static fmp_status print_items(fmp_slot *slot, const fmp_items *items, fmp_err *err)
 {
-    for (size_t i = 0; i < items->n; i++) { fmp_records_print(&items->v[i], items->v[i].file, &slot->out); }
+    for (size_t i = 0; i < items->n; i++) {
+        fmp_records_print(&items->v[i], items->v[i].file, &slot->out);
+    }
     return fmp_buf_ok(&slot->out, err);
 }
 

@@ -1,5 +1,6 @@
 /*
- * segment_private.h: one segment's state; see segment.c for the threads and segment_block.c for what happens to a block.
+ * segment_private.h: one segment's state; see segment.c for the threads and segment_block.c for what happens
+ * to a block.
  */
 #ifndef FMP_ENGINE_SEGMENT_PRIVATE_H
 #define FMP_ENGINE_SEGMENT_PRIVATE_H
@@ -29,14 +30,15 @@ typedef struct fmp_seg_tally {
 
 /* A block on its way: raw rows, arena, results. At most 2 × threads + 2 of them exist. */
 typedef struct fmp_slot {
-    fmp_block block;   /* first: grow() gets a pointer to it */
-    fmp_buf text;      /* the rows, for a segment that reads an artifact */
-    char *heap;        /* the rows, for a source: what block.data points to */
+    fmp_block block; /* first: grow() gets a pointer to it */
+    fmp_buf text;    /* the rows, for a segment that reads an artifact */
+    char *heap;      /* the rows, for a source: what block.data points to */
     size_t heap_cap;
     uint64_t seq;
-    uint32_t file;     /* of block.file in the segment's table */
+    uint32_t file;         /* of block.file in the segment's table */
     const char *file_name; /* of block.file as the user wrote it; "" for generated records */
-    char source[65];   /* digest of block.file, or the stage's key for generated records; a copy, as the table moves */
+    char source
+        [96]; /* what ids are made of: the digest of block.file, or the stage's key for generated records */
     fmp_arena *arena;
     cJSON **heap_docs; /* documents that a plugin made outside the arena: deleted with the block */
     size_t n_heap_docs, cap_heap_docs;
@@ -44,7 +46,7 @@ typedef struct fmp_slot {
     fmp_seg_refusal *first_refusal, **last_refusal;
     fmp_buf out;
     fmp_status status;
-    size_t bad_stage;  /* which stage `status` is from */
+    size_t bad_stage; /* which stage `status` is from */
     fmp_err err;
     bool used, done;
 } fmp_slot;
@@ -54,7 +56,7 @@ typedef struct fmp_segment {
     fmp_live *lives;
     size_t n;
     bool has_source, has_sink;
-    fmp_records in;       /* where there is no source */
+    fmp_records in; /* where there is no source */
     fmp_file_table files;
     fmp_file_writer writer;
     pthread_mutex_t fetch_lock; /* one fetch at a time; taken before `lock` */

@@ -1,9 +1,9 @@
 /*
  * store.c: the store's folders, locks, tmp folders, action records and work folders.
  *
- * Crash safety rests on three rules: nothing is visible before it is complete (rename), a lock dies with its process
- * (flock), and a reader that finds something unreadable treats it as absent, so that it is made again.
- * Objects are in store_object.c, listing and gc in store_gc.c.
+ * Crash safety rests on three rules: nothing is visible before it is complete (rename), a lock dies with its
+ * process (flock), and a reader that finds something unreadable treats it as absent, so that it is made
+ * again. Objects are in store_object.c, listing and gc in store_gc.c.
  */
 #include "store_private.h"
 
@@ -59,7 +59,9 @@ static int by_bytes(const void *a, const void *b)
 
 void fmp_store_entries_free_(char **names, size_t n)
 {
-    for (size_t i = 0; i < n; i++) { free(names[i]); }
+    for (size_t i = 0; i < n; i++) {
+        free(names[i]);
+    }
     free(names);
 }
 
@@ -104,7 +106,7 @@ fmp_status fmp_store_entries_(const char *path, char ***names, size_t *n, fmp_er
     return FMP_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------ open, close */
+/* -------------------------------------------------------------------------------------------- open, close */
 
 /* A tmp folder whose flock can be had belongs to nobody alive. */
 static void sweep_tmp(const char *tmp_dir)
@@ -191,7 +193,7 @@ const char *fmp_store_dir(const fmp_store *store)
     return store->dir;
 }
 
-/* ------------------------------------------------------------------------------------------------ tmp folders */
+/* -------------------------------------------------------------------------------------------- tmp folders */
 
 /* Between mkdir and flock a sweeping process may take the folder for abandoned: then make another. */
 static bool lock_new_folder(const char *path, int *lock)
@@ -199,8 +201,8 @@ static bool lock_new_folder(const char *path, int *lock)
     struct stat mine, there;
     *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*lock < 0) { return false; }
-    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 && fstat(*lock, &mine) == 0 && stat(path, &there) == 0
-        && mine.st_ino == there.st_ino && mine.st_dev == there.st_dev) {
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 && fstat(*lock, &mine) == 0 && stat(path, &there) == 0 &&
+        mine.st_ino == there.st_ino && mine.st_dev == there.st_dev) {
         return true;
     }
     close(*lock);
@@ -244,7 +246,7 @@ void fmp_store_tmp_drop(fmp_store_tmp *tmp)
     *tmp = (fmp_store_tmp){.lock = -1};
 }
 
-/* ------------------------------------------------------------------------------------------------ action records */
+/* ----------------------------------------------------------------------------------------- action records */
 
 /* A small JSON file of the store; NULL if it is missing or not what was written. */
 static cJSON *load_record(const char *path)
@@ -253,8 +255,8 @@ static cJSON *load_record(const char *path)
     fmp_json_limits limits = {.max_bytes = ACTION_MAX_BYTES};
     cJSON *record = NULL;
     if (fmp_json_load(path, &limits, &record, NULL) != FMP_OK) { return NULL; }
-    if (cJSON_IsObject(record) && cJSON_IsObject(fmp_json_get(record, "preimage"))
-        && fmp_store_is_digest_(fmp_json_str(record, "key", NULL))) {
+    if (cJSON_IsObject(record) && cJSON_IsObject(fmp_json_get(record, "preimage")) &&
+        fmp_store_is_digest_(fmp_json_str(record, "key", NULL))) {
         return record;
     }
     cJSON_Delete(record);
@@ -297,7 +299,8 @@ fmp_status fmp_store_put_action(fmp_store *store, const char *key, const cJSON *
 {
     char *path = fmp_store_path_(err, "%s/actions/%s.json", store->dir, key);
     char *target = fmp_store_rejects_path(store, key);
-    fmp_status st = path && target ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path in the store");
+    fmp_status st =
+        path && target ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path in the store");
     if (st == FMP_OK && rejects) {
         st = fmp_sync_tree(rejects, err);
         if (st == FMP_OK && rename(rejects, target) != 0) {
@@ -310,7 +313,8 @@ fmp_status fmp_store_put_action(fmp_store *store, const char *key, const cJSON *
     return st;
 }
 
-fmp_status fmp_store_last(const fmp_store *store, const char *pipeline, const char *stage, cJSON **out, fmp_err *err)
+fmp_status fmp_store_last(const fmp_store *store, const char *pipeline, const char *stage, cJSON **out,
+                          fmp_err *err)
 {
     *out = NULL;
     if (!fmp_store_is_name_(pipeline) || !fmp_store_is_name_(stage)) { return FMP_OK; }
@@ -325,6 +329,11 @@ fmp_status fmp_store_put_last(fmp_store *store, const char *pipeline, const char
                               const cJSON *preimage, fmp_err *err)
 {
     if (!fmp_store_is_name_(pipeline) || !fmp_store_is_name_(stage)) { return FMP_OK; }
+    cJSON *before = NULL;
+    FMP_TRY(fmp_store_last(store, pipeline, stage, &before, err));
+    bool same = strcmp(fmp_json_str(before, "key", ""), key) == 0;
+    cJSON_Delete(before);
+    if (same) { return FMP_OK; } /* a fully cached run writes nothing */
     char *dir = fmp_store_path_(err, "%s/last/%s", store->dir, pipeline);
     char *path = fmp_store_path_(err, "%s/last/%s/%s.json", store->dir, pipeline, stage);
     cJSON *record = cJSON_CreateObject();
@@ -341,7 +350,7 @@ fmp_status fmp_store_put_last(fmp_store *store, const char *pipeline, const char
     return st;
 }
 
-/* ------------------------------------------------------------------------------------------------ work folders */
+/* ------------------------------------------------------------------------------------------- work folders */
 
 fmp_status fmp_store_work(fmp_store *store, const char *key, const volatile int *stop, char **path, int *lock,
                           bool *waited, fmp_err *err)

@@ -1,17 +1,18 @@
 /*
  * store.h: the content-addressed folder (--store, default .fmpipe) that holds results between runs.
  *
- *   objects/<digest>/object.json   {"type":…,"files":[{"path","size","sha256"}…]}; the digest is that file's SHA-256
- *   objects/<digest>/data/…        the artifact itself: what stages read and runs link to; files are read-only
+ *   objects/<digest>/object.json   {"type":…,"files":[{"path","size","sha256"}…]}; its own SHA-256 is the digest
+ *   objects/<digest>/data/…        the artifact itself: what stages read and runs link to; read-only files
  *   actions/<key>.json             what a stage made with that key: preimage, outputs, counts, facts
  *   actions/<key>.rejects.jsonl    its refused records, if any
  *   last/<pipeline>/<stage>.json   key and preimage of the last finished action: what `explain` compares with
  *   work/<key>/                    private folder of a resumable task; survives a crash
- *   tmp/<random>/                  unpublished; flocked by its maker, swept by the next open once the maker is gone
+ *   tmp/<random>/                  unpublished; flocked by its maker, swept by a later open once that is gone
  *   lock                           runs hold it shared, gc holds it exclusively
  *
- * A result appears by one rename of a complete, synced folder. Renaming onto an existing object means that it is
- * there already: equal name, equal bytes. When: each function on any thread, one thread at a time per store.
+ * A result appears by one rename of a complete, synced folder. Renaming onto an existing object means that it
+ * is there already: equal name, equal bytes. When: each function on any thread, one thread at a time per
+ * store.
  */
 #ifndef FMP_ENGINE_STORE_H
 #define FMP_ENGINE_STORE_H
@@ -21,7 +22,8 @@
 
 typedef struct fmp_store fmp_store;
 
-/* Makes the folder if needed, takes the shared lock, sweeps abandoned tmp folders.     returned; fmp_store_close */
+/* Makes the folder if needed, takes the shared lock, sweeps abandoned tmp folders.     returned;
+   fmp_store_close */
 FMP_MUST_USE fmp_status fmp_store_open(const char *dir, fmp_store **out, fmp_err *err);
 void fmp_store_close(fmp_store *store);
 const char *fmp_store_dir(const fmp_store *store); /* absolute; borrowed */
@@ -49,7 +51,8 @@ typedef struct fmp_store_file {
  * Cost     one read of every file that is not in `known`, one fsync of each.
  */
 FMP_MUST_USE fmp_status fmp_store_publish(fmp_store *store, fmp_store_tmp *tmp, const char *type,
-                                          const fmp_store_file *known, size_t n_known, char digest[65], fmp_err *err);
+                                          const fmp_store_file *known, size_t n_known, char digest[65],
+                                          fmp_err *err);
 
 /* ---- published results ---- */
 typedef enum fmp_store_check {
@@ -74,25 +77,27 @@ FMP_MUST_USE fmp_status fmp_store_put_action(fmp_store *store, const char *key, 
 char *fmp_store_rejects_path(const fmp_store *store, const char *key); /* returned; free() */
 
 /* {"key":…,"preimage":…} of the last finished action, or NULL.                         returned; heap */
-FMP_MUST_USE fmp_status fmp_store_last(const fmp_store *store, const char *pipeline, const char *stage, cJSON **out,
-                                       fmp_err *err);
+FMP_MUST_USE fmp_status fmp_store_last(const fmp_store *store, const char *pipeline, const char *stage,
+                                       cJSON **out, fmp_err *err);
 FMP_MUST_USE fmp_status fmp_store_put_last(fmp_store *store, const char *pipeline, const char *stage,
                                            const char *key, const cJSON *preimage, fmp_err *err);
 
 /*
- * The work folder of `key`, locked: two runs never work in one. Waits for another run that holds it, until *stop.
+ * The work folder of `key`, locked: two runs never work in one. Waits for another run that holds it, until
+ * *stop.
  *   *path returned; free()   *lock: close() it to let go   *waited: another run was in it
  */
-FMP_MUST_USE fmp_status fmp_store_work(fmp_store *store, const char *key, const volatile int *stop, char **path,
-                                       int *lock, bool *waited, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_store_work(fmp_store *store, const char *key, const volatile int *stop,
+                                       char **path, int *lock, bool *waited, fmp_err *err);
 
 /* ---- housekeeping (`fmpipe cache`) ---- */
 /* [{"key","stage","out","bytes","outputs":[digest…],"last":bool}…], newest first.      returned; heap */
 FMP_MUST_USE fmp_status fmp_store_list(const char *dir, cJSON **out, fmp_err *err);
 
 typedef struct fmp_gc_options {
-    size_t keep;           /* newest action records that stay, beside the ones in last/; 0: only those in last/ */
-    uint32_t work_days;    /* unfinished work folders older than this go; 0: 30                                 */
+    size_t keep; /* newest action records that stay, beside the ones in last/; 0: only those in last/ */
+    uint32_t
+        work_days; /* unfinished work folders older than this go; 0: 30                                 */
     bool dry_run;
 } fmp_gc_options;
 typedef struct fmp_gc_result {
@@ -100,6 +105,7 @@ typedef struct fmp_gc_result {
     uint64_t bytes;
 } fmp_gc_result;
 /* Removes what no kept action names. Errors  FMP_E_FAILED while a run uses the store. */
-FMP_MUST_USE fmp_status fmp_store_gc(const char *dir, const fmp_gc_options *options, fmp_gc_result *out, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_store_gc(const char *dir, const fmp_gc_options *options, fmp_gc_result *out,
+                                     fmp_err *err);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * store_gc.c: listing the store and removing what is no longer wanted.
  *
- * Wanted: the actions named in last/, the newest N others, and the objects that these name. gc takes the store's lock
- * exclusively, so no run is alive while it works; an interrupted gc leaves whole entries only.
+ * Wanted: the actions named in last/, the newest N others, and the objects that these name. gc takes the
+ * store's lock exclusively, so no run is alive while it works; an interrupted gc leaves whole entries only.
  */
 #include "store_private.h"
 
@@ -66,7 +66,8 @@ static fmp_status load_actions(const char *dir, action_list *out, fmp_err *err)
         if (!is_record_name(names[i])) { continue; }
         action_entry *a = &out->items[out->n];
         a->path = fmp_path_join(folder, names[i]);
-        if (!a->path || stat(a->path, &info) != 0 || fmp_json_load(a->path, NULL, &a->record, NULL) != FMP_OK) {
+        if (!a->path || stat(a->path, &info) != 0 ||
+            fmp_json_load(a->path, NULL, &a->record, NULL) != FMP_OK) {
             a->record = NULL; /* damaged: listed without content, never kept */
         }
         a->written = info.st_mtim;
@@ -115,7 +116,8 @@ static fmp_status mark_last_all(const char *dir, action_list *list, fmp_err *err
                          : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path in the store");
     for (size_t i = 0; st == FMP_OK && i < n; i++) {
         char *folder = fmp_path_join(last, names[i]);
-        st = folder ? mark_last_folder(folder, list, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+        st = folder ? mark_last_folder(folder, list, err)
+                    : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
         free(folder);
     }
     fmp_store_entries_free_(names, n);
@@ -250,7 +252,8 @@ static fmp_status collect_folder(gc *g, const char *name, bool work, fmp_err *er
     char **names = NULL;
     size_t n = 0;
     char *folder = fmp_path_join(g->dir, name);
-    fmp_status st = folder ? fmp_store_entries_(folder, &names, &n, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status st =
+        folder ? fmp_store_entries_(folder, &names, &n, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     for (size_t i = 0; st == FMP_OK && i < n; i++) {
         char *path = fmp_path_join(folder, names[i]);
         bool dead = path && (work ? is_dead_work(g, names[i], path) : !is_wanted(g, names[i]));

@@ -1,9 +1,9 @@
 /*
  * store_object.c: publishing a folder as an object, and checking one that was published.
  *
- * object.json lists every file of data/ with size and SHA-256; its own SHA-256 is the object's name. So the listing
- * proves the files and the name proves the listing. Nothing about the stage or the time goes in: equal results have
- * one name, whoever made them.
+ * object.json lists every file of data/ with size and SHA-256; its own SHA-256 is the object's name. So the
+ * listing proves the files and the name proves the listing. Nothing about the stage or the time goes in:
+ * equal results have one name, whoever made them.
  */
 #include "store_private.h"
 
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #define LISTING_MAX_BYTES ((size_t)256 << 20)
-#define SMALL_FILE_BYTES ((uint64_t)64 << 20)
-#define TREE_DEPTH_MAX 32
+#define SMALL_FILE_BYTES  ((uint64_t)64 << 20)
+#define TREE_DEPTH_MAX    32
 
 /* ------------------------------------------------------------------------------------------------ publish */
 
@@ -27,7 +27,9 @@ typedef struct listing {
 static const fmp_store_file *find_known(const listing *l, const char *relative, uint64_t size)
 {
     for (size_t i = 0; i < l->n_known; i++) {
-        if (strcmp(l->known[i].path, relative) == 0 && l->known[i].size_bytes == size) { return &l->known[i]; }
+        if (strcmp(l->known[i].path, relative) == 0 && l->known[i].size_bytes == size) {
+            return &l->known[i];
+        }
     }
     return NULL;
 }
@@ -60,17 +62,21 @@ static fmp_status list_folder(listing *l, const char *path, const char *relative
 static fmp_status list_entry(listing *l, const char *path, const char *relative, int depth, fmp_err *err)
 {
     struct stat info;
-    if (lstat(path, &info) != 0) { return fmp_fail(err, FMP_E_IO, "cannot read %s: %s", path, strerror(errno)); }
+    if (lstat(path, &info) != 0) {
+        return fmp_fail(err, FMP_E_IO, "cannot read %s: %s", path, strerror(errno));
+    }
     if (S_ISREG(info.st_mode)) { return list_file(l, path, relative, (uint64_t)info.st_size, err); }
     if (S_ISDIR(info.st_mode)) { return list_folder(l, path, relative, depth + 1, err); }
-    return fmp_fail(err, FMP_E_PLUGIN, "expected regular files and folders in a stage's output, found '%s', which is %s",
+    return fmp_fail(err, FMP_E_PLUGIN,
+                    "expected regular files and folders in a stage's output, found '%s', which is %s",
                     relative, S_ISLNK(info.st_mode) ? "a symbolic link" : "a device, pipe or socket");
 }
 
 static fmp_status list_folder(listing *l, const char *path, const char *relative, int depth, fmp_err *err)
 {
     if (depth > TREE_DEPTH_MAX) {
-        return fmp_fail(err, FMP_E_PLUGIN, "expected at most %d nested folders in a stage's output, found more at '%s'",
+        return fmp_fail(err, FMP_E_PLUGIN,
+                        "expected at most %d nested folders in a stage's output, found more at '%s'",
                         TREE_DEPTH_MAX, relative);
     }
     char **names;
@@ -89,8 +95,8 @@ static fmp_status list_folder(listing *l, const char *path, const char *relative
     return st;
 }
 
-static fmp_status write_listing(const fmp_store_tmp *tmp, const char *type, const fmp_store_file *known, size_t n_known,
-                                char digest[65], fmp_err *err)
+static fmp_status write_listing(const fmp_store_tmp *tmp, const char *type, const fmp_store_file *known,
+                                size_t n_known, char digest[65], fmp_err *err)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddNumberToObject(object, "v", 1);
@@ -120,13 +126,14 @@ static fmp_status write_listing(const fmp_store_tmp *tmp, const char *type, cons
     return st;
 }
 
-fmp_status fmp_store_publish(fmp_store *store, fmp_store_tmp *tmp, const char *type, const fmp_store_file *known,
-                             size_t n_known, char digest[65], fmp_err *err)
+fmp_status fmp_store_publish(fmp_store *store, fmp_store_tmp *tmp, const char *type,
+                             const fmp_store_file *known, size_t n_known, char digest[65], fmp_err *err)
 {
     FMP_TRY(write_listing(tmp, type, known, n_known, digest, err));
     char *objects = fmp_path_join(store->dir, "objects");
     char *target = objects ? fmp_path_join(objects, digest) : NULL;
-    fmp_status st = target ? fmp_sync_tree(tmp->path, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+    fmp_status st =
+        target ? fmp_sync_tree(tmp->path, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
     if (st == FMP_OK && rename(tmp->path, target) == 0) {
         st = fmp_store_sync_dir_(objects, err);
         free(tmp->path);
@@ -155,14 +162,15 @@ static fmp_status check_file(const char *data, const cJSON *file, fmp_store_chec
     if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode)) {
         st = fmp_fail(err, FMP_E_MISMATCH, "file '%s' is missing", relative);
     } else if ((double)info.st_size != size) {
-        st = fmp_fail(err, FMP_E_MISMATCH, "file '%s' has %lld bytes, expected %.0f", relative, (long long)info.st_size,
-                      size);
-    } else if (check == FMP_CHECK_DIGESTS
-               || (check == FMP_CHECK_SMALL && (uint64_t)info.st_size < SMALL_FILE_BYTES)) {
+        st = fmp_fail(err, FMP_E_MISMATCH, "file '%s' has %lld bytes, expected %.0f", relative,
+                      (long long)info.st_size, size);
+    } else if (check == FMP_CHECK_DIGESTS ||
+               (check == FMP_CHECK_SMALL && (uint64_t)info.st_size < SMALL_FILE_BYTES)) {
         char found[65];
         st = fmp_sha256_file(path, found, err);
         if (st == FMP_OK && strcmp(found, digest) != 0) {
-            st = fmp_fail(err, FMP_E_MISMATCH, "file '%s' has SHA-256 %.12s…, expected %.12s…", relative, found, digest);
+            st = fmp_fail(err, FMP_E_MISMATCH, "file '%s' has SHA-256 %.12s…, expected %.12s…", relative,
+                          found, digest);
         }
     }
     free(path);
@@ -175,7 +183,8 @@ static fmp_status check_listing(const char *folder, const char *digest, fmp_stor
     cJSON *object = NULL;
     char *path = fmp_path_join(folder, "object.json");
     char *data = fmp_path_join(folder, "data");
-    fmp_status st = path && data ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path in the store");
+    fmp_status st =
+        path && data ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path in the store");
     if (st == FMP_OK && !fmp_path_exists(path)) { st = fmp_fail(err, FMP_E_MISMATCH, "it is not there"); }
     if (st == FMP_OK) { st = fmp_read_file(path, LISTING_MAX_BYTES, &text, err); }
     if (st == FMP_OK) {
@@ -183,7 +192,9 @@ static fmp_status check_listing(const char *folder, const char *digest, fmp_stor
         char found[65];
         fmp_sha256_bytes(text.data, text.len, sum);
         fmp_hex(sum, sizeof sum, found);
-        if (strcmp(found, digest) != 0) { st = fmp_fail(err, FMP_E_MISMATCH, "its listing has SHA-256 %.12s…", found); }
+        if (strcmp(found, digest) != 0) {
+            st = fmp_fail(err, FMP_E_MISMATCH, "its listing has SHA-256 %.12s…", found);
+        }
     }
     fmp_json_limits limits = {.max_bytes = LISTING_MAX_BYTES};
     if (st == FMP_OK) { st = fmp_json_parse(text.data, text.len, &limits, &object, err); }
@@ -204,7 +215,8 @@ fmp_status fmp_store_object(const fmp_store *store, const char *digest, fmp_stor
 {
     if (data) { *data = NULL; }
     if (!fmp_store_is_digest_(digest)) {
-        return fmp_fail(err, FMP_E_MISMATCH, "expected the digest of a store entry, found '%s'", digest ? digest : "");
+        return fmp_fail(err, FMP_E_MISMATCH, "expected the digest of a store entry, found '%s'",
+                        digest ? digest : "");
     }
     char *folder = fmp_store_path_(err, "%s/objects/%s", store->dir, digest);
     if (!folder) { return FMP_E_NOMEM; }

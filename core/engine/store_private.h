@@ -18,7 +18,8 @@ bool fmp_store_is_digest_(const char *text);
 /* One component of a path: not empty, no '/', not "." or "..". */
 bool fmp_store_is_name_(const char *text);
 FMP_MUST_USE fmp_status fmp_store_sync_dir_(const char *path, fmp_err *err);
-/* Sorted entries of a folder, without "." and "..": array of heap strings. *n = 0 where the folder is missing. */
+/* Sorted entries of a folder, without "." and "..": array of heap strings. *n = 0 where the folder is
+   missing. */
 FMP_MUST_USE fmp_status fmp_store_entries_(const char *path, char ***names, size_t *n, fmp_err *err);
 void fmp_store_entries_free_(char **names, size_t n);
 

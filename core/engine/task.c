@@ -1,9 +1,9 @@
 /*
  * task.c: one gather or task stage, with fmp.records/1 and fmp.run/1 behind its host.
  *
- * The task struct that the stage gets is the first member of the run's own state, so the tables find their way back
- * without a search. Records are written in the order of the stage's calls, from one thread, so their order and the file
- * tables are the stage's doing alone.
+ * The task struct that the stage gets is the first member of the run's own state, so the tables find their
+ * way back without a search. Records are written in the order of the stage's calls, from one thread, so their
+ * order and the file tables are the stage's doing alone.
  */
 #include "engine.h"
 
@@ -31,14 +31,15 @@ static task_run *run_of(const fmp_task *task)
     return (task_run *)(uintptr_t)task;
 }
 
-/* ------------------------------------------------------------------------------------------------ fmp.records/1 */
+/* ------------------------------------------------------------------------------------------ fmp.records/1 */
 
 static fmp_status records_open(const fmp_task *task, const fmp_input *input, fmp_reader **out, fmp_err *err)
 {
     task_run *run = run_of(task);
     *out = NULL;
     if (!input || strcmp(input->type, FMP_PORT_RECORDS) != 0) {
-        return fmp_fail(err, FMP_E_PLUGIN, "expected an input of type records, found '%s'", input ? input->type : "none");
+        return fmp_fail(err, FMP_E_PLUGIN, "expected an input of type records, found '%s'",
+                        input ? input->type : "none");
     }
     for (size_t i = 0; i < N_READERS; i++) {
         if (run->readers[i]) { continue; }
@@ -67,7 +68,9 @@ static fmp_item find_item(const task_run *run, const fmp_record *record, const c
     for (size_t i = 0; i < N_READERS; i++) {
         const fmp_item *item = run->readers[i] ? fmp_reader_item(run->readers[i], record) : NULL;
         if (!item) { continue; }
-        if (item->file != FMP_RECORDS_NO_FILE) { *digest = fmp_reader_files(run->readers[i])->digests[item->file]; }
+        if (item->file != FMP_RECORDS_NO_FILE) {
+            *digest = fmp_reader_files(run->readers[i])->digests[item->file];
+        }
         return *item;
     }
     return (fmp_item){.record = *record, .file = FMP_RECORDS_NO_FILE};
@@ -81,7 +84,9 @@ static fmp_status records_emit(const fmp_task *task, const fmp_output *output, c
     if (!output || index >= task->n_outputs || strcmp(output->type, FMP_PORT_RECORDS) != 0) {
         return fmp_fail(err, FMP_E_PLUGIN, "expected one of the task's own records outputs");
     }
-    if (strlen(record->id) != 16) { return fmp_fail(err, FMP_E_PLUGIN, "expected a record id of 16 characters"); }
+    if (strlen(record->id) != 16) {
+        return fmp_fail(err, FMP_E_PLUGIN, "expected a record id of 16 characters");
+    }
     FMP_TRY(open_output(run, index, err));
     output_records *out = &run->outputs[index];
     const char *digest;
@@ -104,7 +109,8 @@ static fmp_status records_emit(const fmp_task *task, const fmp_output *output, c
     return fmp_file_writer_add(&out->writer, out->line.data, out->line.len, err);
 }
 
-static fmp_status records_reject(const fmp_task *task, const fmp_record *record, const fmp_reject *why, fmp_err *err)
+static fmp_status records_reject(const fmp_task *task, const fmp_record *record, const fmp_reject *why,
+                                 fmp_err *err)
 {
     task_run *run = run_of(task);
     fmp_live *live = run->live;
@@ -137,7 +143,7 @@ static const fmp_ext_records records_table = {
     .reject = records_reject,
 };
 
-/* ------------------------------------------------------------------------------------------------ fmp.run/1 */
+/* ---------------------------------------------------------------------------------------------- fmp.run/1 */
 
 static const cJSON *run_manifest(const fmp_task *task)
 {
@@ -204,8 +210,8 @@ static fmp_status run_stage(task_run *run, fmp_store_file *known, fmp_err *err)
     return close_outputs(run, known, err);
 }
 
-fmp_status fmp_task_run(fmp_live *live, const fmp_input *inputs, size_t n_inputs, fmp_output *outputs, size_t n_outputs,
-                        const char *work_dir, fmp_store_file *known, fmp_err *err)
+fmp_status fmp_task_run(fmp_live *live, const fmp_input *inputs, size_t n_inputs, fmp_output *outputs,
+                        size_t n_outputs, const char *work_dir, fmp_store_file *known, fmp_err *err)
 {
     double begin = fmp_now();
     task_run run = {.task = {.struct_size = (uint32_t)sizeof(fmp_task),
@@ -219,12 +225,16 @@ fmp_status fmp_task_run(fmp_live *live, const fmp_input *inputs, size_t n_inputs
                     .live = live};
     run.outputs = calloc(n_outputs ? n_outputs : 1, sizeof *run.outputs);
     if (!run.outputs) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for stage '%s'", live->node->id); }
-    for (size_t i = 0; i < n_outputs; i++) { run.outputs[i].writer.fd = -1; }
+    for (size_t i = 0; i < n_outputs; i++) {
+        run.outputs[i].writer.fd = -1;
+    }
     fmp_status st = run_stage(&run, known, err);
     fmp_live_close(live);
     fmp_status spooled = fmp_live_spool_end(live, st == FMP_OK ? err : NULL);
     if (st == FMP_OK) { st = spooled; }
-    for (size_t i = 0; i < N_READERS; i++) { fmp_reader_close(run.readers[i]); } /* what the stage left open */
+    for (size_t i = 0; i < N_READERS; i++) {
+        fmp_reader_close(run.readers[i]);
+    } /* what the stage left open */
     for (size_t i = 0; i < n_outputs; i++) {
         fmp_file_writer_free(&run.outputs[i].writer);
         fmp_file_table_free(&run.outputs[i].files);

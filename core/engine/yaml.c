@@ -1,9 +1,9 @@
 /*
  * yaml.c: libyaml's events to a tree of nodes with marks, refusing what is not in fmpipe's subset.
  *
- * libyaml counts columns in characters and follows YAML 1.1 in what it takes for a line break; both are put right
- * here: columns become bytes, and the three Unicode line breaks of 1.1 are refused with a hint. Its error texts are
- * reworded as expected and found. Scalars are typed in yaml_scalar.c.
+ * libyaml counts columns in characters and follows YAML 1.1 in what it takes for a line break; both are put
+ * right here: columns become bytes, and the three Unicode line breaks of 1.1 are refused with a hint. Its
+ * error texts are reworded as expected and found. Scalars are typed in yaml_scalar.c.
  */
 #include "yaml_private.h"
 
@@ -63,7 +63,9 @@ static bool list_add(node_list *list, fmp_yaml *node)
 static fmp_status index_lines(reader *r)
 {
     size_t n = 1;
-    for (size_t i = 0; i < r->len; i++) { n += r->text[i] == '\n' || r->text[i] == '\r'; }
+    for (size_t i = 0; i < r->len; i++) {
+        n += r->text[i] == '\n' || r->text[i] == '\r';
+    }
     r->line_starts = malloc(n * sizeof *r->line_starts);
     if (!r->line_starts) { return out_of_memory(r->err); }
     r->line_starts[r->n_lines++] = 0;
@@ -77,7 +79,9 @@ static fmp_status index_lines(reader *r)
 static size_t line_end(const reader *r, size_t line)
 {
     size_t end = line + 1 < r->n_lines ? r->line_starts[line + 1] : r->len;
-    while (end > r->line_starts[line] && (r->text[end - 1] == '\n' || r->text[end - 1] == '\r')) { end--; }
+    while (end > r->line_starts[line] && (r->text[end - 1] == '\n' || r->text[end - 1] == '\r')) {
+        end--;
+    }
     return end;
 }
 
@@ -87,7 +91,9 @@ static size_t mark_offset(const reader *r, const yaml_mark_t *m)
     if (m->line >= r->n_lines) { return r->len; }
     size_t at = r->line_starts[m->line], end = line_end(r, m->line);
     for (size_t k = 0; k < m->column && at < end; k++) {
-        do { at++; } while (at < end && ((unsigned char)r->text[at] & 0xC0) == 0x80);
+        do {
+            at++;
+        } while (at < end && ((unsigned char)r->text[at] & 0xC0) == 0x80);
     }
     return at;
 }
@@ -97,12 +103,16 @@ static fmp_mark mark_at_offset(const reader *r, size_t offset, size_t span)
     size_t low = 0, high = r->n_lines;
     while (high - low > 1) {
         size_t mid = low + (high - low) / 2;
-        if (r->line_starts[mid] <= offset) { low = mid; } else { high = mid; }
+        if (r->line_starts[mid] <= offset) {
+            low = mid;
+        } else {
+            high = mid;
+        }
     }
     size_t end = line_end(r, low);
     if (span > end - (offset < end ? offset : end)) { span = end - (offset < end ? offset : end); }
-    return (fmp_mark){ r->file, (uint32_t)low + 1, (uint32_t)(offset - r->line_starts[low]) + 1,
-                       span ? (uint32_t)span : 1 };
+    return (fmp_mark){r->file, (uint32_t)low + 1, (uint32_t)(offset - r->line_starts[low]) + 1,
+                      span ? (uint32_t)span : 1};
 }
 
 static fmp_mark event_mark(const reader *r, const yaml_event_t *event)
@@ -162,23 +172,27 @@ typedef struct rewording {
 } rewording;
 
 static const rewording rewordings[] = {
-    { "mapping values are not allowed", "expected one value", "a text with ': ' in it needs quotes; a map needs a line of its own" },
-    { "did not find expected key", "expected the next key of the map", "all keys of one map begin in the same column" },
-    { "did not find expected '-' indicator", "expected '-', the next item of the list",
-      "all items of one list begin in the same column" },
-    { "did not find expected ',' or ']'", "expected ',' or ']'", "close the list that was opened with '['" },
-    { "did not find expected ',' or '}'", "expected ',' or '}'", "close the map that was opened with '{'" },
-    { "block sequence entries are not allowed", "expected a value", "a list that follows a key begins on a line of its own" },
-    { "block mapping", "expected a value", "write the map on lines of its own, indented below its key" },
-    { "found unexpected document indicator", "expected the closing quote", "close the quoted text before it" },
-    { "found unknown escape character", "expected a known escape after '\\'",
-      "write \\\\ for a backslash, or use single quotes" },
-    { "did not find expected <document start>", "expected the end of the file", "one file holds one document" },
-    { "did not find expected node content", "expected a value", NULL },
-    { "found undefined tag handle", "expected a plain value", "tags (!name) are not supported: remove the tag" },
-    { "did not find expected alphabetic or numeric", "expected a value",
-      "a text that begins with '*' or '&' needs quotes" },
-    { "found a tab character", "expected spaces for indentation", "replace the tab by spaces" },
+    {"mapping values are not allowed", "expected one value",
+     "a text with ': ' in it needs quotes; a map needs a line of its own"},
+    {"did not find expected key", "expected the next key of the map",
+     "all keys of one map begin in the same column"},
+    {"did not find expected '-' indicator", "expected '-', the next item of the list",
+     "all items of one list begin in the same column"},
+    {"did not find expected ',' or ']'", "expected ',' or ']'", "close the list that was opened with '['"},
+    {"did not find expected ',' or '}'", "expected ',' or '}'", "close the map that was opened with '{'"},
+    {"block sequence entries are not allowed", "expected a value",
+     "a list that follows a key begins on a line of its own"},
+    {"block mapping", "expected a value", "write the map on lines of its own, indented below its key"},
+    {"found unexpected document indicator", "expected the closing quote", "close the quoted text before it"},
+    {"found unknown escape character", "expected a known escape after '\\'",
+     "write \\\\ for a backslash, or use single quotes"},
+    {"did not find expected <document start>", "expected the end of the file", "one file holds one document"},
+    {"did not find expected node content", "expected a value", NULL},
+    {"found undefined tag handle", "expected a plain value",
+     "tags (!name) are not supported: remove the tag"},
+    {"did not find expected alphabetic or numeric", "expected a value",
+     "a text that begins with '*' or '&' needs quotes"},
+    {"found a tab character", "expected spaces for indentation", "replace the tab by spaces"},
 };
 
 static void describe_found(const reader *r, size_t offset, char *out, size_t size)
@@ -191,8 +205,12 @@ static void describe_found(const reader *r, size_t offset, char *out, size_t siz
         snprintf(out, size, "a tab");
     } else {
         size_t n = 1;
-        while (n < 24 && offset + n < r->len && !strchr(" \t\r\n,:]}", r->text[offset + n])) { n++; }
-        while (n > 1 && offset + n < r->len && ((unsigned char)r->text[offset + n] & 0xC0) == 0x80) { n--; }
+        while (n < 24 && offset + n < r->len && !strchr(" \t\r\n,:]}", r->text[offset + n])) {
+            n++;
+        }
+        while (n > 1 && offset + n < r->len && ((unsigned char)r->text[offset + n] & 0xC0) == 0x80) {
+            n--;
+        }
         snprintf(out, size, "'%.*s'", (int)n, r->text + offset);
     }
 }
@@ -211,7 +229,8 @@ static void report_start_character(reader *r, const fmp_mark *mark, size_t offse
 static void report_unclosed(reader *r, const yaml_parser_t *p)
 {
     fmp_mark open = yaml_mark(r, &p->context_mark);
-    bool single = mark_offset(r, &p->context_mark) < r->len && r->text[mark_offset(r, &p->context_mark)] == '\'';
+    bool single =
+        mark_offset(r, &p->context_mark) < r->len && r->text[mark_offset(r, &p->context_mark)] == '\'';
     fmp_diags_error(r->diags, &open, "expected a closing %s quote, found the end of the file",
                     single ? "single" : "double");
 }
@@ -245,7 +264,9 @@ static void report_syntax(reader *r, const yaml_parser_t *p)
         bool variable = offset > 0 && offset < r->len && r->text[offset] == '{' && r->text[offset - 1] == '$';
         if (variable) {
             fmp_diags_hint(r->diags, "inside { } and [ ] a variable needs quotes: \"${name}\"");
-        } else if (w->hint) { fmp_diags_hint(r->diags, "%s", w->hint); }
+        } else if (w->hint) {
+            fmp_diags_hint(r->diags, "%s", w->hint);
+        }
         return;
     }
     fmp_diags_error(r->diags, &mark, "expected well-formed YAML, found %s: %s%s%s", found, context,
@@ -279,7 +300,8 @@ static void refuse_tag(reader *r, const fmp_mark *mark, const yaml_char_t *tag)
 static void refuse_anchor(reader *r, const fmp_mark *mark, const yaml_char_t *anchor)
 {
     if (!anchor) { return; }
-    fmp_diags_error(r->diags, mark, "expected a plain value, found the anchor '&%.40s'", (const char *)anchor);
+    fmp_diags_error(r->diags, mark, "expected a plain value, found the anchor '&%.40s'",
+                    (const char *)anchor);
     fmp_diags_hint(r->diags, "anchors and aliases are not supported; use vars: and ${name}");
 }
 
@@ -294,7 +316,8 @@ static void check_key(reader *r, const fmp_yaml *key)
         fmp_diags_error(r->diags, &key->mark, "expected a key, found the merge key '<<'");
         fmp_diags_hint(r->diags, "merge keys are not supported; use extends: to build on another file");
     } else if (key->kind != FMP_YAML_STRING) {
-        fmp_diags_error(r->diags, &key->mark, "expected a string as key, found %s", fmp_yaml_describe(key, found));
+        fmp_diags_error(r->diags, &key->mark, "expected a string as key, found %s",
+                        fmp_yaml_describe(key, found));
         fmp_diags_hint(r->diags, "put the key in quotes");
     }
 }
@@ -334,6 +357,14 @@ static fmp_status attach(reader *r, fmp_yaml *node)
     return list_add(is_key ? &top->keys : &top->items, node) ? FMP_OK : out_of_memory(r->err);
 }
 
+/* Something has to stand where the refused alias stood. */
+static fmp_status attach_alias(reader *r, const fmp_mark *mark)
+{
+    fmp_yaml *node = fmp_yaml_string(r->arena, "", mark, r->dir);
+    node->failed = true;
+    return attach(r, node);
+}
+
 static fmp_status open_collection(reader *r, const yaml_event_t *event, fmp_yaml_kind kind)
 {
     fmp_yaml *node = new_node(r, event, kind);
@@ -342,12 +373,13 @@ static fmp_status open_collection(reader *r, const yaml_event_t *event, fmp_yaml
     refuse_tag(r, &node->mark, map ? event->data.mapping_start.tag : event->data.sequence_start.tag);
     refuse_anchor(r, &node->mark, map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor);
     if (r->depth == FMP_YAML_MAX_DEPTH) {
-        fmp_diags_error(r->diags, &node->mark, "expected at most %d levels of nesting, found more", FMP_YAML_MAX_DEPTH);
+        fmp_diags_error(r->diags, &node->mark, "expected at most %d levels of nesting, found more",
+                        FMP_YAML_MAX_DEPTH);
         r->stop = true;
         return FMP_OK;
     }
     FMP_TRY(attach(r, node));
-    r->open[r->depth++] = (open_node){ .node = node };
+    r->open[r->depth++] = (open_node){.node = node};
     return FMP_OK;
 }
 
@@ -372,8 +404,9 @@ static fmp_status check_duplicates(reader *r, const node_list *keys)
     for (size_t i = 1; i < n; i++) {
         if (strcmp(sorted[i]->text, sorted[i - 1]->text) != 0) { continue; }
         const fmp_mark *first = &sorted[i - 1]->mark;
-        fmp_diags_error(r->diags, &sorted[i]->mark, "expected every key once, found '%.40s' again; it is also in %u:%u",
-                        sorted[i]->text, first->line, first->column);
+        fmp_diags_error(r->diags, &sorted[i]->mark,
+                        "expected every key once, found '%.40s' again; it is also in %u:%u", sorted[i]->text,
+                        first->line, first->column);
         fmp_diags_hint(r->diags, "remove one of the two");
     }
     free(sorted);
@@ -410,7 +443,8 @@ static fmp_status add_scalar(reader *r, const yaml_event_t *event)
     refuse_anchor(r, &node->mark, event->data.scalar.anchor);
     const char *text = (const char *)event->data.scalar.value;
     if (memchr(text, 0, event->data.scalar.length)) {
-        fmp_diags_error(r->diags, &node->mark, "expected a text without the character U+0000, found one in it");
+        fmp_diags_error(r->diags, &node->mark,
+                        "expected a text without the character U+0000, found one in it");
     }
     node->text = fmp_arena_strdup(r->arena, text);
     node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
@@ -424,7 +458,8 @@ static void check_directives(reader *r, const yaml_event_t *event)
     fmp_mark mark = yaml_mark(r, &event->start_mark);
     const yaml_version_directive_t *v = event->data.document_start.version_directive;
     if (v && (v->major != 1 || v->minor != 2)) {
-        fmp_diags_error(r->diags, &mark, "expected YAML 1.2, found a directive that asks for %d.%d", v->major, v->minor);
+        fmp_diags_error(r->diags, &mark, "expected YAML 1.2, found a directive that asks for %d.%d", v->major,
+                        v->minor);
     }
     if (event->data.document_start.tag_directives.start != event->data.document_start.tag_directives.end) {
         fmp_diags_error(r->diags, &mark, "expected no tags, found a %%TAG directive");
@@ -448,7 +483,7 @@ static fmp_status on_event(reader *r, const yaml_event_t *event)
         fmp_diags_error(r->diags, &mark, "expected a plain value, found the alias '*%.40s'",
                         (const char *)event->data.alias.anchor);
         fmp_diags_hint(r->diags, "anchors and aliases are not supported; use vars: and ${name}");
-        return attach(r, fmp_yaml_string(r->arena, "", &mark, r->dir));
+        return attach_alias(r, &mark);
     case YAML_SCALAR_EVENT: return add_scalar(r, event);
     case YAML_SEQUENCE_START_EVENT: return open_collection(r, event, FMP_YAML_LIST);
     case YAML_MAPPING_START_EVENT: return open_collection(r, event, FMP_YAML_MAP);
@@ -472,7 +507,11 @@ static fmp_status read_events(reader *r)
     while (status == FMP_OK && !r->stop) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
-            if (parser.error == YAML_MEMORY_ERROR) { status = out_of_memory(r->err); } else { report_syntax(r, &parser); }
+            if (parser.error == YAML_MEMORY_ERROR) {
+                status = out_of_memory(r->err);
+            } else {
+                report_syntax(r, &parser);
+            }
             r->root = NULL;
             break;
         }
@@ -510,9 +549,10 @@ fmp_status fmp_yaml_parse(const char *text, size_t len, const char *file, const 
         copy[len++] = '\n';
         text = copy;
     }
-    reader r = { .text = text, .len = len, .file = file, .dir = dir, .arena = arena, .diags = diags, .err = err };
+    reader r = {
+        .text = text, .len = len, .file = file, .dir = dir, .arena = arena, .diags = diags, .err = err};
     if (len > MAX_BYTES) {
-        fmp_mark mark = { file, 0, 0, 1 };
+        fmp_mark mark = {file, 0, 0, 1};
         fmp_diags_error(diags, &mark, "expected at most %zu bytes of YAML, found %zu", MAX_BYTES, len);
         return fmp_fail(err, FMP_E_CONFIG, "%s: too large", file);
     }
@@ -529,5 +569,7 @@ fmp_status fmp_yaml_parse(const char *text, size_t len, const char *file, const 
     FMP_TRY(status);
     FMP_TRY(fmp_arena_ok(arena, err));
     *out = r.unusable ? NULL : r.root;
-    return diags->n_errors == errors_before ? FMP_OK : fmp_fail(err, FMP_E_CONFIG, "%s: not the YAML that fmpipe reads", file);
+    return diags->n_errors == errors_before
+               ? FMP_OK
+               : fmp_fail(err, FMP_E_CONFIG, "%s: not the YAML that fmpipe reads", file);
 }

@@ -1,8 +1,9 @@
 /*
  * yaml_scalar.c: the YAML 1.2 core schema, and the small tree operations on nodes.
  *
- * YAML 1.2.2 section 10.3.2 lists exactly which plain scalars are null, booleans, integers and floats; everything else
- * is a string. Integers keep canonical decimal digits beside the double, so that none loses bits.
+ * YAML 1.2.2 section 10.3.2 lists exactly which plain scalars are null, booleans, integers and floats;
+ * everything else is a string. Integers keep canonical decimal digits beside the double, so that none loses
+ * bits.
  */
 #include "yaml_private.h"
 
@@ -20,11 +21,11 @@ static bool is_one_of(const char *text, const char *const *words)
 
 static bool is_special(fmp_yaml *node)
 {
-    static const char *const nulls[] = { "", "~", "null", "Null", "NULL", NULL };
-    static const char *const trues[] = { "true", "True", "TRUE", NULL };
-    static const char *const falses[] = { "false", "False", "FALSE", NULL };
-    static const char *const infs[] = { ".inf", ".Inf", ".INF", NULL };
-    static const char *const nans[] = { ".nan", ".NaN", ".NAN", NULL };
+    static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+    static const char *const trues[] = {"true", "True", "TRUE", NULL};
+    static const char *const falses[] = {"false", "False", "FALSE", NULL};
+    static const char *const infs[] = {".inf", ".Inf", ".INF", NULL};
+    static const char *const nans[] = {".nan", ".NaN", ".NAN", NULL};
     const char *unsigned_text = node->text + (node->text[0] == '-' || node->text[0] == '+');
     if (is_one_of(node->text, nulls)) {
         node->kind = FMP_YAML_NULL;
@@ -45,7 +46,9 @@ static bool is_special(fmp_yaml *node)
 
 static size_t skip_digits(const char *text, size_t i)
 {
-    while (text[i] >= '0' && text[i] <= '9') { i++; }
+    while (text[i] >= '0' && text[i] <= '9') {
+        i++;
+    }
     return i;
 }
 
@@ -84,7 +87,9 @@ static const char *canonical_digits(fmp_arena *arena, const char *text)
 {
     bool negative = text[0] == '-';
     const char *digits = text + (text[0] == '-' || text[0] == '+');
-    while (digits[0] == '0' && digits[1] != '\0') { digits++; }
+    while (digits[0] == '0' && digits[1] != '\0') {
+        digits++;
+    }
     return fmp_arena_printf(arena, "%s%s", negative && strcmp(digits, "0") != 0 ? "-" : "", digits);
 }
 
@@ -227,7 +232,9 @@ fmp_status fmp_yaml_to_json(const fmp_yaml *node, cJSON **out, fmp_err *err)
     case FMP_YAML_LIST:
     case FMP_YAML_MAP: status = collection_to_json(node, out, err); break;
     }
-    if (status == FMP_OK && !*out) { return fmp_fail(err, FMP_E_NOMEM, "out of memory while making a JSON value"); }
+    if (status == FMP_OK && !*out) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory while making a JSON value");
+    }
     return status;
 }
 
@@ -252,7 +259,7 @@ static bool children_from_json(fmp_arena *arena, const cJSON *json, fmp_yaml *no
 
 static fmp_yaml *from_json(fmp_arena *arena, const cJSON *json, const char *dir, int depth)
 {
-    const fmp_mark nowhere = { "", 0, 0, 1 };
+    const fmp_mark nowhere = {"", 0, 0, 1};
     if (depth > FMP_YAML_MAX_DEPTH) { return NULL; }
     if (cJSON_IsString(json)) { return fmp_yaml_string(arena, json->valuestring, &nowhere, dir); }
     if (cJSON_IsNull(json)) { return make_node(arena, FMP_YAML_NULL, &nowhere, dir); }
@@ -263,7 +270,7 @@ static fmp_yaml *from_json(fmp_arena *arena, const cJSON *json, const char *dir,
         fmp_yaml *node = make_node(arena, cJSON_IsArray(json) ? FMP_YAML_LIST : FMP_YAML_MAP, &nowhere, dir);
         return children_from_json(arena, json, node, depth) ? node : NULL;
     }
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_json_print(json, FMP_JSON_COMPACT, &text);
     fmp_yaml *node = text.failed ? NULL : fmp_yaml_scalar(arena, text.data, &nowhere, dir);
     fmp_buf_free(&text);
@@ -286,7 +293,9 @@ static void quote_text(const char *text, char *out, size_t size)
         out[n] = c < 0x20 || c == 0x7F ? '?' : (char)c;
     }
     bool cut = text[n] != '\0';
-    while (cut && n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80) { n--; }
+    while (cut && n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80) {
+        n--;
+    }
     memcpy(out + n, cut ? "..." : "", cut ? 4 : 1);
 }
 

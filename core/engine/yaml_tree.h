@@ -1,10 +1,10 @@
 /*
  * yaml_tree.h: YAML text to a small tree whose every node knows where it was written.
  *
- * The subset that fmpipe reads: one document; maps with string keys; lists; scalars typed by the YAML 1.2 core schema
- * (true, 12, 0x1F, 0o17, 1e-3, .inf, ~ and nothing else: `no`, `on`, `12:30` are strings). Tags, anchors, aliases,
- * merge keys (<<), duplicate keys and several documents are errors that say so. JSON text is YAML too.
- * Limits: 4 MiB, 64 levels, 100,000 nodes.
+ * The subset that fmpipe reads: one document; maps with string keys; lists; scalars typed by the YAML 1.2
+ * core schema (true, 12, 0x1F, 0o17, 1e-3, .inf, ~ and nothing else: `no`, `on`, `12:30` are strings).
+ * Tags, anchors, aliases, merge keys (<<), duplicate keys and several documents are errors that say so.
+ * JSON text is YAML too. Limits: 4 MiB, 64 levels, 100,000 nodes.
  */
 #ifndef FMP_ENGINE_YAML_TREE_H
 #define FMP_ENGINE_YAML_TREE_H
@@ -34,7 +34,7 @@ typedef struct fmp_yaml {
     size_t n;
     struct fmp_yaml **items, **keys;
     fmp_mark mark;
-    const char *dir;  /* folder that a path written here is relative to; NULL: none                         */
+    const char *dir; /* folder that a path written here is relative to; NULL: none                         */
 } fmp_yaml;
 
 /*
@@ -46,7 +46,8 @@ typedef struct fmp_yaml {
 FMP_MUST_USE fmp_status fmp_yaml_parse(const char *text, size_t len, const char *file, const char *dir,
                                        fmp_arena *arena, fmp_yaml **out, fmp_diags *diags, fmp_err *err);
 
-/* A plain scalar of `text`, typed by the core schema; INTs beyond 64 bits hexadecimal or octal become strings. */
+/* A plain scalar of `text`, typed by the core schema; INTs beyond 64 bits hexadecimal or octal become
+ * strings. */
 fmp_yaml *fmp_yaml_scalar(fmp_arena *arena, const char *text, const fmp_mark *mark, const char *dir);
 fmp_yaml *fmp_yaml_string(fmp_arena *arena, const char *text, const fmp_mark *mark, const char *dir);
 /* An empty map at `mark`. */
@@ -56,12 +57,14 @@ fmp_yaml *fmp_yaml_get(const fmp_yaml *map, const char *key);
 /* Replace the value of `key`, or add it at the end; `at` gives the mark of a new key. */
 void fmp_yaml_put(fmp_arena *arena, fmp_yaml *map, const char *key, fmp_yaml *value, const fmp_mark *at);
 
-/* JSON form: in the thread's JSON scope, else heap. FMP_E_CONFIG for .inf and .nan, which JSON cannot hold. */
+/* JSON form: in the thread's JSON scope, else heap. FMP_E_CONFIG for .inf and .nan, which JSON cannot
+ * hold. */
 FMP_MUST_USE fmp_status fmp_yaml_to_json(const fmp_yaml *node, cJSON **out, fmp_err *err);
 /* cJSON tree as nodes without marks, so that JSON values meet the same checks. NULL: nested too deeply. */
 fmp_yaml *fmp_yaml_from_json(fmp_arena *arena, const cJSON *json, const char *dir);
 
-/* "the string 'abc'", "the integer 5", "a list": for "found ...". Texts are cut at 40 bytes. `out`: 96 bytes. */
+/* "the string 'abc'", "the integer 5", "a list": for "found ...". Texts are cut at 40 bytes. `out`: 96
+ * bytes. */
 const char *fmp_yaml_describe(const fmp_yaml *node, char out[96]);
 
 /* Add an error at `mark` to `diags`. */

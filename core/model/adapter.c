@@ -1,6 +1,5 @@
 /*
- * adapter.c: LoRA (Hu et al. 2021): y += scale * B (A x) beside frozen linear layers. Which layers, how they
- * start.
+ * adapter.c: LoRA (Hu et al. 2021), y += scale * B (A x) beside frozen linear layers: which, and its start.
  */
 #include "internal.h"
 

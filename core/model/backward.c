@@ -1,6 +1,5 @@
 /*
- * backward.c: gradients of a pass, from the last layer's output down to the lowest layer with something to
- * train.
+ * backward.c: gradients of a pass, from the last layer's output down to the lowest trained layer.
  *
  * What a LoRA run does not need is not computed: nothing for frozen weights, nothing below layer w->first,
  * and in that layer nothing below its lowest adapted projection.
@@ -106,7 +105,7 @@ static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, con
     fmk_matmul(ctx, &mm, dy, fmp_param_view(w), dx);
 }
 
-/* dx (T,in) = sum of dy[i] W over the group's projections, NULL: not wanted; and the gradients of what is trained */
+/* dx (T,in) = sum of dy[i] W over the group, NULL: not wanted; and the gradients of what is trained */
 static void group_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, const float *const *dy,
                            float *dx)
 {

@@ -20,6 +20,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* What follows is not part of the library's interface. */
+#pragma GCC visibility push(hidden)
+
 /* The seven linear layers of a decoder layer, in the order of their use. */
 typedef enum fmp_proj { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, N_PROJ } fmp_proj;
 
@@ -139,7 +142,7 @@ static inline const fmp_lora *fmp_adapter_at(const fmp_adapter *ad, size_t l, fm
     return lora && lora->a ? lora : NULL;
 }
 
-/* peft.c: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".  returned; free(); NULL: out of memory */
+/* peft.c: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". returned; free() */
 char *fmp_peft_name(size_t k, char which);
 
 /*
@@ -205,7 +208,7 @@ typedef struct fmp_pass {
     int64_t T;
     size_t n_seg;
     const uint32_t *id, *seg;
-    /* generation: where keys and values go. decode: row i is one new token of slot i with len[i] tokens, itself in */
+    /* generation: where keys and values go; decode: row i is the new token of slot i, len[i] with itself */
     fmp_kv_cache *cache;
     const int32_t *slot_of_seg;
     const int32_t *len;
@@ -239,5 +242,7 @@ typedef struct fmp_candidate {
 } fmp_candidate;
 uint32_t fmp_sample_token(const fmp_generate_options *o, uint64_t stream, uint64_t position, int64_t V,
                           const float *logits, fmp_candidate *scratch);
+
+#pragma GCC visibility pop
 
 #endif

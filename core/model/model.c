@@ -1,6 +1,5 @@
 /*
- * model.c: a model's tensors: their names and shapes, where their values are, and their forms for the
- * kernels.
+ * model.c: a model's tensors: their names and shapes, where their values are, their form for the kernels.
  *
  * A weight of a file stays in the mapped file until it is needed; a frozen matrix then lives once, laid out
  * for the kernels in both directions; norms, biases and the embedding live as f32. Full training turns
@@ -145,7 +144,7 @@ fmp_status fmp_model_unfreeze(fmp_model *m, fmp_err *err)
     return FMP_OK;
 }
 
-/* ---- RoPE: angles are rounded to f32 as transformers computes them, since base models were trained with those ---- */
+/* ---- RoPE: angles are rounded to f32 as in transformers, since base models were trained with those ---- */
 
 /* Llama 3: long wavelengths are stretched, short ones kept, those between blended. */
 static double scaled_frequency(const fmp_model_spec *s, double f)

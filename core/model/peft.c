@@ -1,8 +1,7 @@
 /*
  * peft.c: adapters as the PEFT library stores them: adapter_config.json and adapter_model.safetensors.
  *
- * An option that changes what the adapter computes and is not implemented here is refused by name when
- * loading.
+ * An option that changes what the adapter computes and is not implemented here is refused by name.
  */
 #include "internal.h"
 
@@ -55,6 +54,14 @@ static fmp_status refuse_options(const cJSON *c, fmp_err *err)
         if (!is_off(fmp_json_get(c, refused[i]))) {
             return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s' is set, which adapters here do not have",
                             refused[i]);
+        }
+    }
+    const char *init = fmp_json_str(c, "init_lora_weights", "");
+    static const char *const moves_base[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
+    for (size_t i = 0; i < sizeof moves_base / sizeof *moves_base; i++) {
+        if (strncmp(init, moves_base[i], strlen(moves_base[i])) == 0) {
+            return fmp_fail(err, FMP_E_UNSUPPORTED, "'init_lora_weights': '%.32s' changes the base's weights",
+                            init);
         }
     }
     return FMP_OK;
@@ -175,7 +182,7 @@ fmp_status fmp_adapter_load(fmp_model *m, const char *dir, fmp_adapter **out, fm
 
 /* ---- saving ---- */
 
-/* The fields PEFT needs to rebuild the adapter, and those whose defaults matter, in the order of their names. */
+/* The fields PEFT needs to rebuild the adapter, and those whose defaults matter, in order of their names. */
 static cJSON *config_json(const fmp_adapter *ad, const char *base_name)
 {
     cJSON *c = cJSON_CreateObject();

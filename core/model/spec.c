@@ -19,11 +19,28 @@ static const struct family {
     bool tied;          /* when the file does not say                  */
     double rope_theta;  /* when the file has none                      */
 } families[] = {
-    {"llama", "LlamaForCausalLM", false, true, true, false, false, false, false, 10000.0},
-    {"mistral", "MistralForCausalLM", false, false, false, false, true, false, false, 10000.0},
-    {"qwen2", "Qwen2ForCausalLM", true, false, false, false, false, false, false, 10000.0},
-    {"qwen3", "Qwen3ForCausalLM", false, true, false, true, false, false, false, 10000.0},
-    {"smollm3", "SmolLM3ForCausalLM", false, true, true, false, false, true, true, 2000000.0},
+    {.model_type = "llama",
+     .architecture = "LlamaForCausalLM",
+     .bias_field = true,
+     .mlp_bias_field = true,
+     .rope_theta = 10000.0},
+    {.model_type = "mistral",
+     .architecture = "MistralForCausalLM",
+     .always_window = true,
+     .rope_theta = 10000.0},
+    {.model_type = "qwen2", .architecture = "Qwen2ForCausalLM", .qkv_bias = true, .rope_theta = 10000.0},
+    {.model_type = "qwen3",
+     .architecture = "Qwen3ForCausalLM",
+     .bias_field = true,
+     .qk_norm = true,
+     .rope_theta = 10000.0},
+    {.model_type = "smollm3",
+     .architecture = "SmolLM3ForCausalLM",
+     .bias_field = true,
+     .mlp_bias_field = true,
+     .nope_field = true,
+     .tied = true,
+     .rope_theta = 2000000.0},
 };
 
 static const struct family *find_family(const char *model_type)

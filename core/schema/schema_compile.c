@@ -134,39 +134,6 @@ static fmp_status read_list(build *b, const schema_node *n, const cJSON *value, 
     return FMP_OK;
 }
 
-/* ECMA 262 in PCRE2's terms: \u, $ only at the very end, [^] and [], \d and \w of ASCII. */
-static fmp_status read_pattern(build *b, const char *text, const char *path, schema_pattern *out)
-{
-    fmp_schema *s = b->s;
-    int code;
-    PCRE2_SIZE at;
-    PCRE2_UCHAR why[120];
-    if (!schema_grow((void **)&s->codes, s->n_codes, &s->codes_cap, sizeof *s->codes)) {
-        return fmp_fail(b->err, FMP_E_NOMEM, "out of memory");
-    }
-    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
-    if (!context) { return fmp_fail(b->err, FMP_E_NOMEM, "out of memory"); }
-    pcre2_set_max_pattern_length(context, 65536);
-    pcre2_set_compile_extra_options(context, PCRE2_EXTRA_ALT_BSUX);
-    pcre2_code *compiled =
-        pcre2_compile((PCRE2_SPTR)text, strlen(text),
-                      PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALLOW_EMPTY_CLASS | PCRE2_MATCH_UNSET_BACKREF
-                          | PCRE2_NEVER_BACKSLASH_C,
-                      &code, &at, context);
-    pcre2_compile_context_free(context);
-    if (!compiled) {
-        pcre2_get_error_message(code, why, sizeof why);
-        return fmp_fail(b->err, FMP_E_DATA, "%s: expected a regular expression, found '%s': %s at byte %zu", path, text,
-                        (const char *)why, (size_t)at);
-    }
-    /* Without JIT (no room, or a platform without it) matching is slower, not different. */
-    (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
-    s->codes[s->n_codes++] = compiled;
-    out->text = text;
-    out->code = compiled;
-    return FMP_OK;
-}
-
 /* ---------------------------------------------------------------------------------------------- objects */
 
 static bool is_required(const cJSON *source, const char *name)
@@ -250,7 +217,7 @@ static fmp_status read_patterns(build *b, schema_node *n, const cJSON *value)
     for (const cJSON *m = value->child; m; m = m->next) {
         schema_pattern *p = &n->patterns[n->n_patterns];
         const char *at = schema_path_join(b->s, path, m->string);
-        FMP_TRY(read_pattern(b, m->string, at, p));
+        FMP_TRY(schema_pattern_compile(b->s, m->string, at, p, b->err));
         FMP_TRY(node_of(b, m, n->base, at, &p->schema));
         n->n_patterns++;
     }
@@ -287,4 +254,320 @@ static fmp_status read_dependents(build *b, schema_node *n, const cJSON *value)
         n->n_dependents++;
     }
     return FMP_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------- keywords */
+
+static fmp_status read_items(build *b, schema_node *n, const cJSON *value)
+{
+    if (cJSON_IsArray(value)) { return read_list(b, n, value, &n->prefix); }
+    n->items_keyword = "items";
+    return read_schema(b, n, value, &n->items);
+}
+
+static fmp_status read_additional_items(build *b, schema_node *n, const cJSON *value)
+{
+    if (!cJSON_IsArray(fmp_json_get(n->source, "items"))) { return FMP_OK; } /* means something beside a tuple only */
+    n->items_keyword = "additionalItems";
+    return read_schema(b, n, value, &n->items);
+}
+
+/* Draft 4 has booleans that change "minimum"; later drafts have numbers of their own. */
+static fmp_status read_exclusive(build *b, schema_node *n, const cJSON *value, const char *plain, const cJSON **out)
+{
+    if (!cJSON_IsBool(value)) { return read_number(b, n, value, out); }
+    const cJSON *bound = fmp_json_get(n->source, plain);
+    return cJSON_IsTrue(value) && bound ? read_number(b, n, bound, out) : FMP_OK;
+}
+
+static fmp_status read_bound(build *b, schema_node *n, const cJSON *value)
+{
+    if (strcmp(value->string, "minimum") == 0) { return read_number(b, n, value, &n->minimum); }
+    if (strcmp(value->string, "maximum") == 0) { return read_number(b, n, value, &n->maximum); }
+    if (strcmp(value->string, "exclusiveMinimum") == 0) { return read_exclusive(b, n, value, "minimum", &n->exclusive_minimum); }
+    return read_exclusive(b, n, value, "maximum", &n->exclusive_maximum);
+}
+
+static fmp_status read_multiple(build *b, schema_node *n, const cJSON *value)
+{
+    double v;
+    if (!fmp_json_number(value, &v) || !(v > 0)) { return expected(b, n, value, "a number greater than 0"); }
+    n->multiple_of = value;
+    return FMP_OK;
+}
+
+static fmp_status read_enum(build *b, schema_node *n, const cJSON *value)
+{
+    if (!cJSON_IsArray(value)) { return expected(b, n, value, "an array of values"); }
+    n->enum_values = value;
+    return FMP_OK;
+}
+
+static fmp_status read_const(build *b, schema_node *n, const cJSON *value)
+{
+    (void)b;
+    n->const_value = value;
+    return FMP_OK;
+}
+
+static fmp_status read_own_pattern(build *b, schema_node *n, const cJSON *value)
+{
+    if (!cJSON_IsString(value)) { return expected(b, n, value, "a regular expression"); }
+    n->pattern = take(b, 1, sizeof *n->pattern);
+    FMP_TRY(fmp_arena_ok(b->s->arena, b->err));
+    return schema_pattern_compile(b->s, value->valuestring, schema_path_join(b->s, n->path, "pattern"), n->pattern, b->err);
+}
+
+static fmp_status read_format(build *b, schema_node *n, const cJSON *value)
+{
+    if (!cJSON_IsString(value)) { return expected(b, n, value, "the name of a format"); }
+    n->format_name = value->valuestring;
+    n->format = b->s->assert_formats ? schema_format_find(value->valuestring) : NULL;
+    return FMP_OK;
+}
+
+static fmp_status read_required(build *b, schema_node *n, const cJSON *value)
+{
+    if (cJSON_IsBool(value)) { return FMP_OK; } /* draft 3's per-property flag, common in the wild, says nothing here */
+    return read_strings(b, n, value, &n->required);
+}
+
+static fmp_status read_ref(build *b, schema_node *n, const cJSON *value)
+{
+    if (!cJSON_IsString(value)) { return expected(b, n, value, "a reference"); }
+    if (strlen(value->valuestring) > 4096) { return expected(b, n, value, "a reference of at most 4096 bytes"); }
+    n->ref_text = value->valuestring;
+    return FMP_OK;
+}
+
+static fmp_status refuse(build *b, schema_node *n, const cJSON *value)
+{
+    return fmp_fail(b->err, FMP_E_UNSUPPORTED, "%s/%s: this keyword is not supported", n->path, value->string);
+}
+
+enum { COUNT = 1, FLAG, SCHEMA, LIST, SPECIAL };
+
+typedef struct keyword {
+    const char *name;
+    int shape;
+    size_t offset; /* of the member in schema_node, where `shape` is not SPECIAL */
+    fmp_status (*read)(build *b, schema_node *n, const cJSON *value);
+} keyword;
+
+#define AT(member) offsetof(schema_node, member), NULL
+static const keyword keywords[] = {{"type", SPECIAL, 0, read_type},
+                                   {"properties", SPECIAL, 0, read_properties},
+                                   {"required", SPECIAL, 0, read_required},
+                                   {"items", SPECIAL, 0, read_items},
+                                   {"enum", SPECIAL, 0, read_enum},
+                                   {"const", SPECIAL, 0, read_const},
+                                   {"additionalProperties", SCHEMA, AT(additional)},
+                                   {"patternProperties", SPECIAL, 0, read_patterns},
+                                   {"propertyNames", SCHEMA, AT(names)},
+                                   {"minProperties", COUNT, AT(min_properties)},
+                                   {"maxProperties", COUNT, AT(max_properties)},
+                                   {"prefixItems", LIST, AT(prefix)},
+                                   {"additionalItems", SPECIAL, 0, read_additional_items},
+                                   {"minItems", COUNT, AT(min_items)},
+                                   {"maxItems", COUNT, AT(max_items)},
+                                   {"uniqueItems", FLAG, AT(unique)},
+                                   {"contains", SCHEMA, AT(contains)},
+                                   {"minContains", COUNT, AT(min_contains)},
+                                   {"maxContains", COUNT, AT(max_contains)},
+                                   {"minimum", SPECIAL, 0, read_bound},
+                                   {"maximum", SPECIAL, 0, read_bound},
+                                   {"exclusiveMinimum", SPECIAL, 0, read_bound},
+                                   {"exclusiveMaximum", SPECIAL, 0, read_bound},
+                                   {"multipleOf", SPECIAL, 0, read_multiple},
+                                   {"minLength", COUNT, AT(min_length)},
+                                   {"maxLength", COUNT, AT(max_length)},
+                                   {"pattern", SPECIAL, 0, read_own_pattern},
+                                   {"format", SPECIAL, 0, read_format},
+                                   {"anyOf", LIST, AT(any_of)},
+                                   {"allOf", LIST, AT(all_of)},
+                                   {"oneOf", LIST, AT(one_of)},
+                                   {"not", SCHEMA, AT(not_)},
+                                   {"if", SCHEMA, AT(if_)},
+                                   {"then", SCHEMA, AT(then_)},
+                                   {"else", SCHEMA, AT(else_)},
+                                   {"dependentRequired", SPECIAL, 0, read_dependents},
+                                   {"dependentSchemas", SPECIAL, 0, read_dependents},
+                                   {"dependencies", SPECIAL, 0, read_dependents},
+                                   {"$ref", SPECIAL, 0, read_ref},
+                                   {"$dynamicRef", SPECIAL, 0, refuse},
+                                   {"$recursiveRef", SPECIAL, 0, refuse},
+                                   {"unevaluatedItems", SPECIAL, 0, refuse},
+                                   {"unevaluatedProperties", SPECIAL, 0, refuse}};
+
+static bool newer_than_draft7(const char *name)
+{
+    static const char *const newer[] = {"prefixItems",      "minContains", "maxContains",   "dependentRequired",
+                                        "dependentSchemas", "$dynamicRef", "$recursiveRef", "unevaluatedItems",
+                                        "unevaluatedProperties"};
+    for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++) {
+        if (strcmp(name, newer[i]) == 0) { return true; }
+    }
+    return false;
+}
+
+static fmp_status read_keyword(build *b, schema_node *n, const cJSON *value)
+{
+    const keyword *k = keywords, *end = keywords + sizeof keywords / sizeof keywords[0];
+    while (k < end && strcmp(k->name, value->string) != 0) { k++; }
+    if (k == end || (b->s->draft == FMP_SCHEMA_DRAFT7 && newer_than_draft7(k->name))) { return FMP_OK; } /* an annotation */
+    void *member = (char *)n + k->offset;
+    switch (k->shape) {
+    case COUNT: return read_count(b, n, value, member);
+    case FLAG: return read_flag(b, n, value, member);
+    case SCHEMA: return read_schema(b, n, value, member);
+    case LIST: return read_list(b, n, value, member);
+    default: return k->read(b, n, value);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- nodes */
+
+static fmp_status add_node(build *b, const cJSON *source, const char *base, const char *path, schema_node **out)
+{
+    fmp_schema *s = b->s;
+    schema_node *n = take(b, 1, sizeof *n);
+    FMP_TRY(fmp_arena_ok(s->arena, b->err));
+    if (!schema_grow((void **)&s->nodes, s->n_nodes, &s->nodes_cap, sizeof *s->nodes)) {
+        return fmp_fail(b->err, FMP_E_NOMEM, "out of memory");
+    }
+    s->nodes[s->n_nodes++] = n;
+    n->source = source;
+    n->path = path;
+    n->base = base;
+    n->types = TYPE_ANY;
+    n->open = true;
+    n->max_length = n->max_items = n->max_properties = n->max_contains = UINT64_MAX;
+    n->min_contains = 1;
+    *out = n;
+    return FMP_OK;
+}
+
+/*
+ * The node of one schema, made when first asked for. An object's valueint, which cJSON uses for numbers only, holds its
+ * node's index + 1.
+ */
+static fmp_status node_of(build *b, const cJSON *source, const char *base, const char *path, schema_node **out)
+{
+    fmp_schema *s = b->s;
+    if (cJSON_IsBool(source)) {
+        FMP_TRY(add_node(b, source, base, path, out));
+        (*out)->never = cJSON_IsFalse(source);
+        return FMP_OK;
+    }
+    if (!cJSON_IsObject(source)) {
+        return fmp_fail(b->err, FMP_E_DATA, "%s: expected a schema (an object, true or false), found %s", path, kind_of(source));
+    }
+    if (source->valueint > 0) {
+        *out = s->nodes[source->valueint - 1];
+        return FMP_OK;
+    }
+    if (s->n_nodes >= INT32_MAX) { return fmp_fail(b->err, FMP_E_RANGE, "more than 2^31 schemas in one document"); }
+    FMP_TRY(add_node(b, source, schema_base(s, source, base), path, out));
+    schema_node *n = *out;
+    ((cJSON *)(uintptr_t)source)->valueint = (int)s->n_nodes; /* the copy is ours */
+    const cJSON *ref = fmp_json_get(source, "$ref");
+    if (s->draft == FMP_SCHEMA_DRAFT7 && cJSON_IsString(ref)) { return read_ref(b, n, ref); }
+    for (const cJSON *m = source->child; m; m = m->next) { FMP_TRY(read_keyword(b, n, m)); }
+    n->open = !(n->additional && n->additional->never);
+    return FMP_OK;
+}
+
+static fmp_status resolve_refs(build *b)
+{
+    fmp_schema *s = b->s;
+    for (size_t i = 0; i < s->n_nodes; i++) { /* grows while targets are read */
+        schema_node *n = s->nodes[i];
+        const cJSON *place;
+        const char *path, *base;
+        if (!n->ref_text) { continue; }
+        FMP_TRY(schema_resolve(s, n->ref_text, n->base, n->path, &place, &path, &base, b->err));
+        FMP_TRY(node_of(b, place, base, path, &n->ref));
+    }
+    return fmp_arena_ok(s->arena, b->err);
+}
+
+static void clear_marks(cJSON *node)
+{
+    if (cJSON_IsObject(node)) { node->valueint = 0; }
+    for (cJSON *m = node->child; m; m = m->next) { clear_marks(m); }
+}
+
+static bool deeper_than(const cJSON *node, int left)
+{
+    if (left == 0) { return true; }
+    for (const cJSON *m = node->child; m; m = m->next) {
+        if (deeper_than(m, left - 1)) { return true; }
+    }
+    return false;
+}
+
+static fmp_schema_draft draft_of(const cJSON *source, fmp_schema *s)
+{
+    const char *uri = fmp_json_str(source, "$schema", "");
+    if (strstr(uri, "draft-04") || strstr(uri, "draft-03")) { s->id_key = "id"; }
+    if (strstr(uri, "draft-0")) { return FMP_SCHEMA_DRAFT7; }
+    return strstr(uri, "2020-12") || strstr(uri, "2019-09") ? FMP_SCHEMA_2020_12 : FMP_SCHEMA_AUTO;
+}
+
+static fmp_status compile(fmp_schema *s, const cJSON *schema, const fmp_schema_options *options, fmp_err *err)
+{
+    build b = {s, err};
+    fmp_arena *scope = fmp_json_scope(NULL); /* the copy outlives any scope of the caller */
+    s->source = cJSON_Duplicate(schema, true);
+    (void)fmp_json_scope(scope);
+    s->arena = fmp_arena_new(256u << 20);
+    s->match = pcre2_match_context_create(NULL);
+    if (!s->source || !s->arena || !s->match) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    clear_marks(s->source);
+    pcre2_set_match_limit(s->match, 1000000);
+    pcre2_set_depth_limit(s->match, 1000);
+    pcre2_set_heap_limit(s->match, 16384);
+    s->id_key = "$id";
+    s->draft = draft_of(schema, s);
+    if (options) {
+        s->draft = options->draft ? options->draft : s->draft;
+        s->assert_formats = options->assert_formats;
+    }
+    FMP_TRY(schema_scan(s, err));
+    FMP_TRY(node_of(&b, s->source, "", "#", &s->root));
+    return resolve_refs(&b);
+}
+
+fmp_status fmp_schema_compile(const cJSON *schema, const fmp_schema_options *options, fmp_schema **out, fmp_err *err)
+{
+    *out = NULL;
+    if (!schema) { return fmp_fail(err, FMP_E_DATA, "expected a schema (an object, true or false), found nothing"); }
+    if (deeper_than(schema, MAX_SCHEMA_DEPTH)) {
+        return fmp_fail(err, FMP_E_RANGE, "expected a schema nested at most %d deep", MAX_SCHEMA_DEPTH);
+    }
+    fmp_schema *s = calloc(1, sizeof *s);
+    if (!s) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    fmp_status status = compile(s, schema, options, err);
+    if (status != FMP_OK) {
+        fmp_schema_free(s);
+        return status;
+    }
+    *out = s;
+    return FMP_OK;
+}
+
+void fmp_schema_free(fmp_schema *s)
+{
+    if (!s) { return; }
+    for (size_t i = 0; i < s->n_codes; i++) { pcre2_code_free(s->codes[i]); }
+    free(s->codes);
+    free(s->nodes);
+    free(s->resources);
+    free(s->anchors);
+    pcre2_match_context_free(s->match);
+    fmp_arena_free(s->arena);
+    fmp_arena *scope = fmp_json_scope(NULL);
+    cJSON_Delete(s->source);
+    (void)fmp_json_scope(scope);
+    free(s);
 }

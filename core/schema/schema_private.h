@@ -157,7 +157,12 @@ format_fn schema_format_find(const char *name);
 unsigned schema_type_of(const cJSON *value);
 /* valid at all? Used to choose branches. */
 FMP_MUST_USE fmp_status schema_holds(const fmp_schema *s, const schema_node *node, const cJSON *value, bool *valid, fmp_err *err);
-/* PCRE2 result: 1 match, 0 none, -1 a limit was hit. */
+
+/* ---- schema_pattern.c ---- */
+/* `text` outlives the schema; `path` is for the message. */
+FMP_MUST_USE fmp_status schema_pattern_compile(fmp_schema *s, const char *text, const char *path, schema_pattern *out,
+                                               fmp_err *err);
+/* 1 match, 0 none, -1 a limit was hit. */
 int schema_match(const fmp_schema *s, const schema_pattern *pattern, const char *text);
 
 #endif

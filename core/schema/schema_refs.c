@@ -197,6 +197,7 @@ static fmp_status scan_node(fmp_schema *s, const cJSON *source, const char *base
     const char *inside = schema_base(s, source, base);
     const schema_resource here = {inside, base, path, source};
     const char *id = fmp_json_str(source, s->id_key, NULL), *anchor = fmp_json_str(source, "$anchor", NULL);
+    const char *dynamic = fmp_json_str(source, "$dynamicAnchor", NULL); /* to "$ref" an anchor like any other */
     if (inside != base || path[1] == '\0') {
         if (!schema_grow((void **)&s->resources, s->n_resources, &s->resources_cap, sizeof *s->resources)) {
             return fmp_fail(err, FMP_E_NOMEM, "out of memory");
@@ -207,6 +208,7 @@ static fmp_status scan_node(fmp_schema *s, const cJSON *source, const char *base
         FMP_TRY(add_anchor(s, &here, strchr(id, '#') + 1, err));
     }
     if (anchor) { FMP_TRY(add_anchor(s, &here, anchor, err)); }
+    if (dynamic) { FMP_TRY(add_anchor(s, &here, dynamic, err)); }
     for (const cJSON *m = source->child; m; m = m->next) {
         const char *at = schema_path_join(s, path, m->string);
         if ((cJSON_IsObject(m) && is_one_of(m->string, maps)) || (cJSON_IsArray(m) && is_one_of(m->string, lists))

@@ -287,6 +287,14 @@ static fmp_status encode_special(const fmp_chat *chat, fmp_chat_result *r, const
     return FMP_OK;
 }
 
+/* Text that no user wrote: the template's own, and the token spellings that make_context gave it. */
+static bool is_trusted(const fmp_rendered *rendered, const fmp_span *span)
+{
+    if (span->kind != FMP_SPAN_INPUT) { return true; }
+    const char *path = rendered->paths[span->path];
+    return strcmp(path, "bos_token") == 0 || strcmp(path, "eos_token") == 0;
+}
+
 static fmp_status encode_all(const fmp_chat *chat, fmp_chat_result *r, fmp_err *err)
 {
     const char *text = r->rendered.text.data;
@@ -296,12 +304,12 @@ static fmp_status encode_all(const fmp_chat *chat, fmp_chat_result *r, fmp_err *
     for (size_t i = 0; i < r->rendered.n_spans;) {
         /* One run of template text, which may lie in several spans. */
         size_t begin = r->rendered.spans[i].begin, k = i;
-        bool input = r->rendered.spans[i].kind == FMP_SPAN_INPUT;
-        while (k < r->rendered.n_spans && (r->rendered.spans[k].kind == FMP_SPAN_INPUT) == input) { k++; }
+        bool trusted = is_trusted(&r->rendered, &r->rendered.spans[i]);
+        while (k < r->rendered.n_spans && is_trusted(&r->rendered, &r->rendered.spans[k]) == trusted) { k++; }
         size_t end = r->rendered.spans[k - 1].end;
         for (size_t at = begin; at < end;) {
             const special_token *s = special_at(chat, text + at, end - at);
-            if (s && !input) {
+            if (s && trusted) {
                 FMP_TRY(encode_piece(chat, r, piece, at, err));
                 FMP_TRY(encode_special(chat, r, s, at, err));
                 piece = at + s->len;
@@ -388,7 +396,7 @@ static fmp_status supervise(const fmp_chat *chat, const cJSON *doc, const cJSON 
         for (size_t i = 1; i < r->tokens.n; i++) { r->weight[i] = 1.0f; }
         return FMP_OK;
     }
-    fmp_byte_range *ranges = NULL;
+    fmp_mask_range *ranges = NULL;
     size_t n = 0;
     fmp_chat_mask_options mask = {.policy = o->policy, .stops = chat->stop_texts, .n_stops = chat->n_stops};
     FMP_TRY(fmp_chat_mask(chat->tmpl, context, &r->rendered, &mask, r->arena, &ranges, &n, err));

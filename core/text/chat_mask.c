@@ -105,13 +105,13 @@ static bool find_stop(const masker *m, size_t from, size_t limit, size_t *end)
     return false;
 }
 
-static fmp_status mask_message(masker *m, const cJSON *message, size_t i, fmp_byte_range *range)
+static fmp_status mask_message(masker *m, const cJSON *message, size_t i, fmp_mask_range *range)
 {
     const cJSON *calls = cJSON_GetObjectItemCaseSensitive(message, "tool_calls");
     size_t begin;
     FMP_TRY(prompt_length(m, i, &begin));
     extent e = message_extent(m, i, begin);
-    *range = (fmp_byte_range){.begin = begin, .message = i};
+    *range = (fmp_mask_range){.begin = begin, .message = i};
     if (cJSON_IsArray(calls) && calls->child && !e.has_calls) {
         return fmp_fail(m->err, FMP_E_DATA, "template '%s' leaves out the tool calls of messages[%zu]",
                         m->tmpl->name, i);
@@ -130,7 +130,7 @@ static bool is_assistant(const cJSON *message)
     return cJSON_IsString(role) && strcmp(role->valuestring, "assistant") == 0;
 }
 
-static fmp_status mask_all(masker *m, const cJSON *messages, fmp_byte_range *ranges, size_t *n_ranges)
+static fmp_status mask_all(masker *m, const cJSON *messages, fmp_mask_range *ranges, size_t *n_ranges)
 {
     const cJSON *last = NULL;
     size_t i = 0;
@@ -145,7 +145,7 @@ static fmp_status mask_all(masker *m, const cJSON *messages, fmp_byte_range *ran
 }
 
 fmp_status fmp_chat_mask(const fmp_template *tmpl, const cJSON *context, const fmp_rendered *rendered,
-                         const fmp_chat_mask_options *options, fmp_arena *arena, fmp_byte_range **ranges,
+                         const fmp_chat_mask_options *options, fmp_arena *arena, fmp_mask_range **ranges,
                          size_t *n_ranges, fmp_err *err)
 {
     masker m = {.tmpl = tmpl, .context = context, .full = rendered, .options = options, .err = err};

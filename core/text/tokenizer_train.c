@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #define VOCAB_MAX 1000000u
-#define WORD_MAX ((size_t)1 << 20) /* bytes of all distinct words are indexed by u32 */
+#define WORD_MAX ((size_t)1 << 20) /* bytes of one word */
 
 typedef struct word {
     uint32_t begin, n; /* ids[begin..begin + n) */

@@ -2,14 +2,14 @@
  * tokens_pack.c: best-fit decreasing in linear time.
  *
  * Room in a bin is a small whole number, so open bins are kept in one stack for each amount of room, and a bitmap of
- * three levels finds the smallest amount that is enough. Samples come longest first, from a counting sort.
+ * a few levels finds the smallest amount that is enough. Samples come longest first, from a counting sort.
  */
 #include <fmpipe/tokens.h>
 
 #define NONE UINT32_MAX
 #define WORDS(n) (((size_t)(n) + 63) / 64)
 
-/* Set of numbers below 64^4 with "smallest member not below x". */
+/* Set of numbers up to 2^24 with "smallest member not below x". */
 typedef struct room_set {
     uint64_t *level[4]; /* level[0] has a bit a number; level[k + 1] a bit a non-empty word of level[k] */
 } room_set;
@@ -83,7 +83,7 @@ fmp_status fmp_pack_best_fit(const uint32_t *len, uint32_t n, uint32_t bin_size,
 {
     FMP_TRY(check(len, n, bin_size, err));
     size_t rooms = (size_t)bin_size + 1, words = rooms;
-    room_set open;
+    room_set open = { { NULL } };
     uint32_t *out = fmp_arena_take(arena, ((size_t)n + 1) * sizeof *out);
     fmp_arena *scratch = fmp_arena_new(0);
     if (!scratch) { return fmp_fail(err, FMP_E_NOMEM, "out of memory while packing %u samples", n); }

@@ -111,7 +111,7 @@ static void encode_piece(void *arg, size_t i)
             p->status = FMP_E_NOMEM;
         } else if (e->status != FMP_OK) {
             snprintf(e->reason, sizeof e->reason, "%s", reason_for(e->status));
-            snprintf(e->message, sizeof e->message, "%s", err.message);
+            snprintf(e->message, sizeof e->message, "%.390s", err.message);
         } else {
             e->n = p->result.tokens.n;
             e->n_supervised = (uint32_t)p->result.n_supervised;

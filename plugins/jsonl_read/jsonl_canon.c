@@ -9,12 +9,16 @@
 
 #include <stdlib.h>
 
+enum { MAX_TOOLS = 1024 }; /* of one row; the search of a call's tool is linear */
+
 typedef struct canon {
     const canon_options *opt;
     canon_problem *problem;
     const char *list; /* path of the message list in the row: "messages", "conversations", "" for a bare array */
     cJSON *messages, *tools, *response_format, *locale, *meta;
-    bool messages_form; /* tool calls may be in any of the chat spellings */
+    row_form form;    /* of this row; never FORM_AUTO */
+    bool own_system;  /* ShareGPT, Alpaca: messages[0] was the row's "system" */
+    int n_history;    /* Alpaca: pairs before the instruction */
 } canon;
 
 FMP_PRINTF(4, 5)
@@ -22,17 +26,37 @@ static void fault(canon *c, const char *reason, const char *path, const char *fm
 {
     if (c->problem->n++ > 0) { return; }
     c->problem->reason = reason;
-    snprintf(c->problem->path, sizeof c->problem->path, "%s", path);
+    fmp_err_clip_(c->problem->path, sizeof c->problem->path,
+                  snprintf(c->problem->path, sizeof c->problem->path, "%s", path));
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(c->problem->message, sizeof c->problem->message, fmt, ap);
+    int need = vsnprintf(c->problem->message, sizeof c->problem->message, fmt, ap);
+    fmp_err_clip_(c->problem->message, sizeof c->problem->message, need);
     va_end(ap);
 }
 
-/* "messages[3].role"; for a bare array "[3].role". */
+/* "messages[3].role"; for a bare array "[3].role". A tail too long to show is cut. */
 static const char *at(char *out, size_t size, const canon *c, int i, const char *tail)
 {
-    snprintf(out, size, "%s[%d]%s%s", c->list, i, *tail ? "." : "", tail);
+    fmp_err_clip_(out, size, snprintf(out, size, "%s[%d]%s%s", c->list, i, *tail ? "." : "", tail));
+    return out;
+}
+
+/* Where in the row the canonical message i came from: the other forms have no "messages[i]". */
+static const char *at_message(char *out, size_t size, const canon *c, int i, const char *tail)
+{
+    int k = i - c->own_system;
+    if (k < 0) {
+        snprintf(out, size, "system");
+    } else if (c->form == FORM_SHAREGPT) {
+        at(out, size, c, k, strcmp(tail, "role") == 0 ? "from" : "value");
+    } else if (c->form != FORM_ALPACA) {
+        at(out, size, c, i, tail);
+    } else if (k < 2 * c->n_history) {
+        snprintf(out, size, "history[%d][%d]", k / 2, k % 2);
+    } else {
+        snprintf(out, size, "%s", k == 2 * c->n_history ? "instruction" : "output");
+    }
     return out;
 }
 
@@ -50,15 +74,10 @@ static const char *kind_of(const cJSON *node)
 /* Control characters and length are made safe for a message. */
 static const char *quoted(char *out, size_t size, const char *text)
 {
-    size_t n = 0;
-    for (const char *p = text; *p && n + 5 < size; p++) { out[n++] = (unsigned char)*p < 0x20 ? '?' : *p; }
-    while (n > 0 && n + 5 >= size && ((unsigned char)out[n - 1] & 0xC0) == 0x80) { n--; }
-    if (n + 5 >= size) {
-        if (n > 0) { n--; }
-        memcpy(out + n, "...", 3);
-        n += 3;
+    fmp_err_clip_(out, size, snprintf(out, size, "%s", text));
+    for (char *p = out; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) { *p = '?'; }
     }
-    out[n] = '\0';
     return out;
 }
 
@@ -81,6 +100,16 @@ static cJSON *meta_of(canon *c)
 {
     if (!c->meta) { c->meta = cJSON_CreateObject(); }
     return c->meta;
+}
+
+/* One member of meta; the row may have given it twice, as "id" and as "meta.source_id". */
+static void put_meta(canon *c, const char *constant_key, cJSON *node, const char *path)
+{
+    if (fmp_json_get(meta_of(c), constant_key)) {
+        fault(c, "given_twice", path, "expected '%s' once, found it also in 'meta' as '%s'", path, constant_key);
+        return;
+    }
+    put(c->meta, constant_key, node);
 }
 
 static bool replace_once(canon *c, cJSON **slot, cJSON *node, const char *what, const char *path)
@@ -156,50 +185,66 @@ static cJSON *canon_arguments(canon *c, cJSON *arguments, const char *path)
     return value;
 }
 
-/* {id?, type?, function:{name, arguments}} or {name, arguments} -> {id?, type, function:{name, arguments}} */
+/* A call's or a tool's member that is not its name or schema; true if it was one of those. */
+static bool take_call_frame(canon *c, cJSON *call, cJSON *m, cJSON **id, const char *path)
+{
+    char where[200];
+    snprintf(where, sizeof where, "%s.%s", path, m->string);
+    if (strcmp(m->string, "id") == 0) {
+        if (cJSON_IsString(m)) {
+            *id = move_out(call, m);
+        } else if (!cJSON_IsNull(m)) {
+            fault(c, "call_id", where, "expected the call's id as text, found %s", kind_of(m));
+        }
+    } else if (strcmp(m->string, "type") == 0) {
+        if (!cJSON_IsString(m) || strcmp(m->valuestring, "function") != 0) {
+            fault(c, "call_type", where, "expected \"function\", found %s", cJSON_IsString(m) ? "another type" : kind_of(m));
+        }
+    } else {
+        return strcmp(m->string, "index") == 0; /* left over from streaming; the list's order says it */
+    }
+    return true;
+}
+
+/* {id?, type?, function:{name, arguments}} or {id?, type?, name, arguments} -> {id?, type, function:{name, arguments}} */
 static cJSON *canon_call(canon *c, cJSON *call, const char *path)
 {
-    static const char *const known[] = {"id", "type", "index", "function", "name", "arguments", NULL};
+    static const char *const known_call[] = {"id", "type", "function", NULL};
+    static const char *const known_function[] = {"name", "arguments", NULL};
     char where[200];
-    cJSON *id = NULL, *name = NULL, *arguments = NULL, *function = call, *next;
+    cJSON *id = NULL, *name = NULL, *arguments = NULL, *next;
     if (!cJSON_IsObject(call)) {
         fault(c, "call_type", path, "expected an object with 'function', found %s", kind_of(call));
         return NULL;
     }
-    const cJSON *nested = fmp_json_get(call, "function");
-    if (nested) {
-        for (const cJSON *m = call->child; m; m = m->next) {
-            if (strcmp(m->string, "function") == 0 || strcmp(m->string, "index") == 0) { continue; }
-            if (strcmp(m->string, "id") == 0) {
-                id = cJSON_IsString(m) ? cJSON_CreateString(m->valuestring) : NULL;
-            } else if (strcmp(m->string, "type") == 0) {
-                if (!cJSON_IsString(m) || strcmp(m->valuestring, "function") != 0) {
-                    fault(c, "call_type", path, "expected \"type\": \"function\"");
-                }
-            } else {
-                unknown_key(c, path, m->string, "a tool call", known);
-            }
+    cJSON *nested = cJSON_GetObjectItemCaseSensitive(call, "function"), *function = nested ? nested : call;
+    for (cJSON *m = call->child; m; m = next) {
+        next = m->next;
+        bool ours = m == nested || take_call_frame(c, call, m, &id, path);
+        if (nested && !ours) {
+            snprintf(where, sizeof where, "%s.%.80s", path, m->string);
+            unknown_key(c, where, m->string, "a tool call", known_call);
         }
-        function = (cJSON *)(uintptr_t)nested;
     }
     for (cJSON *m = cJSON_IsObject(function) ? function->child : NULL; m; m = next) {
         next = m->next;
+        snprintf(where, sizeof where, "%s%s.%.80s", path, nested ? ".function" : "", m->string);
         if (strcmp(m->string, "name") == 0) {
             name = move_out(function, m);
         } else if (strcmp(m->string, "arguments") == 0) {
-            snprintf(where, sizeof where, "%s%s.arguments", path, nested ? ".function" : "");
             arguments = canon_arguments(c, move_out(function, m), where);
-        } else if (nested || (strcmp(m->string, "type") != 0 && strcmp(m->string, "id") != 0)) {
-            unknown_key(c, path, m->string, "a tool call's function", known);
+        } else if (nested || (strcmp(m->string, "type") != 0 && strcmp(m->string, "id") != 0 && strcmp(m->string, "index") != 0)) {
+            unknown_key(c, where, m->string, "a tool call's function", known_function);
         }
     }
     if (!cJSON_IsString(name) || !name->valuestring[0]) {
-        fault(c, "call_name", path, "expected the tool's name as a string, found %s", kind_of(name));
+        fault(c, "call_name", path, "expected the tool's name as a string, found %s", name && cJSON_IsString(name) ? "an empty one" : kind_of(name));
         return NULL;
     }
     if (!arguments) {
+        char word[64];
         fault(c, "arguments_missing", path, "the call of '%s' has no 'arguments'; expected an object, {} for none",
-              name->valuestring);
+              quoted(word, sizeof word, name->valuestring));
         return NULL;
     }
     cJSON *out = cJSON_CreateObject(), *fn = cJSON_CreateObject();
@@ -232,15 +277,51 @@ static cJSON *canon_calls(canon *c, cJSON *calls, const char *path)
 
 /* ---------------------------------------------------------------------------------------------- tools */
 
+/* The members of {"type":"function","function":{…}} around the declaration itself. */
+static void check_tool_frame(canon *c, const cJSON *tool, const char *path)
+{
+    static const char *const known[] = {"type", "function", NULL};
+    char where[200];
+    for (const cJSON *m = tool->child; m; m = m->next) {
+        snprintf(where, sizeof where, "%s.%.80s", path, m->string);
+        if (strcmp(m->string, "type") == 0) {
+            if (!cJSON_IsString(m) || strcmp(m->valuestring, "function") != 0) {
+                fault(c, "tool_type", where, "expected \"function\", found %s", cJSON_IsString(m) ? "another type" : kind_of(m));
+            }
+        } else if (strcmp(m->string, "function") != 0) {
+            unknown_key(c, where, m->string, "a tool", known);
+        }
+    }
+}
+
+static void check_tool(canon *c, const cJSON *name, const cJSON *description, const cJSON *parameters, const char *path)
+{
+    char word[64];
+    if (!cJSON_IsString(name) || !name->valuestring[0]) {
+        fault(c, "tool_name", path, "expected the tool's name as a string, found %s", cJSON_IsString(name) ? "an empty one" : kind_of(name));
+        return;
+    }
+    quoted(word, sizeof word, name->valuestring);
+    if (description && !cJSON_IsString(description)) {
+        fault(c, "tool_description", path, "expected the description of '%s' as text, found %s", word, kind_of(description));
+    }
+    if (parameters && !cJSON_IsObject(parameters)) {
+        fault(c, "tool_parameters", path, "expected the parameters of '%s' as a JSON Schema object, found %s", word,
+              kind_of(parameters));
+    }
+}
+
 /* One declaration, whichever spelling -> {"type":"function","function":{"name","description","parameters",…}} */
 static cJSON *canon_tool(canon *c, cJSON *tool, const char *path)
 {
     static const char *const known[] = {"name", "description", "parameters", "arguments", "strict", NULL};
+    char where[200];
     if (!cJSON_IsObject(tool)) {
         fault(c, "tool_type", path, "expected an object, found %s", kind_of(tool));
         return NULL;
     }
     cJSON *function = cJSON_GetObjectItemCaseSensitive(tool, "function");
+    if (function) { check_tool_frame(c, tool, path); }
     if (!function) { function = tool; }
     cJSON *name = NULL, *description = NULL, *parameters = NULL, *strict = NULL, *next;
     for (cJSON *m = cJSON_IsObject(function) ? function->child : NULL; m; m = next) {
@@ -248,23 +329,17 @@ static cJSON *canon_tool(canon *c, cJSON *tool, const char *path)
         if (strcmp(m->string, "name") == 0) {
             name = move_out(function, m);
         } else if (strcmp(m->string, "description") == 0) {
-            description = move_out(function, m);
+            description = cJSON_IsNull(m) ? NULL : move_out(function, m);
         } else if (strcmp(m->string, "parameters") == 0 || strcmp(m->string, "arguments") == 0) {
-            replace_once(c, &parameters, move_out(function, m), "the tool's parameter schema", path);
+            if (!cJSON_IsNull(m)) { replace_once(c, &parameters, move_out(function, m), "the tool's parameter schema", path); }
         } else if (strcmp(m->string, "strict") == 0) {
-            strict = move_out(function, m);
+            strict = cJSON_IsNull(m) ? NULL : move_out(function, m);
         } else if (function != tool || strcmp(m->string, "type") != 0) {
-            unknown_key(c, path, m->string, "a tool", known);
+            snprintf(where, sizeof where, "%s%s.%.80s", path, function != tool ? ".function" : "", m->string);
+            unknown_key(c, where, m->string, "a tool", known);
         }
     }
-    if (!cJSON_IsString(name) || !name->valuestring[0]) {
-        fault(c, "tool_name", path, "expected the tool's name as a string, found %s", kind_of(name));
-        return NULL;
-    }
-    if (parameters && !cJSON_IsObject(parameters)) {
-        fault(c, "tool_parameters", path, "expected the parameters of '%s' as a JSON Schema object, found %s",
-              name->valuestring, kind_of(parameters));
-    }
+    check_tool(c, name, description, parameters, path);
     cJSON *out = cJSON_CreateObject(), *fn = cJSON_CreateObject();
     put_string(out, "type", "function");
     put(fn, "name", name);
@@ -273,6 +348,16 @@ static cJSON *canon_tool(canon *c, cJSON *tool, const char *path)
     put(fn, "strict", strict);
     put(out, "function", fn);
     return out;
+}
+
+static bool declared(const cJSON *tools, const char *name)
+{
+    const cJSON *tool;
+    cJSON_ArrayForEach(tool, tools)
+    {
+        if (strcmp(fmp_json_str(fmp_json_get(tool, "function"), "name", ""), name) == 0) { return true; }
+    }
+    return false;
 }
 
 static void take_tools(canon *c, cJSON *tools, const char *path)
@@ -296,8 +381,17 @@ static void take_tools(canon *c, cJSON *tools, const char *path)
     int i = 0;
     for (cJSON *tool = tools->child; tool; tool = next, i++) {
         next = tool->next;
-        snprintf(where, sizeof where, "%s[%d]", path, i);
+        if (i == MAX_TOOLS) {
+            fault(c, "tools_too_many", path, "expected at most %d tools, found more", MAX_TOOLS);
+            return;
+        }
+        snprintf(where, sizeof where, "%.120s[%d]", path, i);
         cJSON *one = canon_tool(c, move_out(tools, tool), where);
+        const char *name = fmp_json_str(fmp_json_get(one, "function"), "name", NULL);
+        if (name && declared(out, name)) {
+            char word[64];
+            fault(c, "tool_twice", where, "expected each tool once, found '%s' again", quoted(word, sizeof word, name));
+        }
         if (one) { cJSON_AddItemToArray(out, one); }
     }
     if (i > 0) { replace_once(c, &c->tools, out, "the tool list", path); }
@@ -669,16 +763,6 @@ static void from_alpaca(canon *c, cJSON *row)
 }
 
 /* ---------------------------------------------------------------------------------------------- rules */
-
-static bool declared(const cJSON *tools, const char *name)
-{
-    const cJSON *tool;
-    cJSON_ArrayForEach(tool, tools)
-    {
-        if (strcmp(fmp_json_str(fmp_json_get(tool, "function"), "name", ""), name) == 0) { return true; }
-    }
-    return false;
-}
 
 static void check_calls(canon *c, const cJSON *calls, int i)
 {

@@ -89,7 +89,7 @@ static fmp_status chat_fetch(void *self, fmp_block *block, bool *more, fmp_err *
     synth_chat *s = self;
     uint64_t left = s->count - s->next;
     block->len = 0;
-    block->file = "synth";
+    block->file = NULL;
     block->first_row = s->next;
     block->n_rows = left < BLOCK_ROWS ? left : BLOCK_ROWS;
     s->next += block->n_rows;
@@ -101,7 +101,7 @@ static fmp_status chat_decode(void *self, const fmp_block *block, const fmp_call
 {
     const synth_chat *s = self;
     for (uint64_t i = 0; i < block->n_rows; i++) {
-        fmp_origin origin = {.file = "synth", .line = block->first_row + i + 1};
+        fmp_origin origin = {.file = "", .line = block->first_row + i + 1};
         cJSON *doc;
         FMP_TRY(synth_conversation(&s->opt, block->first_row + i, &doc, err));
         FMP_TRY(call->emit_row(call, doc, &origin, err));

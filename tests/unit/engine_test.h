@@ -1,6 +1,6 @@
 /*
- * engine_test.h: small stages and hand-made pipelines for the tests of the engine. No plugin files: the run options'
- * `load` finds the descriptors below by name.
+ * engine_test.h: small stages and hand-made pipelines for the tests of the engine. No plugin files: the run
+ * options' `load` finds the descriptors below by name.
  */
 #ifndef ENGINE_TEST_H
 #define ENGINE_TEST_H
@@ -82,16 +82,16 @@ static void free_self(void *self)
 static const fmp_port no_ports[] = {{0}};
 static const fmp_port records_in[] = {{.name = "records", .type = FMP_PORT_RECORDS}, {0}};
 static const fmp_port records_out[] = {{.name = "records", .type = FMP_PORT_RECORDS}, {0}};
-static const fmp_port split_out[] = {{.name = "even", .type = FMP_PORT_RECORDS},
-                                     {.name = "odd", .type = FMP_PORT_RECORDS},
-                                     {0}};
+static const fmp_port split_out[] = {
+    {.name = "even", .type = FMP_PORT_RECORDS}, {.name = "odd", .type = FMP_PORT_RECORDS}, {0}};
 static const fmp_port package_out[] = {{.name = "file", .type = FMP_PORT_PACKAGE}, {0}};
 static const fmp_option no_options[] = {{0}};
 
 static const fmp_stage count_stage = {
-    FMP_STAGE_HEADER, .name = "test.count", .version = 1, .kind = FMP_SOURCE, .inputs = no_ports, .outputs = records_out,
-    .options = no_options, .create = count_create, .configure = count_configure, .fetch = count_fetch,
-    .decode = count_decode, .destroy = free_self,
+    FMP_STAGE_HEADER,      .name = "test.count",   .version = 1,
+    .kind = FMP_SOURCE,    .inputs = no_ports,     .outputs = records_out,
+    .options = no_options, .create = count_create, .configure = count_configure,
+    .fetch = count_fetch,  .decode = count_decode, .destroy = free_self,
 };
 
 /* ---- a source of text lines; option path. "bad" in a row refuses it at that byte ---- */
@@ -149,8 +149,13 @@ static fmp_status lines_decode(void *self, const fmp_block *block, const fmp_cal
         const char *bad = memmem(p, n, "bad", 3);
         at.offset = block->offset + (uint64_t)(p - block->data);
         if (bad) {
-            fmp_reject why = {.struct_size = sizeof why, .reason = "bad_word", .message = "expected no bad word",
-                              .origin = at, .column = (uint32_t)(bad - p) + 1, .text = p, .text_len = n};
+            fmp_reject why = {.struct_size = sizeof why,
+                              .reason = "bad_word",
+                              .message = "expected no bad word",
+                              .origin = at,
+                              .column = (uint32_t)(bad - p) + 1,
+                              .text = p,
+                              .text_len = n};
             FMP_TRY(call->reject(call, &why, err));
         } else {
             cJSON *doc = NULL;
@@ -170,9 +175,10 @@ static void lines_destroy(void *self)
 }
 
 static const fmp_stage lines_stage = {
-    FMP_STAGE_HEADER, .name = "test.lines", .version = 1, .kind = FMP_SOURCE, .inputs = no_ports, .outputs = records_out,
-    .options = no_options, .create = lines_create, .configure = lines_configure, .fetch = lines_fetch,
-    .decode = lines_decode, .destroy = lines_destroy,
+    FMP_STAGE_HEADER,      .name = "test.lines",   .version = 1,
+    .kind = FMP_SOURCE,    .inputs = no_ports,     .outputs = records_out,
+    .options = no_options, .create = lines_create, .configure = lines_configure,
+    .fetch = lines_fetch,  .decode = lines_decode, .destroy = lines_destroy,
 };
 
 /* ---- maps. Option `at`: the number they act on ---- */
@@ -237,15 +243,17 @@ static fmp_status refuse_process(void *self, const fmp_record *record, const fmp
 static fmp_status broken_process(void *self, const fmp_record *record, const fmp_call *call, fmp_err *err)
 {
     const map_self *m = self;
-    if (number_of(record) >= m->at) { return fmp_fail(err, FMP_E_FAILED, "cannot do %d", (int)number_of(record)); }
+    if (number_of(record) >= m->at) {
+        return fmp_fail(err, FMP_E_FAILED, "cannot do %d", (int)number_of(record));
+    }
     return call->pass(call, err);
 }
 
-#define TEST_MAP(variable, stage_name, function)                                                                       \
-    static const fmp_stage variable = {                                                                                \
-        FMP_STAGE_HEADER, .name = stage_name, .version = 1, .kind = FMP_MAP, .inputs = records_in,                     \
-        .outputs = records_out, .options = no_options, .create = map_create, .configure = map_configure,               \
-        .process = function, .destroy = free_self,                                                                     \
+#define TEST_MAP(variable, stage_name, function)                                                             \
+    static const fmp_stage variable = {                                                                      \
+        FMP_STAGE_HEADER,           .name = stage_name,     .version = 1,          .kind = FMP_MAP,          \
+        .inputs = records_in,       .outputs = records_out, .options = no_options, .create = map_create,     \
+        .configure = map_configure, .process = function,    .destroy = free_self,                            \
     }
 TEST_MAP(twice_stage, "test.twice", twice_process);
 TEST_MAP(drop_odd_stage, "test.drop_odd", drop_odd_process);
@@ -269,18 +277,19 @@ static const char *sink_file_name(void *self)
 }
 
 static const fmp_stage sink_stage = {
-    FMP_STAGE_HEADER, .name = "test.sink", .version = 1, .kind = FMP_SINK, .inputs = records_in, .outputs = package_out,
-    .options = no_options, .create = map_create, .configure = map_configure, .encode = sink_encode,
-    .file_name = sink_file_name, .destroy = free_self,
+    FMP_STAGE_HEADER,      .name = "test.sink",         .version = 1,
+    .kind = FMP_SINK,      .inputs = records_in,        .outputs = package_out,
+    .options = no_options, .create = map_create,        .configure = map_configure,
+    .encode = sink_encode, .file_name = sink_file_name, .destroy = free_self,
 };
 
 /* ---- gather and task, with the host's tables ---- */
 typedef struct task_self {
     const fmp_host *host;
-    int64_t kill_at, stop_at, steps;
+    int64_t steps;
 } task_self;
 
-/* Set by a test: what a task does when it is asked to die or to stop. */
+/* The run's stop flag. */
 static volatile int test_stop;
 
 static fmp_status task_create(const fmp_host *host, void **self, fmp_err *err)
@@ -324,9 +333,10 @@ static fmp_status split_run(void *self, const fmp_task *task, fmp_err *err)
 }
 
 static const fmp_stage split_stage = {
-    FMP_STAGE_HEADER, .name = "test.split", .version = 1, .kind = FMP_GATHER, .inputs = records_in,
-    .outputs = split_out, .options = no_options, .create = task_create, .configure = task_configure, .run = split_run,
-    .destroy = free_self,
+    FMP_STAGE_HEADER,      .name = "test.split",  .version = 1,
+    .kind = FMP_GATHER,    .inputs = records_in,  .outputs = split_out,
+    .options = no_options, .create = task_create, .configure = task_configure,
+    .run = split_run,      .destroy = free_self,
 };
 
 /* Dies (SIGKILL) or stops at this step; -1: never. */
@@ -355,7 +365,9 @@ static fmp_status sum_run(void *self, const fmp_task *task, fmp_err *err)
         fmp_status st;
         FMP_TRY(ext->open(task, &task->inputs[0], &reader, err));
         while ((st = ext->next(reader, &records, &n, err)) == FMP_OK && n > 0) {
-            for (size_t i = 0; i < n; i++) { sum += number_of(&records[i]); }
+            for (size_t i = 0; i < n; i++) {
+                sum += number_of(&records[i]);
+            }
         }
         ext->close(reader);
         FMP_TRY(st);
@@ -376,12 +388,15 @@ static fmp_status sum_run(void *self, const fmp_task *task, fmp_err *err)
 }
 
 static const fmp_stage sum_stage = {
-    FMP_STAGE_HEADER, .name = "test.sum", .version = 1, .kind = FMP_TASK, .inputs = records_in, .outputs = package_out,
-    .options = no_options, .create = task_create, .configure = task_configure, .run = sum_run, .destroy = free_self,
+    FMP_STAGE_HEADER,      .name = "test.sum",    .version = 1,
+    .kind = FMP_TASK,      .inputs = records_in,  .outputs = package_out,
+    .options = no_options, .create = task_create, .configure = task_configure,
+    .run = sum_run,        .destroy = free_self,
 };
 
-static const fmp_stage *const test_stages[] = {&count_stage,  &lines_stage,  &twice_stage, &drop_odd_stage, &refuse_stage,
-                                               &broken_stage, &sink_stage, &split_stage, &sum_stage};
+static const fmp_stage *const test_stages[] = {&count_stage,    &lines_stage,  &twice_stage,
+                                               &drop_odd_stage, &refuse_stage, &broken_stage,
+                                               &sink_stage,     &split_stage,  &sum_stage};
 #define N_TEST_STAGES (sizeof test_stages / sizeof *test_stages)
 
 static fmp_status find_test_stage(void *arg, const fmp_stage_info *info, const fmp_stage **out, fmp_err *err)
@@ -396,7 +411,7 @@ static fmp_status find_test_stage(void *arg, const fmp_stage_info *info, const f
     return fmp_fail(err, FMP_E_PLUGIN, "no test stage %s", info->name);
 }
 
-/* ------------------------------------------------------------------------------------------------ pipelines */
+/* ---------------------------------------------------------------------------------------------- pipelines */
 
 #define MAX_NODES 10
 
@@ -427,7 +442,10 @@ static void bench_begin(bench *b)
     b->plugin.name = strdup(plugin_name);
     memset(b->plugin.digest, 'a', 64);
     b->p = (fmp_pipeline){.file = "test.yaml", .dir = b->dir, .name = "test", .stages = b->nodes};
-    b->o = (fmp_run_options){.store_dir = b->store, .runs_dir = b->runs, .n_threads = 2, .load = find_test_stage,
+    b->o = (fmp_run_options){.store_dir = b->store,
+                             .runs_dir = b->runs,
+                             .n_threads = 2,
+                             .load = find_test_stage,
                              .stop = &test_stop};
     test_stop = 0;
     sum_kill_at = sum_stop_at = -1;
@@ -436,15 +454,24 @@ static void bench_begin(bench *b)
 }
 
 /* A stage at the end of the pipeline. values: JSON; from: index of the producer (-1: none), out: its port. */
-static fmp_stage_node *bench_add(bench *b, const char *id, const fmp_stage *stage, const char *values, int from, int out)
+static fmp_stage_node *bench_add(bench *b, const char *id, const fmp_stage *stage, const char *values,
+                                 int from, int out)
 {
     size_t n = b->p.n_stages++;
     assert_true(n < MAX_NODES);
-    b->infos[n] = (fmp_stage_info){.name = stage->name, .version = stage->version, .kind = stage->kind,
-                                   .flags = stage->flags, .inputs = stage->inputs, .outputs = stage->outputs,
-                                   .options = stage->options, .plugin = &b->plugin};
-    b->nodes[n] = (fmp_stage_node){.id = id, .info = &b->infos[n], .values = cJSON_Parse(values),
-                                   .key_values = cJSON_Parse(values), .mark = {.file = "test.yaml", .line = (uint32_t)n + 1}};
+    b->infos[n] = (fmp_stage_info){.name = stage->name,
+                                   .version = stage->version,
+                                   .kind = stage->kind,
+                                   .flags = stage->flags,
+                                   .inputs = stage->inputs,
+                                   .outputs = stage->outputs,
+                                   .options = stage->options,
+                                   .plugin = &b->plugin};
+    b->nodes[n] = (fmp_stage_node){.id = id,
+                                   .info = &b->infos[n],
+                                   .values = cJSON_Parse(values),
+                                   .key_values = cJSON_Parse(values),
+                                   .mark = {.file = "test.yaml", .line = (uint32_t)n + 1}};
     assert_non_null(b->nodes[n].values);
     if (from >= 0) {
         b->links[n] = (fmp_link){.in = &stage->inputs[0], .stage = from, .out = out};
@@ -491,11 +518,11 @@ static fmp_status bench_run(bench *b)
     return fmp_run(&b->p, &b->o, NULL, &b->diags, &b->result, &b->err);
 }
 
-#define RUN_OK(b)                                                                                                      \
-    do {                                                                                                               \
-        fmp_status run_status_ = bench_run(b);                                                                         \
-        if (run_status_ != FMP_OK) { print_message("%s\n%s\n", (b)->err.message, (b)->err.notes); }                    \
-        assert_int_equal(run_status_, FMP_OK);                                                                         \
+#define RUN_OK(b)                                                                                            \
+    do {                                                                                                     \
+        fmp_status run_status_ = bench_run(b);                                                               \
+        if (run_status_ != FMP_OK) { print_message("%s\n%s\n", (b)->err.message, (b)->err.notes); }          \
+        assert_int_equal(run_status_, FMP_OK);                                                               \
     } while (0)
 
 static const cJSON *stage_result(const bench *b, const char *id)

@@ -597,7 +597,7 @@ static fmp_status mask(const char *text, const char *context, fmp_mask_policy po
     fmp_arena *arena = fmp_arena_new(0);
     fmp_template *t = parsed(text);
     cJSON *ctx = json_of(context);
-    fmp_byte_range *ranges;
+    fmp_mask_range *ranges;
     size_t n;
     fmp_chat_mask_options options = {.policy = policy, .stops = &stop, .n_stops = 1};
     fmp_status st = fmp_template_render(t, ctx, NULL, &r, err);

@@ -4,6 +4,7 @@
  */
 #include "engine_test.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -69,7 +70,9 @@ static void a_second_run_takes_everything_from_the_cache(void **state)
     assert_action(&b, "read", "ran", "NEW");
     assert_action(&b, "sum", "ran", "NEW");
     RUN_OK(&b);
-    for (size_t i = 0; i < b.p.n_stages; i++) { assert_action(&b, b.nodes[i].id, "cached", ""); }
+    for (size_t i = 0; i < b.p.n_stages; i++) {
+        assert_action(&b, b.nodes[i].id, "cached", "");
+    }
     assert_result(&b, "sum/sum.txt", "120\n");
     assert_int_equal(fmp_json_num(fmp_json_get(stage_result(&b, "sum"), "facts"), "sum", -1), 120);
     bench_end(&b);
@@ -86,7 +89,8 @@ static void each_change_is_a_miss_with_its_reason(void **state)
     RUN_OK(&b);
     assert_action(&b, "read", "ran", "STREAM(twice)");
     assert_action(&b, "twice", "ran", "CONFIG(tag)");
-    assert_string_equal(fmp_json_str(stage_result(&b, "twice"), "detail", ""), "option tag changed (\"x\" → \"y\")");
+    assert_string_equal(fmp_json_str(stage_result(&b, "twice"), "detail", ""),
+                        "option tag changed (\"x\" → \"y\")");
     assert_action(&b, "split", "ran", "INPUT(records)");
     b.nodes[3].seed = 9;
     RUN_OK(&b);
@@ -105,6 +109,82 @@ static void each_change_is_a_miss_with_its_reason(void **state)
     RUN_OK(&b);
     assert_action(&b, "split", "ran", "FORCED");
     assert_action(&b, "sum", "cached", ""); /* the forced stage gave the same bytes */
+    bench_end(&b);
+}
+
+/* What the numeric environment of the test's plugin says. */
+static char numeric_line[64];
+
+static fmp_status describe_numeric(char *line, size_t size, fmp_err *err)
+{
+    (void)err;
+    (void)snprintf(line, size, "%s", numeric_line);
+    return FMP_OK;
+}
+
+static const void *find_numeric(void *arg, const fmp_stage_info *info, const char *name)
+{
+    static const fmp_ext_numeric_env env = {.struct_size = sizeof env, .describe = describe_numeric};
+    (void)arg;
+    (void)info;
+    return strcmp(name, FMP_EXT_NUMERIC_ENV) == 0 ? &env : NULL;
+}
+
+static void numeric_environment_and_base_model_are_reasons(void **state)
+{
+    (void)state;
+    static const fmp_port model_in[] = {{.name = "model", .type = FMP_PORT_MODEL}, {0}};
+    bench b;
+    bench_begin(&b);
+    add_small(&b);
+    fmp_link links[2] = {b.links[3], {.in = &model_in[0], .stage = -1}};
+    b.nodes[3].links = links;
+    b.nodes[3].n_links = 2;
+    b.p.base_path = b.dir;
+    b.p.base_shown = "base";
+    memset(b.p.base_digest, '1', 64);
+    b.infos[3].flags = FMP_STAGE_NUMERIC;
+    b.o.extension = find_numeric;
+    (void)snprintf(numeric_line, sizeof numeric_line, "one");
+    RUN_OK(&b);
+    memset(b.p.base_digest, '2', 64);
+    RUN_OK(&b);
+    assert_action(&b, "split", "cached", "");
+    assert_action(&b, "sum", "ran", "BASE_MODEL");
+    (void)snprintf(numeric_line, sizeof numeric_line, "two");
+    RUN_OK(&b);
+    assert_action(&b, "sum", "ran", "NUMERIC_ENV");
+    assert_string_equal(fmp_json_str(stage_result(&b, "sum"), "detail", ""),
+                        "the numeric environment changed (one → two)");
+    bench_end(&b);
+}
+
+/* Names of the events in order, progress left out. */
+static void note_event(void *arg, const cJSON *event)
+{
+    fmp_buf *names = arg;
+    const char *name = fmp_json_str(event, "event", "?");
+    if (strcmp(name, "stage.progress") == 0) { return; }
+    fmp_buf_printf(names, "%s %s%s%s\n", name, fmp_json_str(event, "stage", "-"),
+                   fmp_json_get(event, "action") ? " " : "", fmp_json_str(event, "action", ""));
+}
+
+static void events_come_in_order_and_end_with_run_end(void **state)
+{
+    (void)state;
+    bench b;
+    fmp_buf names = {0};
+    bench_begin(&b);
+    bench_add(&b, "read", &count_stage, "{\"n\":20}", -1, 0);
+    bench_add(&b, "check", &refuse_stage, "{\"at\":7}", 0, 0)->on_bad = FMP_ON_BAD_SKIP;
+    bench_add(&b, "split", &split_stage, "{}", 1, 0);
+    fmp_events events = {.arg = &names, .event = note_event};
+    assert_int_equal(fmp_run(&b.p, &b.o, &events, &b.diags, &b.result, &b.err), FMP_OK);
+    assert_string_equal(names.data, "run.start -\n"
+                                    "stage.start read\nstage.start check\nreject check\n"
+                                    "stage.end read ran\nstage.end check ran\n"
+                                    "stage.start split\nstage.end split ran\nrun.end -\n");
+    fmp_buf_free(&names);
     bench_end(&b);
 }
 
@@ -163,7 +243,9 @@ static void plan_says_what_run_will_do(void **state)
     fmp_plan_free(plan);
     RUN_OK(&b);
     assert_int_equal(fmp_plan_make(&b.p, &b.o, &plan, &b.err), FMP_OK);
-    for (size_t i = 0; i < 4; i++) { assert_int_equal(plan->stages[i].action, FMP_ACTION_CACHED); }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(plan->stages[i].action, FMP_ACTION_CACHED);
+    }
     fmp_plan_free(plan);
     bench_end(&b);
 }
@@ -189,7 +271,7 @@ static void explain_lists_the_differences(void **state)
     bench_end(&b);
 }
 
-/* ------------------------------------------------------------------------------------------------ policies */
+/* ----------------------------------------------------------------------------------------------- policies */
 
 static void fail_policy_reports_the_problems_in_order(void **state)
 {
@@ -264,7 +346,8 @@ static void a_stage_error_names_record_and_stage(void **state)
     for (uint32_t threads = 1; threads <= 3; threads++) {
         b.o.n_threads = threads;
         assert_int_equal(bench_run(&b), FMP_E_FAILED);
-        assert_string_equal(b.err.message, "cannot do 350"); /* the first in order, whichever thread was faster */
+        assert_string_equal(b.err.message,
+                            "cannot do 350"); /* the first in order, whichever thread was faster */
         assert_int_equal(strlen(b.err.record), 16);
         assert_non_null(strstr(b.err.notes, "while running stage 'broken'"));
     }
@@ -286,9 +369,10 @@ static void a_refused_option_points_into_the_pipeline_file(void **state)
     bench_end(&b);
 }
 
-/* ------------------------------------------------------------------------------------------------ store trouble */
+/* ------------------------------------------------------------------------------------------ store trouble */
 
-static void object_path(const bench *b, const char *stage, const char *port, const char *file, char path[1024])
+static void object_path(const bench *b, const char *stage, const char *port, const char *file,
+                        char path[1024])
 {
     const char *digest = fmp_json_str(fmp_json_get(stage_result(b, stage), "outputs"), port, "");
     assert_int_equal(strlen(digest), 64);
@@ -427,7 +511,33 @@ static void killed_while_streaming_the_next_run_gives_the_same_bytes(void **stat
                    fmp_json_str(fmp_json_get(stage_result(&b, "twice"), "outputs"), "records", ""));
     (void)snprintf(b.store, sizeof b.store, "%s/other", b.dir);
     RUN_OK(&b);
-    assert_string_equal(digest, fmp_json_str(fmp_json_get(stage_result(&b, "twice"), "outputs"), "records", ""));
+    assert_string_equal(digest,
+                        fmp_json_str(fmp_json_get(stage_result(&b, "twice"), "outputs"), "records", ""));
+    bench_end(&b);
+}
+
+/* Every write beyond 64 KiB of a file fails, as on a full disk. */
+static void a_failed_write_fails_the_run_and_leaves_a_good_store(void **state)
+{
+    (void)state;
+    bench b;
+    bench_begin(&b);
+    bench_add(&b, "read", &count_stage, "{\"n\":5000}", -1, 0);
+    bench_add(&b, "split", &split_stage, "{}", 0, 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct rlimit limit = {65536, 65536};
+        (void)signal(SIGXFSZ, SIG_IGN);
+        fmp_status st = setrlimit(RLIMIT_FSIZE, &limit) == 0 ? bench_run(&b) : FMP_E_INTERNAL;
+        _exit((int)st);
+    }
+    int how;
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFEXITED(how));
+    assert_int_equal(WEXITSTATUS(how), FMP_E_IO);
+    RUN_OK(&b);
+    assert_int_equal(fmp_json_num(fmp_json_get(stage_result(&b, "split"), "out_by"), "even", -1), 2500);
     bench_end(&b);
 }
 
@@ -456,7 +566,9 @@ static void runs_at_once_on_one_store_do_not_disturb_each_other(void **state)
         assert_int_equal(WEXITSTATUS(how), 0);
     }
     RUN_OK(&b);
-    for (size_t i = 0; i < 4; i++) { assert_action(&b, b.nodes[i].id, "cached", ""); }
+    for (size_t i = 0; i < 4; i++) {
+        assert_action(&b, b.nodes[i].id, "cached", "");
+    }
     assert_result(&b, "sum/sum.txt", "24990000\n"); /* evens below 5,000 add up to 6,247,500 */
     bench_end(&b);
 }
@@ -483,6 +595,8 @@ int main(void)
         cmocka_unit_test(gather_and_task_get_what_the_segment_published),
         cmocka_unit_test(a_second_run_takes_everything_from_the_cache),
         cmocka_unit_test(each_change_is_a_miss_with_its_reason),
+        cmocka_unit_test(numeric_environment_and_base_model_are_reasons),
+        cmocka_unit_test(events_come_in_order_and_end_with_run_end),
         cmocka_unit_test(a_changed_data_file_is_an_input_reason),
         cmocka_unit_test(records_keep_file_line_and_offset),
         cmocka_unit_test(plan_says_what_run_will_do),
@@ -498,6 +612,7 @@ int main(void)
         cmocka_unit_test(a_stopped_task_keeps_its_work_and_resumes),
         cmocka_unit_test(killed_in_a_task_the_next_run_gives_the_same_bytes),
         cmocka_unit_test(killed_while_streaming_the_next_run_gives_the_same_bytes),
+        cmocka_unit_test(a_failed_write_fails_the_run_and_leaves_a_good_store),
         cmocka_unit_test(runs_at_once_on_one_store_do_not_disturb_each_other),
         cmocka_unit_test(a_fan_out_publishes_and_both_branches_read_it),
     };

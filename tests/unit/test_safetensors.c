@@ -1,5 +1,5 @@
 /* links: fmbase fmkernels fmmodel */
-/* test_safetensors.c: files that must be refused, each with its message, and what is written being read back. */
+/* test_safetensors.c: files that must be refused, each with its message; what is written is read back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -198,7 +198,7 @@ static void half_precision_values_are_read_exactly(void **state)
     (void)state;
     fmp_err err = FMP_ERR_INIT;
     fmp_tensors *ts = NULL;
-    /* F16: 1, -2, the smallest subnormal, the largest; then BF16 1.5; the BF16 tensor lies at an odd multiple of 2 */
+    /* F16: 1, -2, the smallest subnormal, the largest; then BF16 1.5 */
     static const unsigned char data[] = {0, 0x3C, 0, 0xC0, 1, 0, 0xFF, 0x7B, 0xC0, 0x3F};
     const char *path = in_dir("half.safetensors");
     write_file(path, SIZE_MAX,

@@ -1,6 +1,7 @@
 /* links: fmengine fmbase */
 /*
- * test_segment.c: streaming: the same bytes for any number of threads, bounded blocks, ids, policies, the ABI's edges.
+ * test_segment.c: streaming: the same bytes for any number of threads, bounded blocks, ids, policies, the
+ * ABI's edges.
  */
 #include "engine_test.h"
 
@@ -85,7 +86,9 @@ static void ids_are_distinct_and_the_first_of_several_keeps_its_parents(void **s
     }
     assert_int_equal(n, 100);
     for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < i; j++) { assert_string_not_equal(ids[i], ids[j]); }
+        for (size_t j = 0; j < i; j++) {
+            assert_string_not_equal(ids[i], ids[j]);
+        }
     }
     /* An id is the start of SHA-256(key ‖ 0 ‖ index), the index in 8 little-endian bytes. */
     unsigned char digest[32], hashed[73] = {0};
@@ -147,7 +150,8 @@ static void a_stop_ends_the_stream_without_an_output(void **state)
     bench_end(&b);
 }
 
-/* A map that keeps to no rule but the ABI's: heap documents, writes where it may not, failing without a message. */
+/* A map that keeps to no rule but the ABI's: heap documents, writes where it may not, failing without a
+   message. */
 static fmp_status odd_process(void *self, const fmp_record *record, const fmp_call *call, fmp_err *err)
 {
     const map_self *m = self;

@@ -91,8 +91,9 @@ static void links_in_an_output_are_refused(void **state)
     (void)snprintf(path, sizeof path, "%s/link", tmp.data);
     assert_int_equal(symlink("/etc/passwd", path), 0);
     assert_int_equal(fmp_store_publish(r.store, &tmp, "package", NULL, 0, digest, &r.err), FMP_E_PLUGIN);
-    assert_string_equal(r.err.message, "expected regular files and folders in a stage's output, found 'link', which is a "
-                                       "symbolic link");
+    assert_string_equal(r.err.message,
+                        "expected regular files and folders in a stage's output, found 'link', which is a "
+                        "symbolic link");
     fmp_store_tmp_drop(&tmp);
     room_end(&r);
 }
@@ -107,7 +108,8 @@ static void each_kind_of_damage_is_told(void **state)
     (void)snprintf(path, sizeof path, "%s/objects/%s/data/a.txt", r.dir, digest);
     (void)chmod(path, 0644);
     assert_int_equal(fmp_write_file(path, "hellO", 5, &r.err), FMP_OK);
-    assert_int_equal(fmp_store_object(r.store, digest, FMP_CHECK_SIZES, NULL, &r.err), FMP_OK); /* same size */
+    assert_int_equal(fmp_store_object(r.store, digest, FMP_CHECK_SIZES, NULL, &r.err),
+                     FMP_OK); /* same size */
     assert_int_equal(fmp_store_object(r.store, digest, FMP_CHECK_SMALL, NULL, &r.err), FMP_E_MISMATCH);
     assert_non_null(strstr(r.err.message, "file 'a.txt' has SHA-256"));
     assert_int_equal(fmp_write_file(path, "hell", 4, &r.err), FMP_OK);
@@ -161,11 +163,13 @@ static void put_action(room *r, char key_digit, const char *object)
     memset(key, key_digit, 64);
     key[64] = '\0';
     (void)snprintf(record, sizeof record,
-                   "{\"key\":\"%s\",\"preimage\":{\"stage\":\"x\"},\"out\":1,\"outputs\":{\"p\":\"%s\"}}", key, object);
+                   "{\"key\":\"%s\",\"preimage\":{\"stage\":\"x\"},\"out\":1,\"outputs\":{\"p\":\"%s\"}}",
+                   key, object);
     cJSON *json = cJSON_Parse(record);
     assert_int_equal(fmp_store_put_action(r->store, key, json, NULL, &r->err), FMP_OK);
     if (key_digit == 'a') {
-        assert_int_equal(fmp_store_put_last(r->store, "p", "s", key, fmp_json_get(json, "preimage"), &r->err), FMP_OK);
+        assert_int_equal(fmp_store_put_last(r->store, "p", "s", key, fmp_json_get(json, "preimage"), &r->err),
+                         FMP_OK);
     }
     cJSON_Delete(json);
 }
@@ -182,7 +186,8 @@ static void gc_keeps_what_last_names_and_waits_for_runs(void **state)
     publish(&r, "two", b);
     put_action(&r, 'a', a);
     put_action(&r, 'b', b);
-    assert_int_equal(fmp_store_gc(r.dir, &options, &result, &r.err), FMP_E_FAILED); /* this test holds the store open */
+    assert_int_equal(fmp_store_gc(r.dir, &options, &result, &r.err),
+                     FMP_E_FAILED); /* this test holds the store open */
     fmp_store_close(r.store);
     cJSON *list = NULL;
     assert_int_equal(fmp_store_list(r.dir, &list, &r.err), FMP_OK);
@@ -196,7 +201,6 @@ static void gc_keeps_what_last_names_and_waits_for_runs(void **state)
     assert_int_equal(fmp_store_open(r.dir, &r.store, &r.err), FMP_OK);
     assert_int_equal(fmp_store_object(r.store, a, FMP_CHECK_DIGESTS, NULL, &r.err), FMP_OK);
     assert_int_equal(fmp_store_object(r.store, b, FMP_CHECK_DIGESTS, NULL, &r.err), FMP_E_MISMATCH);
-    options.keep = 5;
     room_end(&r);
 }
 
@@ -209,9 +213,10 @@ static void a_damaged_action_record_is_no_record(void **state)
     memset(key, 'c', 64);
     key[64] = '\0';
     (void)snprintf(path, sizeof path, "%s/actions/%s.json", r.dir, key);
-    static const char *const texts[] = {"", "{", "[]", "{\"key\":\"cc\",\"preimage\":{}}",
-                                        "{\"key\":\"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\","
-                                        "\"preimage\":{}}"};
+    static const char *const texts[] = {
+        "", "{", "[]", "{\"key\":\"cc\",\"preimage\":{}}",
+        "{\"key\":\"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\","
+        "\"preimage\":{}}"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         cJSON *record;
         assert_int_equal(fmp_write_file(path, texts[i], strlen(texts[i]), &r.err), FMP_OK);
@@ -258,7 +263,9 @@ static fmp_status read_records(room *r, const char *manifest, const char *lines)
     fmp_err_clear(&r->err);
     fmp_status st = fmp_reader_open(r->dir, pool, &reader, &r->err);
     if (st == FMP_OK) {
-        while (st == FMP_OK && n > 0) { st = fmp_reader_next(reader, &records, &n, &r->err); }
+        while (st == FMP_OK && n > 0) {
+            st = fmp_reader_next(reader, &records, &n, &r->err);
+        }
         fmp_reader_close(reader);
     }
     fmp_pool_free(pool);
@@ -269,7 +276,8 @@ static void hostile_records_are_refused_with_their_line(void **state)
 {
     (void)state;
     static const char good[] = "{\"type\":\"records\",\"n\":1,\"files\":[\"a\"]}";
-    static const char line[] = "{\"id\":\"0123456789abcdef\",\"file\":0,\"line\":1,\"offset\":2,\"doc\":{}}\n";
+    static const char line[] =
+        "{\"id\":\"0123456789abcdef\",\"file\":0,\"line\":1,\"offset\":2,\"doc\":{}}\n";
     static const struct {
         const char *manifest, *lines;
         fmp_status expected;
@@ -278,8 +286,10 @@ static void hostile_records_are_refused_with_their_line(void **state)
         {good, "", FMP_E_DATA},
         {good, "{\"id\":\"0123456789abcdef\"", FMP_E_DATA},
         {good, "{\"id\":\"0123456789abcdef\",\"file\":1,\"line\":1,\"offset\":2,\"doc\":{}}\n", FMP_E_DATA},
-        {good, "{\"id\":\"0123456789abcdef\",\"file\":99999999999,\"line\":1,\"offset\":2,\"doc\":{}}\n", FMP_E_DATA},
-        {good, "{\"id\":\"0123456789abcdef\",\"file\":0,\"line\":99999999999999999999,\"offset\":2,\"doc\":{}}\n",
+        {good, "{\"id\":\"0123456789abcdef\",\"file\":99999999999,\"line\":1,\"offset\":2,\"doc\":{}}\n",
+         FMP_E_DATA},
+        {good,
+         "{\"id\":\"0123456789abcdef\",\"file\":0,\"line\":99999999999999999999,\"offset\":2,\"doc\":{}}\n",
          FMP_E_DATA},
         {good, "{\"id\":\"0123456789abcde\",\"file\":0,\"line\":1,\"offset\":2,\"doc\":{}}\n", FMP_E_DATA},
         {good, "{\"id\":\"0123456789abcdef\",\"file\":0,\"line\":1,\"offset\":2,\"doc\":}\n", FMP_E_DATA},

@@ -21,7 +21,7 @@ typedef struct parsed {
 
 static parsed parse_bytes(const char *text, size_t len)
 {
-    parsed p = { .arena = fmp_arena_new(0) };
+    parsed p = {.arena = fmp_arena_new(0)};
     p.status = fmp_yaml_parse(text, len, "t.yaml", "/dir", p.arena, &p.root, &p.diags, NULL);
     return p;
 }
@@ -83,8 +83,9 @@ static void plain_scalars_have_the_types_of_the_core_schema(void **state)
 static void integers_beyond_2_53_keep_every_digit(void **state)
 {
     (void)state;
-    assert_json("[9007199254740993, -9223372036854775808, 123456789012345678901234567890, 0xFFFFFFFFFFFFFFFF]",
-                "[9007199254740993,-9223372036854775808,123456789012345678901234567890,18446744073709551615]");
+    assert_json(
+        "[9007199254740993, -9223372036854775808, 123456789012345678901234567890, 0xFFFFFFFFFFFFFFFF]",
+        "[9007199254740993,-9223372036854775808,123456789012345678901234567890,18446744073709551615]");
 }
 
 static void infinities_are_numbers_that_json_cannot_hold(void **state)
@@ -121,7 +122,9 @@ static void marks_count_bytes_from_one(void **state)
 static void a_byte_order_mark_is_skipped(void **state)
 {
     (void)state;
-    assert_json("\xEF\xBB\xBF" "a: 1", "{\"a\":1}");
+    assert_json("\xEF\xBB\xBF"
+                "a: 1",
+                "{\"a\":1}");
 }
 
 static void duplicate_keys_name_both_places(void **state)
@@ -180,7 +183,9 @@ static char *repeat(const char *text, size_t times)
     size_t n = strlen(text);
     char *out = malloc(n * times + 1);
     assert_non_null(out);
-    for (size_t i = 0; i < times; i++) { memcpy(out + i * n, text, n); }
+    for (size_t i = 0; i < times; i++) {
+        memcpy(out + i * n, text, n);
+    }
     out[n * times] = '\0';
     return out;
 }
@@ -189,7 +194,7 @@ static void depth_size_and_count_have_limits(void **state)
 {
     (void)state;
     char *deep = repeat("[", 64), *close = repeat("]", 64);
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_buf_printf(&text, "%s%s", deep, close);
     parsed p = parse(text.data);
     assert_int_equal(p.status, FMP_OK);
@@ -214,11 +219,13 @@ static void depth_size_and_count_have_limits(void **state)
     fmp_buf_free(&text);
 }
 
-/* Every prefix of a file, and the file with each byte changed, ends in a tree or in a problem with a place. */
+/* Every prefix of a file, and the file with each byte changed, ends in a tree or in a problem with a
+ * place. */
 static void damaged_text_never_gets_past_the_reader(void **state)
 {
     (void)state;
-    static const char text[] = "fmpipe: 1\nvars: {a: \"x\\ty\", b: [1, 'q']}\nstages:\n  - id: read # c\n    with: |\n      t\n";
+    static const char text[] =
+        "fmpipe: 1\nvars: {a: \"x\\ty\", b: [1, 'q']}\nstages:\n  - id: read # c\n    with: |\n      t\n";
     static const char swaps[] = "\t\"'[]{}:,#&*!|>%@`-?\\ \n\x80\xC3";
     char copy[sizeof text];
     for (size_t i = 0; i < sizeof text - 1; i++) {
@@ -260,10 +267,10 @@ static void replace_all(fmp_buf *out, const char *text, const char *const (*pair
 /* The suite writes invisible characters as visible ones. */
 static char *unescape(const char *text)
 {
-    static const char *const pairs[][2] = { { "␣", " " },    { "————»", "\t" }, { "———»", "\t" }, { "——»", "\t" },
-                                            { "—»", "\t" },  { "»", "\t" },     { "↵", "" },      { "∎\n", "" },
-                                            { "∎", "" },     { "←", "\r" },     { "⇔", "\xEF\xBB\xBF" }, { NULL, NULL } };
-    fmp_buf out = { 0 };
+    static const char *const pairs[][2] = {
+        {"␣", " "}, {"————»", "\t"}, {"———»", "\t"}, {"——»", "\t"}, {"—»", "\t"},          {"»", "\t"},
+        {"↵", ""},  {"∎\n", ""},     {"∎", ""},      {"←", "\r"},   {"⇔", "\xEF\xBB\xBF"}, {NULL, NULL}};
+    fmp_buf out = {0};
     replace_all(&out, text, pairs);
     return out.data ? out.data : strdup("");
 }
@@ -282,10 +289,12 @@ static void check_case(const char *file, const char *text, const char *json, boo
     } else {
         cJSON *got = NULL, *want = NULL;
         bool same = json && fmp_yaml_to_json(p.root, &got, NULL) == FMP_OK &&
-                    fmp_json_parse(json, strlen(json), NULL, &want, NULL) == FMP_OK && fmp_json_equal(got, want);
+                    fmp_json_parse(json, strlen(json), NULL, &want, NULL) == FMP_OK &&
+                    fmp_json_equal(got, want);
         if (!same) {
             char *shown = got ? fmp_json_text(got, FMP_JSON_COMPACT) : NULL;
-            print_error("%s: expected %s, found %s\n", file, json ? json : "(nothing)", shown ? shown : "(nothing)");
+            print_error("%s: expected %s, found %s\n", file, json ? json : "(nothing)",
+                        shown ? shown : "(nothing)");
             free(shown);
         }
         *(same ? &count->n_right : &count->n_wrong) += 1;
@@ -296,21 +305,22 @@ static void check_case(const char *file, const char *text, const char *json, boo
     free(yaml);
 }
 
-/* A file of the suite is a list; a member that is absent is that of the item before. */
+/* A file of the suite is a list; yaml and json that are absent are those of the item before. */
 static void check_file(const char *path, const char *name, suite_count *count)
 {
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     assert_int_equal(fmp_read_file(path, 0, &text, NULL), FMP_OK);
     parsed p = parse_bytes(text.data, text.len);
     assert_int_equal(p.status, FMP_OK);
     const char *yaml = NULL, *json = NULL;
     bool fail = false;
     for (size_t i = 0; i < p.root->n; i++) {
-        const fmp_yaml *item = p.root->items[i], *y = fmp_yaml_get(item, "yaml"), *j = fmp_yaml_get(item, "json");
+        const fmp_yaml *item = p.root->items[i], *y = fmp_yaml_get(item, "yaml"),
+                       *j = fmp_yaml_get(item, "json");
         const fmp_yaml *f = fmp_yaml_get(item, "fail");
         if (y) { yaml = y->text; }
         if (j) { json = j->text; }
-        if (f) { fail = f->truth; }
+        fail = f && f->truth;
         if (yaml) { check_case(name, yaml, json, fail, count); }
     }
     done(&p);
@@ -335,7 +345,7 @@ static void what_is_accepted_of_the_yaml_test_suite_is_right(void **state)
         print_message("skipped: FMP_SHARED_DATA names no folder with yaml-test-suite\n");
         skip();
     }
-    suite_count count = { 0 };
+    suite_count count = {0};
     for (int i = 0; i < n; i++) {
         char *path = fmp_path_join(dir, files[i]->d_name);
         check_file(path, files[i]->d_name, &count);
@@ -343,7 +353,8 @@ static void what_is_accepted_of_the_yaml_test_suite_is_right(void **state)
         free(files[i]);
     }
     free(files);
-    print_message("yaml-test-suite: %zu cases; valid: %zu read right, %zu refused, %zu wrong; invalid: %zu refused, %zu accepted\n",
+    print_message("yaml-test-suite: %zu cases; valid: %zu read right, %zu refused, %zu wrong; invalid: %zu "
+                  "refused, %zu accepted\n",
                   count.n_cases, count.n_right, count.n_refused, count.n_wrong, count.n_invalid_refused,
                   count.n_invalid_accepted);
     assert_int_equal(count.n_wrong, 0);

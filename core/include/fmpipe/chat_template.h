@@ -132,10 +132,10 @@ typedef struct fmp_chat_mask_options {
     fmp_template_options render; /* as used for the full rendering */
 } fmp_chat_mask_options;
 
-typedef struct fmp_byte_range {
+typedef struct fmp_mask_range {
     size_t begin, end; /* bytes of the rendered text            */
     size_t message;    /* index into messages                   */
-} fmp_byte_range;
+} fmp_mask_range;
 
 /*
  * fmp_chat_mask: the byte ranges of a rendering on which a model is trained, one per supervised assistant
@@ -162,7 +162,7 @@ typedef struct fmp_byte_range {
  */
 FMP_MUST_USE fmp_status fmp_chat_mask(const fmp_template *tmpl, const cJSON *context,
                                       const fmp_rendered *rendered, const fmp_chat_mask_options *options,
-                                      fmp_arena *arena, fmp_byte_range **ranges, size_t *n_ranges,
+                                      fmp_arena *arena, fmp_mask_range **ranges, size_t *n_ranges,
                                       fmp_err *err);
 
 #ifdef __cplusplus

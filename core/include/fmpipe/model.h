@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-/* ------------------------------------------------------------------------------------------- safetensors files */
+/* -------------------------------------------------------------------------------------- safetensors files */
 
 typedef enum fmp_dtype { FMP_DTYPE_F32 = 0, FMP_DTYPE_BF16 = 1, FMP_DTYPE_F16 = 2 } fmp_dtype;
 
@@ -42,9 +42,7 @@ typedef struct fmp_tensors fmp_tensors;
 
 /*
  * fmp_tensors_open: map a .safetensors file, or, given a folder, its model.safetensors, else the shards that
- * its
- * model.safetensors.index.json names.                                               returned;
- *                                                                                   fmp_tensors_close
+ * its model.safetensors.index.json names.                                       returned; fmp_tensors_close
  * Errors   FMP_E_DATA with file and tensor: header longer than 16 MiB or the file, not JSON, duplicate names,
  *          a shape whose checked product differs from its bytes, ranges that overlap or leave holes, NaN or
  *          Inf; FMP_E_UNSUPPORTED for a dtype other than F32, F16, BF16; FMP_E_IO.
@@ -59,7 +57,7 @@ const fmp_tensor *fmp_tensors_find(const fmp_tensors *tensors, const char *name)
 /* All values as f32, out (n_values). */
 void fmp_tensor_to_f32(const fmp_tensor *tensor, float *out);
 
-/* A tensor to be written: f32 in memory, stored as `dtype` (F32 or BF16, round to nearest even). All borrowed. */
+/* A tensor to be written: f32 in memory, stored as F32, or as BF16, rounded to nearest even. All borrowed. */
 typedef struct fmp_tensor_src {
     const char *name;
     fmp_dtype dtype;
@@ -75,7 +73,7 @@ typedef struct fmp_tensor_src {
  */
 FMP_MUST_USE fmp_status fmp_tensors_write(const char *path, fmp_tensor_src *src, size_t n, fmp_err *err);
 
-/* ------------------------------------------------------------------------------------------------------- models */
+/* ------------------------------------------------------------------------------------------------- models */
 
 typedef enum fmp_rope_kind { FMP_ROPE_DEFAULT = 0, FMP_ROPE_LINEAR = 1, FMP_ROPE_LLAMA3 = 2 } fmp_rope_kind;
 
@@ -117,7 +115,7 @@ typedef struct fmp_model fmp_model;
 typedef struct fmp_adapter fmp_adapter;
 
 /*
- * fmp_model_open: a Hugging Face folder (config.json, *.safetensors).               returned; fmp_model_free
+ * fmp_model_open: a Hugging Face folder (config.json, *.safetensors).              returned; fmp_model_free
  *   Llama, Mistral, Qwen2, Qwen3, SmolLM2 and SmolLM3 decoders.
  * Errors   as fmp_tensors_open; FMP_E_UNSUPPORTED names the field of config.json; FMP_E_DATA names a tensor
  *          that is missing, of another shape, or unknown.
@@ -127,14 +125,13 @@ FMP_MUST_USE fmp_status fmp_model_open(const char *dir, const fmp_model_options 
                                        fmp_err *err);
 /*
  * fmp_model_new: random weights: normal(0, 0.02), o_proj and down_proj scaled by 1/sqrt(2L), norms 1, biases
- * 0; the
- * numbers are a function of (seed, tensor name, index). `spec` is copied.            returned; fmp_model_free
+ * 0; a function of (seed, tensor name, index). `spec` is copied.                   returned; fmp_model_free
  */
 FMP_MUST_USE fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed,
                                       const fmp_model_options *options, fmp_model **out, fmp_err *err);
 /*
- * fmp_model_save: config.json, generation_config.json, model.safetensors (F32 or BF16) into `dir`, which is
- * made.
+ * fmp_model_save: config.json, generation_config.json, model.safetensors (F32 or BF16) into `dir`, made if
+ * absent.
  *   adapter   NULL, or merged into the weights: W + scale B A, in f32
  */
 FMP_MUST_USE fmp_status fmp_model_save(fmp_model *model, const fmp_adapter *adapter, const char *dir,
@@ -145,13 +142,13 @@ const fmp_model_spec *fmp_model_get_spec(const fmp_model *model); /* borrowed */
 uint64_t fmp_model_n_params(const fmp_model *model);              /* a tied head counts once */
 /* SHA-256 of the shape and of every weight as f32: independent of file layout, 64 hex digits. */
 FMP_MUST_USE fmp_status fmp_model_digest(fmp_model *model, char hex[65], fmp_err *err);
-/* What computes ("fmk1 avx512 ..."), for manifests and cache keys.                  borrowed from the model */
+/* What computes ("fmk1 avx512 ..."), for manifests and cache keys.            borrowed from the model */
 const char *fmp_model_numerics(const fmp_model *model);
 
-/* The same line without a model, for a cache key: everything outside fmpipe's own bytes that decides a result's bits. */
+/* The same without a model, for a cache key: all outside fmpipe's own bytes that decides a result's bits. */
 FMP_MUST_USE fmp_status fmp_numerics_describe(char *line, size_t size, fmp_err *err);
 
-/* ----------------------------------------------------------------------------------------------------- adapters */
+/* ----------------------------------------------------------------------------------------------- adapters */
 
 typedef struct fmp_adapter_options {
     uint32_t rank; /* R, 1..1024 */
@@ -168,9 +165,7 @@ typedef struct fmp_adapter_options {
 
 /*
  * fmp_adapter_new: PEFT's default start: A uniform in +-1/sqrt(in) (kaiming_uniform with a = sqrt 5), B zero,
- * so the
- * adapted model equals the base.                                                    returned;
- *                                                                                   fmp_adapter_free
+ * so that the adapted model equals the base.                                     returned; fmp_adapter_free
  * Errors   FMP_E_CONFIG for a target that matches nothing, by name.
  */
 FMP_MUST_USE fmp_status fmp_adapter_new(fmp_model *model, const fmp_adapter_options *options,
@@ -188,7 +183,7 @@ FMP_MUST_USE fmp_status fmp_adapter_save(const fmp_adapter *adapter, const char 
 void fmp_adapter_free(fmp_adapter *adapter);
 uint64_t fmp_adapter_n_params(const fmp_adapter *adapter);
 
-/* ------------------------------------------------------------------------------------------------------ batches */
+/* ------------------------------------------------------------------------------------------------ batches */
 
 /*
  * A packed micro-batch; all borrowed.
@@ -223,14 +218,14 @@ FMP_MUST_USE fmp_status fmp_model_eval(fmp_model *model, const fmp_adapter *adap
 FMP_MUST_USE fmp_status fmp_model_logits(fmp_model *model, const fmp_adapter *adapter, const fmp_batch *batch,
                                          float *logits, fmp_err *err);
 
-/* ----------------------------------------------------------------------------------------------------- training */
+/* ----------------------------------------------------------------------------------------------- training */
 
 typedef struct fmp_train_options {
     float beta1, beta2, eps; /* AdamW; 0: 0.9, 0.999, 1e-8 */
     float weight_decay;      /* decoupled; matrices only: never norms or biases */
     float clip_norm;         /* of the global gradient norm; 0: no clipping     */
     size_t max_tokens;       /* of the largest micro-batch: memory is taken once, for this size */
-    size_t memory_bytes; /* activations beyond this are recomputed instead of kept; 0: keep all. Same bits. */
+    size_t memory_bytes;     /* activations beyond this are recomputed, not kept; 0: keep all. Same bits. */
 } fmp_train_options;
 
 typedef struct fmp_step {
@@ -250,7 +245,7 @@ typedef struct fmp_trainer fmp_trainer;
 FMP_MUST_USE fmp_status fmp_trainer_new(fmp_model *model, fmp_adapter *adapter,
                                         const fmp_train_options *options, fmp_trainer **out, fmp_err *err);
 void fmp_trainer_free(fmp_trainer *trainer);
-/* Bytes that fmp_trainer_new will take: activations, gradients, optimizer. The base model's weights are not in it. */
+/* Bytes that fmp_trainer_new will take: activations, gradients, optimizer; not the model's weights. */
 size_t fmp_trainer_memory(const fmp_model *model, const fmp_adapter *adapter,
                           const fmp_train_options *options);
 
@@ -267,7 +262,7 @@ FMP_MUST_USE fmp_status fmp_trainer_micro(fmp_trainer *trainer, const fmp_batch 
 FMP_MUST_USE fmp_status fmp_trainer_end(fmp_trainer *trainer, float learning_rate, fmp_step *step,
                                         fmp_err *err);
 
-/* The gradient of the running step, by name of a trained tensor: (n) values borrowed until begin; NULL: no such. */
+/* The running step's gradient of the trained tensor `name`, (n), borrowed until begin; NULL: no such one. */
 const float *fmp_trainer_grad(const fmp_trainer *trainer, const char *name, size_t *n);
 /* The i-th trained tensor's name and values, to read or (in tests) to change; NULL beyond the last. */
 const char *fmp_trainer_tensor(fmp_trainer *trainer, size_t i, float **values, size_t *n);
@@ -282,7 +277,7 @@ const char *fmp_trainer_tensor(fmp_trainer *trainer, size_t i, float **values, s
 FMP_MUST_USE fmp_status fmp_trainer_save(fmp_trainer *trainer, const char *dir, fmp_err *err);
 FMP_MUST_USE fmp_status fmp_trainer_load(fmp_trainer *trainer, const char *dir, fmp_err *err);
 
-/* --------------------------------------------------------------------------------------------------- generation */
+/* --------------------------------------------------------------------------------------------- generation */
 
 typedef struct fmp_prompt {
     const uint32_t *id; /* (n), n >= 1; borrowed */

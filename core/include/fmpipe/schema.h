@@ -27,7 +27,8 @@ typedef enum fmp_schema_draft {
 
 typedef struct fmp_schema_options {
     fmp_schema_draft draft;
-    bool assert_formats; /* "format" rejects: date, time, date-time, email, uuid, uri, ipv4, ipv6, hostname; others never */
+    bool assert_formats; /* "format" rejects: date, time, date-time, email, uuid, uri, ipv4, ipv6,
+                            hostname (RFC 1123; the Unicode behind "xn--" is not looked at); others never    */
 } fmp_schema_options;
 
 /*
@@ -45,7 +46,7 @@ FMP_MUST_USE fmp_status fmp_schema_compile(const cJSON *schema, const fmp_schema
                                            fmp_err *err);
 void fmp_schema_free(fmp_schema *schema);
 
-/* The first thing wrong with an instance, in the order of its text. Always terminated; long texts end in "...". */
+/* The first thing found wrong with a value. Always terminated; long texts end in "...". */
 typedef struct fmp_schema_fault {
     char instance[256]; /* where in the value: "rooms[2].name"; "" the value itself      */
     char schema[256];   /* the keyword that it breaks: "#/properties/rooms/items/required" */
