@@ -1,5 +1,6 @@
 /*
- * `fmpipe plugin`: list, inspect, new, test, check, note. It reads its own arguments, since each of them has options of its own.
+ * `fmpipe plugin`: list, inspect, new, test, check, note. It reads its own arguments, since each of them
+ * has options of its own.
  */
 #include "cli.h"
 
@@ -27,7 +28,8 @@ static const char usage[] =
     "       fmpipe plugin inspect FILE.so|STAGE     what a plugin says of itself, its digest, its options\n"
     "       fmpipe plugin new NAME                  a folder to begin a transform in\n"
     "       fmpipe plugin test [--update] FILE.so CASE...   run text cases (docs/reference/cases.md)\n"
-    "       fmpipe plugin check [--stage S] [--test T] [--with JSON] [--record FILE:LINE] FILE.so   conformance suite\n"
+    "       fmpipe plugin check [--stage S] [--test T] [--with JSON] [--record FILE:LINE] FILE.so   "
+    "conformance suite\n"
     "       fmpipe plugin note FILE.so              write the manifest note (the build helper does it)\n";
 
 static const char *stage_kind(const fmp_stage_info *s)
@@ -36,7 +38,7 @@ static const char *stage_kind(const fmp_stage_info *s)
     return names[s->kind >= FMP_SOURCE && s->kind <= FMP_TASK ? s->kind : 0];
 }
 
-/* ---------------------------------------------------------------------------------------------- list, inspect */
+/* ---- list, inspect ---- */
 
 static cJSON *plugin_json(const fmp_plugin_info *info)
 {
@@ -116,8 +118,9 @@ static int inspect_plugin(const plugin_args *a)
         fmp_buf_safe(&out, info->name);
         fmp_buf_puts(&out, " ");
         fmp_buf_safe(&out, info->version);
-        fmp_buf_printf(&out, "%s%s\nfile     %s\ndigest   sha256:%s\nabi      %u, needs %u.%u\n\n", *info->license ? ", " : "", info->license,
-                       info->path, info->digest, info->abi_major, info->abi_major, info->abi_minor_needed);
+        fmp_buf_printf(&out, "%s%s\nfile     %s\ndigest   sha256:%s\nabi      %u, needs %u.%u\n\n",
+                       *info->license ? ", " : "", info->license, info->path, info->digest, info->abi_major,
+                       info->abi_major, info->abi_minor_needed);
         for (size_t i = 0; i < info->n_stages; i++) {
             if (!stage || stage == &info->stages[i]) { fmp_stage_help(&info->stages[i], &out); }
         }
@@ -129,18 +132,19 @@ static int inspect_plugin(const plugin_args *a)
     return status == FMP_OK ? 0 : fmp_cli_fail(a->cli, &err);
 }
 
-/* ---------------------------------------------------------------------------------------------- new, note, test */
+/* ---- new, note, test ---- */
 
 static int new_plugin(const plugin_args *a)
 {
     char folder[128];
     fmp_err err = FMP_ERR_INIT;
     if (fmp_plugin_new(a->operands[0], folder, &err) != FMP_OK) { return fmp_cli_fail(a->cli, &err); }
-    fmp_outf("%s/ is ready. Build it and test it:\n\n  cd %s\n"
-             "  gcc -std=c11 -shared -fPIC -fvisibility=hidden $(pkg-config --cflags fmpipe) %s.c -o %s.so\n"
-             "  fmpipe plugin test %s.so cases/*.case\n"
-             "  fmpipe plugin check --with '{\"prefix\": \"> \"}' %s.so\n\nThen change what it does: %s/%s.c\n",
-             folder, folder, folder, folder, folder, folder, folder, folder);
+    fmp_outf(
+        "%s/ is ready. Build it and test it:\n\n  cd %s\n"
+        "  gcc -std=c11 -shared -fPIC -fvisibility=hidden $(pkg-config --cflags fmpipe) %s.c -o %s.so\n"
+        "  fmpipe plugin test %s.so cases/*.case\n"
+        "  fmpipe plugin check --with '{\"prefix\": \"> \"}' %s.so\n\nThen change what it does: %s/%s.c\n",
+        folder, folder, folder, folder, folder, folder, folder, folder);
     return 0;
 }
 
@@ -157,9 +161,13 @@ static int test_plugin(const plugin_args *a)
     fmp_err err = FMP_ERR_INIT;
     fmp_buf report = {0};
     fmp_cases_result result = {0};
-    fmp_cases_options options = {.plugin = as_file(a->operands[0], path), .update = a->update, .temp_dir = temp && *temp ? temp : "/tmp"};
+    fmp_cases_options options = {.plugin = as_file(a->operands[0], path),
+                                 .update = a->update,
+                                 .temp_dir = temp && *temp ? temp : "/tmp"};
     fmp_status status = fmp_registry_new(NULL, &options.registry, &err);
-    for (size_t i = 1; i < a->n_operands && status == FMP_OK; i++) { status = fmp_cases_run(a->operands[i], &options, &report, &result, &err); }
+    for (size_t i = 1; i < a->n_operands && status == FMP_OK; i++) {
+        status = fmp_cases_run(a->operands[i], &options, &report, &result, &err);
+    }
     fmp_registry_free(options.registry);
     if (report.len > 0) { fmp_out(report.data, report.len); }
     fmp_buf_free(&report);
@@ -168,7 +176,7 @@ static int test_plugin(const plugin_args *a)
     return result.n_failed > 0;
 }
 
-/* ---------------------------------------------------------------------------------------------- check */
+/* ---- check ---- */
 
 typedef struct check_view {
     bool json;
@@ -194,7 +202,9 @@ static void show_result(void *arg, const fmp_check_result *r)
         return;
     }
     fmp_buf out = {0};
-    if (!v->stage || strcmp(v->stage, r->stage) != 0) { fmp_buf_printf(&out, "%s%s\n", v->stage ? "\n" : "", r->stage); }
+    if (!v->stage || strcmp(v->stage, r->stage) != 0) {
+        fmp_buf_printf(&out, "%s%s\n", v->stage ? "\n" : "", r->stage);
+    }
     v->stage = r->stage;
     fmp_buf_printf(&out, "  %s  ", words[r->verdict]);
     fmp_buf_padded(&out, r->test, 30);
@@ -211,15 +221,20 @@ static fmp_status read_record(const char *where, cJSON **out, fmp_err *err)
     char *end = NULL;
     unsigned long long line = colon ? strtoull(colon + 1, &end, 10) : 0;
     fmp_buf text = {0};
-    if (!colon || line == 0 || !end || *end) { return fmp_fail(err, FMP_E_USAGE, "--record: expected FILE:LINE, found '%s'", where); }
+    if (!colon || line == 0 || !end || *end) {
+        return fmp_fail(err, FMP_E_USAGE, "--record: expected FILE:LINE, found '%s'", where);
+    }
     char *path = strndup(where, (size_t)(colon - where));
-    fmp_status status = path ? fmp_read_file(path, MAX_ROW_BYTES, &text, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status =
+        path ? fmp_read_file(path, MAX_ROW_BYTES, &text, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     const char *p = text.data ? text.data : "";
     for (unsigned long long i = 1; i < line && p; i++) {
         p = strchr(p, '\n');
         p += p != NULL;
     }
-    if (status == FMP_OK && (!p || !*p)) { status = fmp_fail(err, FMP_E_USAGE, "--record: '%s' has no line %llu", path, line); }
+    if (status == FMP_OK && (!p || !*p)) {
+        status = fmp_fail(err, FMP_E_USAGE, "--record: '%s' has no line %llu", path, line);
+    }
     if (status == FMP_OK) { status = fmp_json_parse(p, strcspn(p, "\n"), NULL, out, err); }
     if (status == FMP_OK && cJSON_IsArray(*out)) {
         cJSON *doc = cJSON_CreateObject();
@@ -238,31 +253,38 @@ static int check_plugin(const plugin_args *a)
     check_view view = {.json = a->json};
     cJSON *with = NULL, *record = NULL;
     size_t n_failed = 0;
-    fmp_check_options options = {.stage = a->stage, .test = a->test, .each = show_result, .arg = &view, .base_dir = getcwd(folder, sizeof folder)};
+    fmp_check_options options = {.stage = a->stage,
+                                 .test = a->test,
+                                 .each = show_result,
+                                 .arg = &view,
+                                 .base_dir = getcwd(folder, sizeof folder)};
     fmp_status status = a->with ? fmp_json_parse(a->with, strlen(a->with), NULL, &with, &err) : FMP_OK;
     if (status != FMP_OK) { fmp_err_note(&err, "while reading --with"); }
     if (status == FMP_OK && a->record) { status = read_record(a->record, &record, &err); }
     options.with = with;
     options.record = record;
-    if (status == FMP_OK) { status = fmp_check_plugin(as_file(a->operands[0], path), &options, &n_failed, &err); }
+    if (status == FMP_OK) {
+        status = fmp_check_plugin(as_file(a->operands[0], path), &options, &n_failed, &err);
+    }
     cJSON_Delete(with);
     cJSON_Delete(record);
     if (status != FMP_OK) { return fmp_cli_fail(a->cli, &err); }
     if (!a->json) {
-        fmp_outf("\n%zu passed, %zu failed, %zu warnings, %zu skipped\n", view.n[FMP_CHECK_PASS], view.n[FMP_CHECK_FAIL], view.n[FMP_CHECK_WARN],
-                 view.n[FMP_CHECK_SKIP]);
+        fmp_outf("\n%zu passed, %zu failed, %zu warnings, %zu skipped\n", view.n[FMP_CHECK_PASS],
+                 view.n[FMP_CHECK_FAIL], view.n[FMP_CHECK_WARN], view.n[FMP_CHECK_SKIP]);
     }
     return n_failed > 0;
 }
 
-/* ---------------------------------------------------------------------------------------------- arguments */
+/* ---- arguments ---- */
 
 static const struct {
     const char *name;
     size_t min, max;
     int (*run)(const plugin_args *a);
-} actions[] = {{"list", 0, 0, list_plugins},           {"inspect", 1, 1, inspect_plugin}, {"new", 1, 1, new_plugin},
-               {"test", 2, MAX_OPERANDS, test_plugin}, {"check", 1, 1, check_plugin},     {"note", 1, 1, note_plugin}};
+} actions[] = {{"list", 0, 0, list_plugins},  {"inspect", 1, 1, inspect_plugin},
+               {"new", 1, 1, new_plugin},     {"test", 2, MAX_OPERANDS, test_plugin},
+               {"check", 1, 1, check_plugin}, {"note", 1, 1, note_plugin}};
 
 static const char **value_option(plugin_args *a, const char *word)
 {
@@ -321,5 +343,6 @@ int fmp_cmd_plugin(int argc, char **argv)
         }
         return actions[i].run(&a);
     }
-    return fmp_cli_usage(a.cli, "list, inspect, new, test, check or note", "unknown plugin command '%s'", argv[1]);
+    return fmp_cli_usage(a.cli, "list, inspect, new, test, check or note", "unknown plugin command '%s'",
+                         argv[1]);
 }

@@ -21,12 +21,15 @@ static fmp_status split_name(const char *name, char folder[128], char stage[128]
         ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || (c == '.' && name[i - 1] != '.');
     }
     if (!ok || dots > 1) {
-        fmp_fail(err, FMP_E_USAGE, "expected a name in lower case, as 'shout' or 'acme.shout', found '%.60s'", name);
+        fmp_fail(err, FMP_E_USAGE, "expected a name in lower case, as 'shout' or 'acme.shout', found '%.60s'",
+                 name);
         return FMP_E_USAGE;
     }
     snprintf(stage, 128, dots ? "%s" : "my.%s", name);
     snprintf(folder, 128, "%s", name);
-    for (char *p = folder; *p; p++) { *p = *p == '.' ? '_' : *p; }
+    for (char *p = folder; *p; p++) {
+        *p = *p == '.' ? '_' : *p;
+    }
     return FMP_OK;
 }
 
@@ -49,7 +52,8 @@ static void fill_in(const char *text, const char *name, const char *stage, fmp_b
     }
 }
 
-static fmp_status write_one(const char *folder, const char *file, const char *text, const char *stage, fmp_err *err)
+static fmp_status write_one(const char *folder, const char *file, const char *text, const char *stage,
+                            fmp_err *err)
 {
     char path[320];
     fmp_buf content = {0};

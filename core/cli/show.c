@@ -29,6 +29,7 @@ struct fmp_show {
     unsigned tick;
     cJSON *run_end; /* a copy of the engine's event */
     fmp_buf tables, artifacts;
+    char run_dir[4096];
 };
 
 static const char *style(const fmp_show *s, const char *code)
@@ -118,21 +119,39 @@ static void show_start(fmp_show *s, const cJSON *event)
 }
 
 /* The stage's own summary, else its counts of records. */
+/* The stage's own counters, those of the first level: "explicit 3,610 · detected 390". */
+static void add_counts(fmp_buf *out, const cJSON *counts)
+{
+    char digits[32];
+    const cJSON *count;
+    int shown = 0;
+    cJSON_ArrayForEach(count, counts)
+    {
+        if (strchr(count->string, '.') || shown == 5) { continue; }
+        fmp_buf_puts(out, out->len ? " · " : "");
+        fmp_buf_safe(out, count->string);
+        fmp_buf_printf(out, " %s", fmp_group_digits((uint64_t)fmp_json_num(counts, count->string, 0), digits));
+        shown++;
+    }
+}
+
+/* What the stage said, else what it counted, else how many records went through; and what it refused, always. */
 static void add_summary(fmp_buf *out, const cJSON *event)
 {
     char digits[32];
     const char *summary = fmp_json_str(event, "summary", NULL);
+    double in = fmp_json_num(event, "in", 0), kept = fmp_json_num(event, "out", 0), refused = fmp_json_num(event, "rejected", 0);
     if (summary && *summary) {
         fmp_buf_safe(out, summary);
-        return;
+    } else {
+        add_counts(out, fmp_json_get(event, "counts"));
+        if (out->len == 0 && in > 0 && in == kept) { fmp_buf_printf(out, "%s records", fmp_group_digits((uint64_t)in, digits)); }
+        if (in != kept) {
+            fmp_buf_printf(out, "%s%s in", out->len ? " · " : "", fmp_group_digits((uint64_t)in, digits));
+            fmp_buf_printf(out, " · %s out", fmp_group_digits((uint64_t)kept, digits));
+        }
     }
-    static const char *const names[] = {"in", "out", "rejected"};
-    for (size_t i = 0; i < 3; i++) {
-        double n = fmp_json_num(event, names[i], 0);
-        if (n <= 0) { continue; }
-        fmp_buf_printf(out, "%s%s %s", out->len ? " · " : "", fmp_group_digits((uint64_t)n, digits),
-                       names[i]);
-    }
+    if (refused > 0) { fmp_buf_printf(out, "%s%s rejected", out->len ? " · " : "", fmp_group_digits((uint64_t)refused, digits)); }
 }
 
 static void add_reason(fmp_show *s, fmp_buf *line, const char *reason)
@@ -357,7 +376,16 @@ static void keep_table(fmp_show *s, const cJSON *table)
     if (note) { fmp_buf_printf(&s->tables, " %s\n", note); }
 }
 
-static void keep_artifacts(fmp_show *s, const cJSON *list)
+/* A result's place for people: the run folder's link to the stage's output, and a file in it if the fact names one. */
+static void artifact_path(const fmp_show *s, const char *stage, const cJSON *a, fmp_buf *out)
+{
+    const char *file = fmp_json_str(a, "file", NULL), *port = fmp_json_str(a, "port", NULL);
+    fmp_buf_printf(out, "%s/%s", s->run_dir, stage);
+    if (port) { fmp_buf_printf(out, ".%s", port); }
+    if (file) { fmp_buf_printf(out, "/%s", file); }
+}
+
+static void keep_artifacts(fmp_show *s, const char *stage, const cJSON *list)
 {
     const cJSON *a;
     cJSON_ArrayForEach(a, list)
@@ -365,7 +393,10 @@ static void keep_artifacts(fmp_show *s, const cJSON *list)
         if (!cJSON_IsObject(a)) { continue; }
         fmp_buf_putc(&s->artifacts, ' ');
         fmp_buf_padded(&s->artifacts, fmp_json_str(a, "label", "artifact"), 10);
-        fmp_buf_padded(&s->artifacts, fmp_json_str(a, "path", ""), 36);
+        fmp_buf path = {0};
+        artifact_path(s, stage, a, &path);
+        fmp_buf_padded(&s->artifacts, path.failed ? "" : path.data, 36);
+        fmp_buf_free(&path);
         fmp_buf_putc(&s->artifacts, ' ');
         fmp_buf_safe(&s->artifacts, fmp_json_str(a, "note", ""));
         fmp_buf_putc(&s->artifacts, '\n');
@@ -376,7 +407,7 @@ static void keep_facts(fmp_show *s, const cJSON *event)
 {
     const cJSON *facts = fmp_json_get(event, "facts");
     keep_table(s, fmp_json_get(facts, "table"));
-    keep_artifacts(s, fmp_json_get(facts, "artifacts"));
+    keep_artifacts(s, fmp_json_str(event, "stage", ""), fmp_json_get(facts, "artifacts"));
 }
 
 /* ---- events ---- */
@@ -408,6 +439,7 @@ void fmp_show_event(void *arg, const cJSON *event)
         return;
     }
     if (strcmp(name, "run.start") == 0) {
+        snprintf(s->run_dir, sizeof s->run_dir, "%s", fmp_json_str(event, "run_dir", ""));
         show_start(s, event);
     } else if (strcmp(name, "stage.start") == 0) {
         if (*fmp_json_str(event, "reason", "")) { release(s); }

@@ -13,7 +13,7 @@
 
 enum { MAX_SECTIONS = 64, MAX_FILE_BYTES = 16 << 20 };
 
-/* ---------------------------------------------------------------------------------------------- reading */
+/* ---- reading ---- */
 
 typedef struct heading {
     case_kind kind;
@@ -33,8 +33,11 @@ static bool expect_kind(const char *arg, size_t len, case_kind *kind)
     static const struct {
         const char *word;
         case_kind kind;
-    } kinds[] = {{"rejects", CASE_EXPECT_REJECTS}, {"error", CASE_EXPECT_ERROR}, {"counts", CASE_EXPECT_COUNTS},
-                 {"facts", CASE_EXPECT_FACTS},     {"summary", CASE_EXPECT_SUMMARY}};
+    } kinds[] = {{"rejects", CASE_EXPECT_REJECTS},
+                 {"error", CASE_EXPECT_ERROR},
+                 {"counts", CASE_EXPECT_COUNTS},
+                 {"facts", CASE_EXPECT_FACTS},
+                 {"summary", CASE_EXPECT_SUMMARY}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (word_is(arg, len, kinds[i].word)) {
             *kind = kinds[i].kind;
@@ -54,14 +57,18 @@ static bool parse_heading(const char *line, size_t len, heading *h)
     } words[] = {{"stage", CASE_STAGE, 0}, {"with", CASE_WITH, 0},   {"seed", CASE_SEED, 0},
                  {"file", CASE_FILE, 2},   {"input", CASE_INPUT, 1}, {"expect", CASE_EXPECT, 1}};
     size_t word = 0;
-    while (word < len && islower((unsigned char)line[word])) { word++; }
+    while (word < len && islower((unsigned char)line[word])) {
+        word++;
+    }
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (!word_is(line, word, words[i].word)) { continue; }
         size_t at = word;
         *h = (heading){.kind = words[i].kind};
         for (int n = 0; n < words[i].max_args && at < len && line[at] == ' '; n++) {
             size_t begin = ++at;
-            while (at < len && line[at] != ' ' && line[at] != ':') { at++; }
+            while (at < len && line[at] != ' ' && line[at] != ':') {
+                at++;
+            }
             if (n == 0) {
                 h->arg = line + begin;
                 h->arg_len = at - begin;
@@ -70,7 +77,10 @@ static bool parse_heading(const char *line, size_t len, heading *h)
                 if (!h->escaped) { return false; }
             }
         }
-        if (at >= len || line[at] != ':' || (h->arg && h->arg_len == 0) || (h->kind == CASE_FILE && !h->arg)) { return false; }
+        if (at >= len || line[at] != ':' || (h->arg && h->arg_len == 0) ||
+            (h->kind == CASE_FILE && !h->arg)) {
+            return false;
+        }
         if (h->kind == CASE_EXPECT && h->arg && expect_kind(h->arg, h->arg_len, &h->kind)) { h->arg = NULL; }
         h->len = at + 1;
         return true;
@@ -116,7 +126,9 @@ static void read_body(reader *r, case_section *s, const char *first, size_t firs
     fmp_buf text = {0};
     heading h;
     size_t content = 0;
-    while (first_len > 0 && first[0] == ' ') { first++, first_len--; }
+    while (first_len > 0 && first[0] == ' ') {
+        first++, first_len--;
+    }
     if (first_len > 0) {
         fmp_buf_add(&text, first, first_len);
         fmp_buf_putc(&text, '\n');
@@ -155,7 +167,9 @@ static fmp_status read_case(reader *r, case_text *c, fmp_err *err)
             next_line(r);
             continue;
         }
-        if (!parse_heading(r->text + r->at, n, &h)) { return bad_line(r, err, "expected a section heading, as 'input:'"); }
+        if (!parse_heading(r->text + r->at, n, &h)) {
+            return bad_line(r, err, "expected a section heading, as 'input:'");
+        }
         if (c->n_sections == MAX_SECTIONS) { return bad_line(r, err, "too many sections in one case"); }
         case_section *s = &c->sections[c->n_sections];
         s->kind = h.kind;
@@ -164,7 +178,9 @@ static fmp_status read_case(reader *r, case_text *c, fmp_err *err)
         s->line = r->line;
         s->head_begin = r->at;
         s->inline_begin = r->at + h.len;
-        if (fmp_case_section_(c, s->kind, s->arg)) { return bad_line(r, err, "this section occurs twice in the case"); }
+        if (fmp_case_section_(c, s->kind, s->arg)) {
+            return bad_line(r, err, "this section occurs twice in the case");
+        }
         c->n_sections++;
         const char *first = r->text + s->inline_begin;
         size_t first_len = n - h.len;
@@ -184,7 +200,9 @@ static fmp_status read_cases(reader *r, case_text **out, size_t *n, fmp_err *err
     r->line = 1;
     *n = 0;
     *out = NULL;
-    for (const char *p = r->text; (p = strstr(p, "== ")) != NULL; p += 3) { cap += p == r->text || p[-1] == '\n'; }
+    for (const char *p = r->text; (p = strstr(p, "== ")) != NULL; p += 3) {
+        cap += p == r->text || p[-1] == '\n';
+    }
     case_text *cases = fmp_arena_take_zero(r->arena, cap + 1, sizeof *cases);
     FMP_TRY(fmp_arena_ok(r->arena, err));
     while (r->at < r->len && !at_case(r)) {
@@ -192,7 +210,9 @@ static fmp_status read_cases(reader *r, case_text **out, size_t *n, fmp_err *err
         if (len > 0 && r->text[r->at] != '#') { return bad_line(r, err, "expected '== NAME' or a comment"); }
         next_line(r);
     }
-    while (r->at < r->len) { FMP_TRY(read_case(r, &cases[(*n)++], err)); }
+    while (r->at < r->len) {
+        FMP_TRY(read_case(r, &cases[(*n)++], err));
+    }
     if (*n == 0) { return bad_line(r, err, "the file has no case"); }
     *out = cases;
     return FMP_OK;
@@ -202,14 +222,17 @@ const case_section *fmp_case_section_(const case_text *c, case_kind kind, const 
 {
     for (size_t i = 0; i < c->n_sections; i++) {
         const case_section *s = &c->sections[i];
-        if (s->kind == kind && (arg == NULL || s->arg == NULL ? arg == s->arg : strcmp(arg, s->arg) == 0)) { return s; }
+        if (s->kind == kind && (arg == NULL || s->arg == NULL ? arg == s->arg : strcmp(arg, s->arg) == 0)) {
+            return s;
+        }
     }
     return NULL;
 }
 
-/* ---------------------------------------------------------------------------------------------- comparing */
+/* ---- comparing ---- */
 
-/* JSON lines in one spelling: compact, members in order, blank lines left out. Text that is no JSON stays as it is. */
+/* JSON lines in one spelling: compact, members in order, blank lines left out. Text that is no JSON stays as
+ * it is. */
 static void normalise(const char *text, fmp_buf *out)
 {
     while (*text) {
@@ -245,8 +268,8 @@ static void report_difference(fmp_buf *report, const char *what, const char *wan
         line++;
     }
     fmp_buf_printf(report, "    %s, line %zu\n      expected  %.*s\n      found     %.*s\n", what, line,
-                   *want ? (int)strcspn(want, "\n") : 9, *want ? want : "(nothing)", *found ? (int)strcspn(found, "\n") : 9,
-                   *found ? found : "(nothing)");
+                   *want ? (int)strcspn(want, "\n") : 9, *want ? want : "(nothing)",
+                   *found ? (int)strcspn(found, "\n") : 9, *found ? found : "(nothing)");
 }
 
 static bool same_records(const char *want, const fmp_buf *found, const char *what, fmp_buf *report)
@@ -265,7 +288,8 @@ static bool same_records(const char *want, const fmp_buf *found, const char *wha
 static bool line_covers(const char *want, size_t want_len, const char *found, size_t found_len)
 {
     cJSON *a = NULL, *b = NULL;
-    bool same = fmp_json_parse(want, want_len, NULL, &a, NULL) == FMP_OK && fmp_json_parse(found, found_len, NULL, &b, NULL) == FMP_OK;
+    bool same = fmp_json_parse(want, want_len, NULL, &a, NULL) == FMP_OK &&
+                fmp_json_parse(found, found_len, NULL, &b, NULL) == FMP_OK;
     for (const cJSON *m = same ? a->child : NULL; m && same; m = m->next) {
         const cJSON *other = fmp_json_get(b, m->string);
         same = other && fmp_json_equal(m, other);
@@ -281,8 +305,9 @@ static bool same_rejects(const char *want, const fmp_buf *rejects, fmp_buf *repo
     for (size_t line = 1; *want || *found; line++) {
         size_t a = strcspn(want, "\n"), b = strcspn(found, "\n");
         if (a == 0 || b == 0 || !line_covers(want, a, found, b)) {
-            fmp_buf_printf(report, "    rejects, line %zu\n      expected  %.*s\n      found     %.*s\n", line, a ? (int)a : 9,
-                           a ? want : "(nothing)", b ? (int)b : 9, b ? found : "(nothing)");
+            fmp_buf_printf(report, "    rejects, line %zu\n      expected  %.*s\n      found     %.*s\n",
+                           line, a ? (int)a : 9, a ? want : "(nothing)", b ? (int)b : 9,
+                           b ? found : "(nothing)");
             return false;
         }
         want += a + (want[a] == '\n');
@@ -296,7 +321,8 @@ static bool same_error(const char *want, const fmp_buf *error, fmp_buf *report)
 {
     const char *found = text_of(error);
     size_t a = strcspn(want, "\n"), b = strcspn(found, "\n");
-    bool same = a == b && memcmp(want, found, a) == 0 && (want[a] == '\0' || want[a + 1] == '\0' || strcmp(want, found) == 0);
+    bool same = a == b && memcmp(want, found, a) == 0 &&
+                (want[a] == '\0' || want[a + 1] == '\0' || strcmp(want, found) == 0);
     if (!same) { report_difference(report, "error", want, found); }
     return same;
 }
@@ -319,7 +345,8 @@ static bool compare_section(const case_section *s, const case_outcome *o, bool i
         if (!same) { report_difference(report, "text", s->text, text_of(&o->records[i])); }
         return same;
     }
-    fmp_buf_printf(report, "    line %u: the stage has no output port '%s'\n", s->line, s->arg ? s->arg : "records");
+    fmp_buf_printf(report, "    line %u: the stage has no output port '%s'\n", s->line,
+                   s->arg ? s->arg : "records");
     return false;
 }
 
@@ -332,17 +359,20 @@ static bool compare(const case_text *c, const case_outcome *o, bool is_text, fmp
     }
     bool same = true;
     if (!fmp_case_section_(c, CASE_EXPECT_REJECTS, NULL) && o->rejects.len > 0) {
-        fmp_buf_printf(report, "    refused a row: %.*s\n", (int)strcspn(o->rejects.data, "\n"), o->rejects.data);
+        fmp_buf_printf(report, "    refused a row: %.*s\n", (int)strcspn(o->rejects.data, "\n"),
+                       o->rejects.data);
         same = false;
     }
     for (size_t i = 0; i < c->n_sections; i++) {
-        if (wants_error && c->sections[i].kind == CASE_EXPECT) { continue; } /* what came before an error is not compared */
+        if (wants_error && c->sections[i].kind == CASE_EXPECT) {
+            continue;
+        } /* what came before an error is not compared */
         same = compare_section(&c->sections[i], o, is_text, report) && same;
     }
     return same;
 }
 
-/* ---------------------------------------------------------------------------------------------- updating */
+/* ---- updating ---- */
 
 static const fmp_buf *found_for(const case_section *s, const case_outcome *o)
 {
@@ -366,7 +396,9 @@ static void add_escaped(fmp_buf *out, const char *text)
     heading h;
     while (*text) {
         size_t n = strcspn(text, "\n");
-        if (text[0] == '\\' || parse_heading(text, n, &h) || strncmp(text, "== ", 3) == 0) { fmp_buf_putc(out, '\\'); }
+        if (text[0] == '\\' || parse_heading(text, n, &h) || strncmp(text, "== ", 3) == 0) {
+            fmp_buf_putc(out, '\\');
+        }
         fmp_buf_add(out, text, n);
         fmp_buf_putc(out, '\n');
         text += n + (text[n] == '\n');
@@ -408,7 +440,7 @@ static void rewrite(const case_text *c, const case_outcome *o, const char *file,
     fmp_buf_add(out, file + content_end, c->end - content_end);
 }
 
-/* ---------------------------------------------------------------------------------------------- a file */
+/* ---- a file ---- */
 
 static int hex_digit(char c)
 {
@@ -438,7 +470,8 @@ static void unescape(const char *text, fmp_buf *out)
 static fmp_status write_case_file(const char *base, const case_section *s, fmp_err *err)
 {
     if (s->arg[0] == '/' || strstr(s->arg, "..")) {
-        return fmp_fail(err, FMP_E_DATA, "line %u: expected a file name inside the case's folder, found '%s'", s->line, s->arg);
+        return fmp_fail(err, FMP_E_DATA, "line %u: expected a file name inside the case's folder, found '%s'",
+                        s->line, s->arg);
     }
     fmp_buf content = {0};
     if (s->escaped) {
@@ -460,12 +493,14 @@ static fmp_status write_case_file(const char *base, const case_section *s, fmp_e
     return status;
 }
 
-static fmp_status run_one(const case_text *c, const fmp_cases_options *options, case_outcome *out, fmp_err *err)
+static fmp_status run_one(const case_text *c, const fmp_cases_options *options, case_outcome *out,
+                          fmp_err *err)
 {
     char base[512];
     int n = snprintf(base, sizeof base, "%s/fmpipe-case-XXXXXX", options->temp_dir);
     if (n < 0 || (size_t)n >= sizeof base || !mkdtemp(base)) {
-        return fmp_fail(err, FMP_E_IO, "cannot make a folder in '%s': %s", options->temp_dir, strerror(errno));
+        return fmp_fail(err, FMP_E_IO, "cannot make a folder in '%s': %s", options->temp_dir,
+                        strerror(errno));
     }
     fmp_status status = FMP_OK;
     for (size_t i = 0; i < c->n_sections && status == FMP_OK; i++) {
@@ -481,8 +516,8 @@ static bool expects_text(const case_outcome *o)
     return o->n_ports > 0 && strcmp(o->ports[0], "(text)") == 0;
 }
 
-static fmp_status run_file(reader *r, const fmp_cases_options *options, fmp_buf *report, fmp_buf *updated, fmp_cases_result *out,
-                           fmp_err *err)
+static fmp_status run_file(reader *r, const fmp_cases_options *options, fmp_buf *report, fmp_buf *updated,
+                           fmp_cases_result *out, fmp_err *err)
 {
     case_text *cases;
     size_t n, done = 0;
@@ -518,7 +553,8 @@ static fmp_status run_file(reader *r, const fmp_cases_options *options, fmp_buf 
     return fmp_buf_ok(report, err);
 }
 
-fmp_status fmp_cases_run(const char *path, const fmp_cases_options *options, fmp_buf *report, fmp_cases_result *out, fmp_err *err)
+fmp_status fmp_cases_run(const char *path, const fmp_cases_options *options, fmp_buf *report,
+                         fmp_cases_result *out, fmp_err *err)
 {
     fmp_buf text = {0}, updated = {0};
     size_t before = out->n_updated;

@@ -18,8 +18,9 @@ typedef struct fmp_cases_result {
 } fmp_cases_result;
 
 /*
- * fmp_cases_run: every case of one file. What failed and how goes to `report` as text; counts are added to `out`.
- * Errors   FMP_E_DATA where the file is not a case file, with its line; FMP_E_IO. A failed case is no error.
+ * fmp_cases_run: every case of one file. What failed and how goes to `report` as text; counts are added to
+ * `out`. Errors   FMP_E_DATA where the file is not a case file, with its line; FMP_E_IO. A failed case is
+ * no error.
  */
 FMP_MUST_USE fmp_status fmp_cases_run(const char *path, const fmp_cases_options *options, fmp_buf *report,
                                       fmp_cases_result *out, fmp_err *err);

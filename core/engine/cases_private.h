@@ -10,7 +10,7 @@ typedef enum case_kind {
     CASE_SEED,
     CASE_FILE,
     CASE_INPUT,
-    CASE_EXPECT,         /* records or text; arg: port */
+    CASE_EXPECT, /* records or text; arg: port */
     CASE_EXPECT_REJECTS,
     CASE_EXPECT_ERROR,
     CASE_EXPECT_COUNTS,
@@ -49,7 +49,8 @@ typedef struct case_outcome {
 } case_outcome;
 
 const case_section *fmp_case_section_(const case_text *c, case_kind kind, const char *arg);
-/* Run one case. `base`: a fresh folder with the case's files in it. Errors of the stage are part of the outcome. */
+/* Run one case. `base`: a fresh folder with the case's files in it. Errors of the stage are part of the
+ * outcome. */
 FMP_MUST_USE fmp_status fmp_case_run_(const case_text *c, const fmp_cases_options *options, const char *base,
                                       case_outcome *out, fmp_err *err);
 void fmp_case_outcome_free_(case_outcome *out);

@@ -1,6 +1,6 @@
 /*
- * Running one text case: options through the same checks as in a pipeline, then the stage over its records, once with one
- * thread and once with four; the two must give the same text.
+ * Running one text case: options through the same checks as in a pipeline, then the stage over its records,
+ * once with one thread and once with four; the two must give the same text.
  */
 #include "cases_private.h"
 
@@ -14,7 +14,7 @@
 enum { SEVERAL = 4, MAX_BLOCKS = 4096 };
 
 typedef struct records_in {
-    const char *port;
+    const char *port, *stage; /* stage: the id of the stage that it is said to come from */
     fmp_record *items;
     size_t n;
 } records_in;
@@ -28,19 +28,21 @@ typedef struct case_run {
     uint64_t seed;
     uint32_t n_threads;
     fmp_pool *pool;
-    fmp_arena *arena;      /* the case's inputs            */
+    fmp_arena *arena; /* the case's inputs            */
     fmp_trial *trial;
     case_outcome *out;
     records_in inputs[CASE_MAX_PORTS];
     size_t n_inputs;
 } case_run;
 
-/* ---------------------------------------------------------------------------------------------- outcome as text */
+/* ---------------------------------------------------------------------------------------------- outcome as
+ * text */
 
 static const char *code_name(int code)
 {
-    static const char *const names[] = {"ok",     "usage",    "config", "data",  "range",     "unsupported", "plugin",
-                                        "mismatch", "io", "nomem",  "cancelled", "failed",    "internal"};
+    static const char *const names[] = {"ok",          "usage",  "config",   "data", "range",
+                                        "unsupported", "plugin", "mismatch", "io",   "nomem",
+                                        "cancelled",   "failed", "internal"};
     return code >= 0 && code < (int)(sizeof names / sizeof names[0]) ? names[code] : "internal";
 }
 
@@ -98,12 +100,17 @@ static void put_reject(const case_run *r, const fmp_caught_reject *reject, size_
 
 static void put_catch(const case_run *r, const fmp_catch *c, size_t row)
 {
-    for (size_t i = 0; i < c->n_docs; i++) { put_json(r, c->docs[i].doc, &r->out->records[0]); }
-    for (size_t i = 0; i < c->n_rejects; i++) { put_reject(r, &c->rejects[i], row); }
+    for (size_t i = 0; i < c->n_docs; i++) {
+        put_json(r, c->docs[i].doc, &r->out->records[0]);
+    }
+    for (size_t i = 0; i < c->n_rejects; i++) {
+        put_reject(r, &c->rejects[i], row);
+    }
     fmp_buf_add(&r->out->records[0], c->written.data, c->written.len);
 }
 
-/* ---------------------------------------------------------------------------------------------- streaming stages */
+/* ---------------------------------------------------------------------------------------------- streaming
+ * stages */
 
 /* Call i of several: one record, or one block. */
 typedef struct stream {
@@ -126,7 +133,8 @@ static void stream_worker(void *arg, size_t w)
         fmp_arena *arena = fmp_arena_new(0);
         fmp_err_clear(&s->errors[i]);
         fmp_catch_begin(c, r->trial, arena, (uint32_t)w, record);
-        s->status[i] = s->blocks ? fmp_catch_block(c, &s->blocks[i], &s->errors[i]) : fmp_catch_record(c, &s->errors[i]);
+        s->status[i] =
+            s->blocks ? fmp_catch_block(c, &s->blocks[i], &s->errors[i]) : fmp_catch_record(c, &s->errors[i]);
     }
 }
 
@@ -158,7 +166,9 @@ static fmp_status fetch_blocks(case_run *r, stream *s, fmp_err *err)
 {
     bool more = true;
     while (more) {
-        if (s->n == MAX_BLOCKS) { return fmp_fail(err, FMP_E_RANGE, "a source of a case made more than %d blocks", MAX_BLOCKS); }
+        if (s->n == MAX_BLOCKS) {
+            return fmp_fail(err, FMP_E_RANGE, "a source of a case made more than %d blocks", MAX_BLOCKS);
+        }
         fmp_block *block = &s->blocks[s->n++];
         fmp_block_init(block);
         FMP_TRY(r->stage->fetch(r->trial->self, block, &more, err));
@@ -177,12 +187,15 @@ static fmp_status run_stream(case_run *r, fmp_err *err)
         status = s.blocks ? fetch_blocks(r, &s, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     }
     if (status == FMP_OK) { status = stream_calls(&s, err); }
-    for (size_t i = 0; s.blocks && i < s.n; i++) { free(s.blocks[i].data); }
+    for (size_t i = 0; s.blocks && i < s.n; i++) {
+        free(s.blocks[i].data);
+    }
     free(s.blocks);
     return status != FMP_OK ? status : fmp_trial_finish(r->trial, err);
 }
 
-/* ---------------------------------------------------------------------------------------------- gather stages */
+/* ---------------------------------------------------------------------------------------------- gather
+ * stages */
 
 typedef struct gather {
     fmp_task task; /* first: the records table gets from a task to its gather */
@@ -222,7 +235,8 @@ static void gather_close(fmp_reader *reader)
     free(reader);
 }
 
-static fmp_status gather_emit(const fmp_task *task, const fmp_output *output, const fmp_record *record, const cJSON *doc, fmp_err *err)
+static fmp_status gather_emit(const fmp_task *task, const fmp_output *output, const fmp_record *record,
+                              const cJSON *doc, fmp_err *err)
 {
     const gather *g = (const gather *)task;
     fmp_buf *out = &g->run->out->records[output - g->outputs];
@@ -230,21 +244,25 @@ static fmp_status gather_emit(const fmp_task *task, const fmp_output *output, co
     return fmp_buf_ok(out, err);
 }
 
-static fmp_status gather_reject(const fmp_task *task, const fmp_record *record, const fmp_reject *why, fmp_err *err)
+static fmp_status gather_reject(const fmp_task *task, const fmp_record *record, const fmp_reject *why,
+                                fmp_err *err)
 {
     const gather *g = (const gather *)task;
-    fmp_caught_reject reject = {.reason = why->reason, .message = why->message ? why->message : "", .path = why->path};
+    fmp_caught_reject reject = {
+        .reason = why->reason, .message = why->message ? why->message : "", .path = why->path};
     put_reject(g->run, &reject, record->origin.line);
     return fmp_buf_ok(&g->run->out->rejects, err);
 }
 
-static const fmp_ext_records gather_records = {(uint32_t)sizeof(fmp_ext_records), gather_open, gather_next, gather_close,
-                                               gather_emit, gather_reject};
+static const fmp_ext_records gather_records = {
+    (uint32_t)sizeof(fmp_ext_records), gather_open, gather_next, gather_close, gather_emit, gather_reject};
 
 static size_t count_ports(const fmp_port *ports)
 {
     size_t n = 0;
-    while (ports[n].name) { n++; }
+    while (ports[n].name) {
+        n++;
+    }
     return n;
 }
 
@@ -255,10 +273,17 @@ static fmp_status run_gather(case_run *r, fmp_err *err)
     g.no_facts = cJSON_CreateObject();
     if (!g.no_facts) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     for (size_t i = 0; i < r->n_inputs; i++) {
-        g.inputs[i] = (fmp_input){(uint32_t)sizeof g.inputs[i], r->inputs[i].port, FMP_PORT_RECORDS, "case", r->base, "", g.no_facts};
+        g.inputs[i] = (fmp_input){(uint32_t)sizeof g.inputs[i],
+                                  r->inputs[i].port,
+                                  FMP_PORT_RECORDS,
+                                  r->inputs[i].stage,
+                                  r->base,
+                                  "",
+                                  g.no_facts};
     }
     for (size_t i = 0; i < n_outputs; i++) {
-        g.outputs[i] = (fmp_output){(uint32_t)sizeof g.outputs[i], r->info->outputs[i].name, r->info->outputs[i].type, r->base};
+        g.outputs[i] = (fmp_output){(uint32_t)sizeof g.outputs[i], r->info->outputs[i].name,
+                                    r->info->outputs[i].type, r->base};
     }
     r->trial->services.records = &gather_records;
     g.task = (fmp_task){.struct_size = (uint32_t)sizeof g.task,
@@ -276,14 +301,21 @@ static fmp_status run_gather(case_run *r, fmp_err *err)
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------------- set-up */
+/* ---- set-up ---- */
 
-static fmp_status read_records(case_run *r, const case_section *s, const char *port, fmp_err *err)
+static fmp_status read_records(case_run *r, const case_section *s, const char *port, const char *stage,
+                               fmp_err *err)
 {
+    if (r->n_inputs == CASE_MAX_PORTS) {
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "a case may have %d inputs", CASE_MAX_PORTS);
+    }
     records_in *in = &r->inputs[r->n_inputs++];
     size_t cap = 1;
-    for (const char *p = s->text; *p; p++) { cap += *p == '\n'; }
+    for (const char *p = s->text; *p; p++) {
+        cap += *p == '\n';
+    }
     in->port = port;
+    in->stage = stage;
     in->items = fmp_arena_take_zero(r->arena, cap, sizeof *in->items);
     FMP_TRY(fmp_arena_ok(r->arena, err));
     fmp_arena *scope = fmp_json_scope(r->arena);
@@ -295,15 +327,34 @@ static fmp_status read_records(case_run *r, const case_section *s, const char *p
             cJSON *doc = NULL;
             status = fmp_json_parse(p, n, NULL, &doc, err);
             record->struct_size = (uint32_t)sizeof *record;
-            fmp_record_id(port, in->n - 1, record->id);
-            record->origin = (fmp_origin){.file = port, .line = in->n};
+            const char *from = strcmp(stage, "case") == 0 ? port : stage;
+            fmp_record_id(from, in->n - 1, record->id);
+            record->origin = (fmp_origin){.file = from, .line = in->n};
             record->doc = doc;
         }
         p += n + (p[n] == '\n');
     }
     fmp_json_scope(scope);
-    if (status != FMP_OK) { fmp_err_note(err, "while reading row %zu of the section in line %u", in->n, s->line); }
+    if (status != FMP_OK) {
+        fmp_err_note(err, "while reading row %zu of the section in line %u", in->n, s->line);
+    }
     return status;
+}
+
+/* A port that takes many connections: each further input section is one, named after the stage it comes from. */
+static fmp_status read_many(case_run *r, size_t n_ports, size_t *used, fmp_err *err)
+{
+    for (size_t i = 0; i < r->c->n_sections; i++) {
+        const case_section *s = &r->c->sections[i];
+        bool is_port = !s->arg;
+        for (size_t k = 0; k < n_ports && !is_port; k++) {
+            is_port = strcmp(s->arg, r->info->inputs[k].name) == 0;
+        }
+        if (s->kind != CASE_INPUT || is_port) { continue; }
+        (*used)++;
+        FMP_TRY(read_records(r, s, r->info->inputs[0].name, s->arg, err));
+    }
+    return FMP_OK;
 }
 
 /* The sections of a records stage, in the port table's order; a port without a section is not connected. */
@@ -319,10 +370,18 @@ static fmp_status read_inputs(case_run *r, fmp_err *err)
         if (!s && i == 0) { s = fmp_case_section_(r->c, CASE_INPUT, NULL); }
         if (!s) { continue; }
         used++;
-        FMP_TRY(read_records(r, s, port, err));
+        FMP_TRY(read_records(r, s, port, "case", err));
     }
-    for (size_t i = 0; i < r->c->n_sections; i++) { present += r->c->sections[i].kind == CASE_INPUT; }
-    if (present > used) { return fmp_fail(err, FMP_E_DATA, "an input section names a port that stage '%s' does not have", r->info->name); }
+    if (n > 0 && (r->info->inputs[0].flags & FMP_PORT_MANY)) {
+        FMP_TRY(read_many(r, n, &used, err));
+    }
+    for (size_t i = 0; i < r->c->n_sections; i++) {
+        present += r->c->sections[i].kind == CASE_INPUT;
+    }
+    if (present > used) {
+        return fmp_fail(err, FMP_E_DATA, "an input section names a port that stage '%s' does not have",
+                        r->info->name);
+    }
     return FMP_OK;
 }
 
@@ -333,7 +392,8 @@ static fmp_status read_options(case_run *r, cJSON **given, fmp_err *err)
     fmp_yaml *tree = NULL;
     *given = NULL;
     if (!s) { return FMP_OK; }
-    fmp_status status = fmp_yaml_parse(s->text, strlen(s->text), "with", r->base, r->arena, &tree, &diags, err);
+    fmp_status status =
+        fmp_yaml_parse(s->text, strlen(s->text), "with", r->base, r->arena, &tree, &diags, err);
     if (status != FMP_OK && diags.n > 0) { *err = diags.items[0].err; }
     fmp_diags_free(&diags);
     FMP_TRY(status);
@@ -342,9 +402,13 @@ static fmp_status read_options(case_run *r, cJSON **given, fmp_err *err)
 
 static void trim(const char *text, char *out, size_t size)
 {
-    while (isspace((unsigned char)*text)) { text++; }
+    while (isspace((unsigned char)*text)) {
+        text++;
+    }
     size_t n = strlen(text);
-    while (n > 0 && isspace((unsigned char)text[n - 1])) { n--; }
+    while (n > 0 && isspace((unsigned char)text[n - 1])) {
+        n--;
+    }
     snprintf(out, size, "%.*s", (int)(n < size ? n : size - 1), text);
 }
 
@@ -356,12 +420,17 @@ static fmp_status find_stage(case_run *r, const fmp_cases_options *options, fmp_
     if (!s && !options->plugin) { return fmp_fail(err, FMP_E_DATA, "the case has no 'stage:' section"); }
     if (options->plugin) {
         int n = snprintf(use, sizeof use, "%s%s%s", options->plugin, *name ? "#" : "", name);
-        if (n < 0 || (size_t)n >= sizeof use) { return fmp_fail(err, FMP_E_RANGE, "the plugin's path is too long"); }
+        if (n < 0 || (size_t)n >= sizeof use) {
+            return fmp_fail(err, FMP_E_RANGE, "the plugin's path is too long");
+        }
     } else {
         snprintf(use, sizeof use, "%s", name);
     }
     FMP_TRY(fmp_registry_find(options->registry, use, ".", &r->info, err));
-    if (r->info->kind == FMP_TASK) { return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s' is a task; text cases are for record stages", r->info->name); }
+    if (r->info->kind == FMP_TASK) {
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s' is a task; text cases are for record stages",
+                        r->info->name);
+    }
     return fmp_plugin_load(r->info, &r->stage, err);
 }
 
@@ -389,11 +458,14 @@ static void name_ports(case_run *r)
     case_outcome *o = r->out;
     o->n_ports = r->stage->kind == FMP_GATHER ? count_ports(r->info->outputs) : 1;
     for (size_t i = 0; i < o->n_ports; i++) {
-        o->ports[i] = r->stage->kind == FMP_SINK ? "(text)" : r->info->outputs[i].name ? r->info->outputs[i].name : "records";
+        o->ports[i] = r->stage->kind == FMP_SINK ? "(text)"
+                      : r->info->outputs[i].name ? r->info->outputs[i].name
+                                                 : "records";
     }
 }
 
-/* One pass over the case; what the stage refuses is the outcome, what the case itself has wrong is the error. */
+/* One pass over the case; what the stage refuses is the outcome, what the case itself has wrong is the
+ * error. */
 static fmp_status run_once(case_run *r, fmp_err *err)
 {
     cJSON *given = NULL;
@@ -416,13 +488,17 @@ static bool same_text(const fmp_buf *a, const fmp_buf *b)
 
 static bool same_outcome(const case_outcome *a, const case_outcome *b)
 {
-    bool same = same_text(&a->rejects, &b->rejects) && same_text(&a->error, &b->error) && same_text(&a->counts, &b->counts) &&
-                same_text(&a->facts, &b->facts) && same_text(&a->summary, &b->summary);
-    for (size_t i = 0; i < a->n_ports; i++) { same = same && same_text(&a->records[i], &b->records[i]); }
+    bool same = same_text(&a->rejects, &b->rejects) && same_text(&a->error, &b->error) &&
+                same_text(&a->counts, &b->counts) && same_text(&a->facts, &b->facts) &&
+                same_text(&a->summary, &b->summary);
+    for (size_t i = 0; i < a->n_ports; i++) {
+        same = same && same_text(&a->records[i], &b->records[i]);
+    }
     return same;
 }
 
-fmp_status fmp_case_run_(const case_text *c, const fmp_cases_options *options, const char *base, case_outcome *out, fmp_err *err)
+fmp_status fmp_case_run_(const case_text *c, const fmp_cases_options *options, const char *base,
+                         case_outcome *out, fmp_err *err)
 {
     case_run r = {.c = c, .base = base, .out = out, .n_threads = 1, .arena = fmp_arena_new(0)};
     case_outcome second;
@@ -450,7 +526,9 @@ fmp_status fmp_case_run_(const case_text *c, const fmp_cases_options *options, c
 
 void fmp_case_outcome_free_(case_outcome *o)
 {
-    for (size_t i = 0; i < CASE_MAX_PORTS; i++) { fmp_buf_free(&o->records[i]); }
+    for (size_t i = 0; i < CASE_MAX_PORTS; i++) {
+        fmp_buf_free(&o->records[i]);
+    }
     fmp_buf_free(&o->rejects);
     fmp_buf_free(&o->error);
     fmp_buf_free(&o->counts);

@@ -9,7 +9,7 @@
 typedef struct check_context {
     const fmp_check_options *options;
     const fmp_stage_info *info;
-    const cJSON *values;  /* checked options, or NULL: see values_missing */
+    const cJSON *values; /* checked options, or NULL: see values_missing */
     char values_missing[256];
     fmp_check_result *result;
 } check_context;
@@ -32,7 +32,8 @@ enum {
 /* End the test with a verdict; only the first call counts. */
 FMP_PRINTF(3, 4) void fmp_check_say_(check_context *c, fmp_check_verdict verdict, const char *fmt, ...);
 
-extern const check_test fmp_check_static_[], fmp_check_life_[], fmp_check_records_[]; /* ended by a NULL name */
+extern const check_test fmp_check_static_[], fmp_check_life_[],
+    fmp_check_records_[]; /* ended by a NULL name */
 
 /* ---- check_support.c ---- */
 /* The stage's callbacks, or NULL after saying FAIL. */
@@ -49,10 +50,13 @@ typedef struct check_docs {
 FMP_MUST_USE bool fmp_check_docs_(check_context *c, check_docs *out);
 void fmp_check_docs_free_(check_docs *docs);
 
-/* One record through an instance: everything that came out as text, in a fresh arena. False after saying FAIL. */
-FMP_MUST_USE bool fmp_check_one_(check_context *c, fmp_trial *t, uint32_t worker, const cJSON *doc, const char *name, fmp_buf *out);
+/* One record through an instance: everything that came out as text, in a fresh arena. False after saying
+ * FAIL. */
+FMP_MUST_USE bool fmp_check_one_(check_context *c, fmp_trial *t, uint32_t worker, const cJSON *doc,
+                                 const char *name, fmp_buf *out);
 /* The same for all documents, in order or backwards; out[i] is document i's text. */
-FMP_MUST_USE bool fmp_check_all_(check_context *c, fmp_trial *t, const check_docs *docs, bool backwards, fmp_buf *out);
+FMP_MUST_USE bool fmp_check_all_(check_context *c, fmp_trial *t, const check_docs *docs, bool backwards,
+                                 fmp_buf *out);
 void fmp_check_bufs_free_(fmp_buf *bufs, size_t n);
 /* Everything the life tests watch over: open, all documents, finish, close. False after saying FAIL. */
 FMP_MUST_USE bool fmp_check_workload_(check_context *c);

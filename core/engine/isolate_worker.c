@@ -1,12 +1,13 @@
 /*
- * The other side of an isolated stage: a process that loads one plugin (its bytes checked against the digest the run planned
- * with), makes one instance, and answers one frame at a time until the stream ends. Its standard output is the program's
- * standard error: a plugin that prints cannot mix with the run's data.
+ * The other side of an isolated stage: a process that loads one plugin (its bytes checked against the
+ * digest the run planned with), makes one instance, and answers one frame at a time until the stream ends.
+ * Its standard output is the program's standard error: a plugin that prints cannot mix with the run's data.
  */
 #include "isolate_private.h"
 
 #include "trial.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ typedef struct worker {
     int fd;
     fmp_plugin_info *info;
     fmp_trial *trial;
-    cJSON *values;   /* heap */
+    cJSON *values;    /* heap */
     fmp_arena *arena; /* of the request at hand */
     fmp_buf in, out;
 } worker;
@@ -47,7 +48,9 @@ static void print_said(worker *w)
     cJSON_Delete(counts);
     cJSON_Delete(t->log);
     t->log = cJSON_CreateArray();
-    for (size_t i = 0; i < t->n_counts; i++) { free(t->counts[i].name); }
+    for (size_t i = 0; i < t->n_counts; i++) {
+        free(t->counts[i].name);
+    }
     t->n_counts = 0;
     fmp_json_scope(scope);
 }
@@ -60,17 +63,26 @@ static fmp_status open_stage(worker *w, const cJSON *request, fmp_err *err)
     uint64_t seed = 0;
     FMP_TRY(fmp_plugin_read(path, &w->info, err));
     if (strcmp(w->info->digest, digest) != 0) {
-        return fmp_fail(err, FMP_E_MISMATCH, "plugin '%.300s' changed since the run was planned: expected sha256:%.12s, found sha256:%.12s",
-                        path, digest, w->info->digest);
+        return fmp_fail(
+            err, FMP_E_MISMATCH,
+            "plugin '%.300s' changed since the run was planned: expected sha256:%.12s, found sha256:%.12s",
+            path, digest, w->info->digest);
     }
     for (size_t i = 0; i < w->info->n_stages && !stage; i++) {
-        if (strcmp(w->info->stages[i].name, name) == 0) { FMP_TRY(fmp_plugin_load(&w->info->stages[i], &stage, err)); }
+        if (strcmp(w->info->stages[i].name, name) == 0) {
+            FMP_TRY(fmp_plugin_load(&w->info->stages[i], &stage, err));
+        }
     }
-    if (!stage || stage->kind != FMP_MAP) { return fmp_fail(err, FMP_E_PLUGIN, "plugin '%.300s' has no map stage '%s'", path, name); }
-    if (sscanf(fmp_json_str(request, "seed", "0"), "%" SCNu64, &seed) != 1) { return fmp_fail(err, FMP_E_INTERNAL, "no seed"); }
+    if (!stage || stage->kind != FMP_MAP) {
+        return fmp_fail(err, FMP_E_PLUGIN, "plugin '%.300s' has no map stage '%s'", path, name);
+    }
+    if (sscanf(fmp_json_str(request, "seed", "0"), "%" SCNu64, &seed) != 1) {
+        return fmp_fail(err, FMP_E_INTERNAL, "no seed");
+    }
     fmp_arena *scope = fmp_json_scope(NULL);
     w->values = cJSON_Duplicate(fmp_json_get(request, "values"), true);
-    fmp_status status = w->values ? fmp_trial_new(stage, seed, NULL, &w->trial, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status = w->values ? fmp_trial_new(stage, seed, NULL, &w->trial, err)
+                                  : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK) {
         w->trial->log = cJSON_CreateArray();
         status = fmp_trial_open(w->trial, w->values, 1, err);
@@ -100,9 +112,12 @@ static fmp_status do_record(worker *w, const cJSON *request, fmp_err *err)
     double line = fmp_json_num(request, "line", 0), offset = fmp_json_num(request, "offset", 0);
     fmp_record record = {.struct_size = (uint32_t)sizeof record, .doc = fmp_json_get(request, "doc")};
     fmp_catch c;
-    if (!w->trial || !record.doc) { return fmp_fail(err, FMP_E_INTERNAL, "a record before the stage was opened"); }
+    if (!w->trial || !record.doc) {
+        return fmp_fail(err, FMP_E_INTERNAL, "a record before the stage was opened");
+    }
     snprintf(record.id, sizeof record.id, "%.16s", fmp_json_str(request, "id", ""));
-    record.origin = (fmp_origin){.file = fmp_json_str(request, "file", ""), .line = (uint64_t)line, .offset = (uint64_t)offset};
+    record.origin = (fmp_origin){
+        .file = fmp_json_str(request, "file", ""), .line = (uint64_t)line, .offset = (uint64_t)offset};
     fmp_catch_begin(&c, w->trial, w->arena, 0, &record);
     alarm((unsigned)fmp_worker_seconds_() * 2); /* for a worker that outlives its program */
     fmp_status status = fmp_catch_record(&c, err);
@@ -165,7 +180,7 @@ static int serve(worker *w)
     for (;;) {
         size_t n = 0;
         fmp_err err = FMP_ERR_INIT;
-        if (fmp_frame_receive_(w->fd, -1, &w->in, &n, &err) != FMP_OK) { return 74; }
+        if (fmp_frame_receive_(w->fd, &w->in, &n, &err) != FMP_OK) { return 74; }
         if (n == 0) { return 0; }
         fmp_arena *scope = fmp_json_scope(w->arena);
         fmp_status status = answer(w, &err);
@@ -181,6 +196,8 @@ int fmp_stage_worker_main(int fd)
 {
     worker w = {.fd = fd, .arena = fmp_arena_new(0)};
     fmp_json_install_hooks();
+    signal(SIGINT, SIG_IGN); /* a stop goes to the run, which finishes its records and then ends the stream */
+    signal(SIGTERM, SIG_IGN);
     if (!w.arena || dup2(STDERR_FILENO, STDOUT_FILENO) < 0) { return 74; }
     int code = serve(&w);
     fmp_trial_close(w.trial);

@@ -1,12 +1,12 @@
 /*
- * A stage instance with a host that keeps everything in memory. The engine's segments do the same work at speed; this is the
- * plain form, for text cases, the conformance suite and isolation workers.
+ * A stage instance with a host that keeps everything in memory. The engine's segments do the same work at
+ * speed; this is the plain form, for text cases, the conformance suite and isolation workers.
  */
 #include "trial.h"
 
 #include <stdlib.h>
 
-/* ---------------------------------------------------------------------------------------------- services */
+/* ---- services ---- */
 
 static void trial_log(void *arg, fmp_log_level level, const char *text)
 {
@@ -104,10 +104,12 @@ static void trial_for_each(void *arg, size_t n, void (*fn)(void *, size_t), void
         fmp_pool_for(t->pool, n, fn, fn_arg);
         return;
     }
-    for (size_t i = 0; i < n; i++) { fn(fn_arg, i); }
+    for (size_t i = 0; i < n; i++) {
+        fn(fn_arg, i);
+    }
 }
 
-/* ---------------------------------------------------------------------------------------------- life */
+/* ---- life ---- */
 
 fmp_status fmp_trial_new(const fmp_stage *stage, uint64_t seed, fmp_pool *pool, fmp_trial **out, fmp_err *err)
 {
@@ -152,7 +154,9 @@ void fmp_trial_close(fmp_trial *t)
     if (!t) { return; }
     if (t->self) { t->stage->destroy(t->self); }
     fmp_host_free(t->host);
-    for (size_t i = 0; i < t->n_counts; i++) { free(t->counts[i].name); }
+    for (size_t i = 0; i < t->n_counts; i++) {
+        free(t->counts[i].name);
+    }
     free(t->counts);
     cJSON_Delete(t->facts);
     cJSON_Delete(t->log);
@@ -179,7 +183,7 @@ cJSON *fmp_trial_counts_json(fmp_trial *t)
     return out;
 }
 
-/* ---------------------------------------------------------------------------------------------- calls */
+/* ---- calls ---- */
 
 /* Room for one more element of `size` bytes in an arena array; unchanged where the arena has failed. */
 static void *more(fmp_arena *arena, void *items, size_t n, size_t *cap, size_t size)
@@ -227,7 +231,9 @@ static fmp_status catch_emit_row(const fmp_call *call, cJSON *doc, const fmp_ori
 static fmp_status catch_pass(const fmp_call *call, fmp_err *err)
 {
     fmp_catch *c = call->impl;
-    if (!c->record) { return fmp_fail(err, FMP_E_PLUGIN, "pass was called by a stage that has no input record"); }
+    if (!c->record) {
+        return fmp_fail(err, FMP_E_PLUGIN, "pass was called by a stage that has no input record");
+    }
     return add_doc(c, c->record->doc, true, &c->record->origin, err);
 }
 
@@ -248,7 +254,9 @@ static fmp_status catch_reject(const fmp_call *call, const fmp_reject *why, fmp_
 static fmp_status catch_write(const fmp_call *call, const void *data, size_t len, fmp_err *err)
 {
     fmp_catch *c = call->impl;
-    if (c->trial->stage->kind != FMP_SINK) { return fmp_fail(err, FMP_E_PLUGIN, "write was called by a stage that is no sink"); }
+    if (c->trial->stage->kind != FMP_SINK) {
+        return fmp_fail(err, FMP_E_PLUGIN, "write was called by a stage that is no sink");
+    }
     fmp_buf_add(&c->written, data, len);
     return fmp_buf_ok(&c->written, err);
 }
@@ -258,7 +266,8 @@ static void catch_count(const fmp_call *call, const char *name, int64_t n)
     trial_count(((fmp_catch *)call->impl)->trial, name, n);
 }
 
-void fmp_catch_begin(fmp_catch *c, fmp_trial *trial, fmp_arena *arena, uint32_t worker, const fmp_record *record)
+void fmp_catch_begin(fmp_catch *c, fmp_trial *trial, fmp_arena *arena, uint32_t worker,
+                     const fmp_record *record)
 {
     memset(c, 0, sizeof *c);
     c->trial = trial;

@@ -1,6 +1,6 @@
 /*
- * The form in which a model is shown a schema, and in which it answers: one order of keys for both, so that what is
- * trained is what constrained decoding will ask for.
+ * The form in which a model is shown a schema, and in which it answers: one order of keys for both, so that
+ * what is trained is what constrained decoding will ask for.
  */
 #include "schema_private.h"
 
@@ -11,16 +11,23 @@ static const char *const first_keys[] = {"type",     "description",          "en
 
 static bool in_words(const char *word, const char *const *words)
 {
-    while (*words && strcmp(*words, word) != 0) { words++; }
+    while (*words && strcmp(*words, word) != 0) {
+        words++;
+    }
     return *words != NULL;
 }
 
 static cJSON *canonical(const cJSON *schema, unsigned depth);
 
-/* Adds `value` (taken) under `key`, or as an item where it is NULL; frees it and returns false when that fails. */
+/*
+ * Adds `value` (taken) under `key`, or as an item where it is NULL; frees it and returns false when that
+ * fails.
+ */
 static bool add(cJSON *parent, const char *key, cJSON *value)
 {
-    if (value && (key ? cJSON_AddItemToObject(parent, key, value) : cJSON_AddItemToArray(parent, value))) { return true; }
+    if (value && (key ? cJSON_AddItemToObject(parent, key, value) : cJSON_AddItemToArray(parent, value))) {
+        return true;
+    }
     cJSON_Delete(value);
     return false;
 }
@@ -32,7 +39,9 @@ static cJSON *canonical_members(const cJSON *parent, const cJSON *order, unsigne
     bool ok = out != NULL;
     for (const cJSON *m = cJSON_IsArray(order) ? order->child : NULL; m && ok; m = m->next) {
         const cJSON *named = cJSON_IsString(m) ? fmp_json_get(parent, m->valuestring) : NULL;
-        if (named && !fmp_json_get(out, named->string)) { ok = add(out, named->string, canonical(named, depth)); }
+        if (named && !fmp_json_get(out, named->string)) {
+            ok = add(out, named->string, canonical(named, depth));
+        }
     }
     for (const cJSON *m = parent->child; m && ok; m = m->next) {
         if (m->string && fmp_json_get(out, m->string)) { continue; }
@@ -43,13 +52,25 @@ static cJSON *canonical_members(const cJSON *parent, const cJSON *order, unsigne
     return NULL;
 }
 
-/* The value of one keyword: schemas inside it in canonical form, data (enum, const, default, examples) as it is. */
+/*
+ * The value of one keyword: schemas inside it in canonical form, data (enum, const, default, examples) as it
+ * is.
+ */
 static cJSON *canonical_value(const cJSON *schema, const cJSON *value, unsigned depth)
 {
-    static const char *const maps[] = {"properties", "$defs", "definitions", "patternProperties", "dependentSchemas", NULL};
+    static const char *const maps[] = {"properties",       "$defs", "definitions", "patternProperties",
+                                       "dependentSchemas", NULL};
     static const char *const lists[] = {"anyOf", "allOf", "oneOf", "prefixItems", NULL};
-    static const char *const schemas[] = {"items", "additionalProperties", "additionalItems", "contains", "propertyNames",
-                                          "not",   "if",                   "then",            "else",     NULL};
+    static const char *const schemas[] = {"items",
+                                          "additionalProperties",
+                                          "additionalItems",
+                                          "contains",
+                                          "propertyNames",
+                                          "not",
+                                          "if",
+                                          "then",
+                                          "else",
+                                          NULL};
     bool object = cJSON_IsObject(value), array = cJSON_IsArray(value);
     if (object && in_words(value->string, maps)) {
         bool ordered = strcmp(value->string, "properties") == 0;
@@ -58,7 +79,8 @@ static cJSON *canonical_value(const cJSON *schema, const cJSON *value, unsigned 
     if (array && (in_words(value->string, lists) || strcmp(value->string, "items") == 0)) {
         return canonical_members(value, NULL, depth);
     }
-    return object && in_words(value->string, schemas) ? canonical(value, depth) : cJSON_Duplicate(value, true);
+    return object && in_words(value->string, schemas) ? canonical(value, depth)
+                                                      : cJSON_Duplicate(value, true);
 }
 
 static cJSON *canonical(const cJSON *schema, unsigned depth)
@@ -71,7 +93,9 @@ static cJSON *canonical(const cJSON *schema, unsigned depth)
         if (value) { ok = add(out, value->string, canonical_value(schema, value, depth + 1)); }
     }
     for (const cJSON *m = schema->child; m && ok; m = m->next) {
-        if (!in_words(m->string, first_keys)) { ok = add(out, m->string, canonical_value(schema, m, depth + 1)); }
+        if (!in_words(m->string, first_keys)) {
+            ok = add(out, m->string, canonical_value(schema, m, depth + 1));
+        }
     }
     if (ok) { return out; }
     cJSON_Delete(out);
@@ -100,7 +124,10 @@ static void move_to_end(cJSON *object, cJSON *member)
     cJSON_AddItemToArray(object, member); /* appends and leaves the name alone */
 }
 
-/* Declared members to the front, in order: they are moved to the end one by one, then what was not declared follows. */
+/*
+ * Declared members to the front, in order: they are moved to the end one by one, then what was not declared
+ * follows.
+ */
 static fmp_status arrange_object(arranger *a, const schema_node *n, cJSON *value, unsigned depth)
 {
     if (n->n_props > 0) {
@@ -156,13 +183,17 @@ static fmp_status arrange(arranger *a, const schema_node *n, cJSON *value, unsig
 {
     if (!cJSON_IsObject(value) && !cJSON_IsArray(value)) { return FMP_OK; }
     if (depth == 0 || ++a->steps > MAX_STEPS) {
-        return fmp_fail(a->err, FMP_E_RANGE, "%s: the value is too deep or too costly to arrange by this schema", n->path);
+        return fmp_fail(a->err, FMP_E_RANGE,
+                        "%s: the value is too deep or too costly to arrange by this schema", n->path);
     }
     if (n->ref) { FMP_TRY(arrange(a, n->ref, value, depth - 1)); }
-    for (size_t i = 0; i < n->all_of.n; i++) { FMP_TRY(arrange(a, n->all_of.item[i], value, depth - 1)); }
+    for (size_t i = 0; i < n->all_of.n; i++) {
+        FMP_TRY(arrange(a, n->all_of.item[i], value, depth - 1));
+    }
     FMP_TRY(arrange_branch(a, &n->any_of, value, depth - 1));
     FMP_TRY(arrange_branch(a, &n->one_of, value, depth - 1));
-    return cJSON_IsObject(value) ? arrange_object(a, n, value, depth - 1) : arrange_array(a, n, value, depth - 1);
+    return cJSON_IsObject(value) ? arrange_object(a, n, value, depth - 1)
+                                 : arrange_array(a, n, value, depth - 1);
 }
 
 fmp_status fmp_schema_arrange(const fmp_schema *schema, const cJSON *value, cJSON **out, fmp_err *err)

@@ -1,7 +1,8 @@
 /*
- * A schema document to nodes. Each schema object is read once, keyword by keyword, through the table `keywords`; "$ref"s
- * are resolved from a work list after the object that holds them is complete, so recursion is bounded by the nesting of
- * the text and cycles are cheap. Only what the root reaches is read: a fault in an unused definition does no harm.
+ * A schema document to nodes. Each schema object is read once, keyword by keyword, through the table
+ * `keywords`; "$ref"s are resolved from a work list after the object that holds them is complete, so
+ * recursion is bounded by the nesting of the text and cycles are cheap. Only what the root reaches is read: a
+ * fault in an unused definition does no harm.
  */
 #include "schema_private.h"
 
@@ -37,10 +38,12 @@ static const char *kind_of(const cJSON *node)
 
 static fmp_status expected(build *b, const schema_node *n, const cJSON *value, const char *what)
 {
-    return fmp_fail(b->err, FMP_E_DATA, "%s/%s: expected %s, found %s", n->path, value->string, what, kind_of(value));
+    return fmp_fail(b->err, FMP_E_DATA, "%s/%s: expected %s, found %s", n->path, value->string, what,
+                    kind_of(value));
 }
 
-static fmp_status node_of(build *b, const cJSON *source, const char *base, const char *path, schema_node **out);
+static fmp_status node_of(build *b, const cJSON *source, const char *base, const char *path,
+                          schema_node **out);
 
 static void *take(build *b, size_t count, size_t size)
 {
@@ -50,11 +53,13 @@ static void *take(build *b, size_t count, size_t size)
 static size_t count_of(const cJSON *parent)
 {
     size_t n = 0;
-    for (const cJSON *m = parent->child; m; m = m->next) { n++; }
+    for (const cJSON *m = parent->child; m; m = m->next) {
+        n++;
+    }
     return n;
 }
 
-/* ---------------------------------------------------------------------------------------------- keyword values */
+/* ----------------------------------------------------------------------------------------- keyword values */
 
 static fmp_status read_type(build *b, schema_node *n, const cJSON *value)
 {
@@ -69,9 +74,10 @@ static fmp_status read_type(build *b, schema_node *n, const cJSON *value)
         }
         if (!bit) {
             return fmp_fail(b->err, FMP_E_DATA,
-                            "%s/type: expected null, boolean, integer, number, string, array, object or a list of these, found %s%s%s",
-                            n->path, cJSON_IsString(one) ? "\"" : kind_of(one), cJSON_IsString(one) ? one->valuestring : "",
-                            cJSON_IsString(one) ? "\"" : "");
+                            "%s/type: expected null, boolean, integer, number, string, array, object or a "
+                            "list of these, found %s%s%s",
+                            n->path, cJSON_IsString(one) ? "\"" : kind_of(one),
+                            cJSON_IsString(one) ? one->valuestring : "", cJSON_IsString(one) ? "\"" : "");
         }
         n->types |= bit;
     }
@@ -107,7 +113,8 @@ static fmp_status read_strings(build *b, const schema_node *n, const cJSON *valu
     if (!cJSON_IsArray(value)) { return expected(b, n, value, "an array of strings"); }
     for (const cJSON *m = value->child; m; m = m->next) {
         if (!cJSON_IsString(m)) {
-            return fmp_fail(b->err, FMP_E_DATA, "%s/%s: expected strings only, found %s", n->path, value->string, kind_of(m));
+            return fmp_fail(b->err, FMP_E_DATA, "%s/%s: expected strings only, found %s", n->path,
+                            value->string, kind_of(m));
         }
     }
     *out = value;
@@ -197,13 +204,17 @@ static fmp_status read_properties(build *b, schema_node *n, const cJSON *value)
     for (const cJSON *m = cJSON_IsArray(order) ? order->child : NULL; m; m = m->next) {
         const cJSON *member = cJSON_IsString(m) ? fmp_json_get(value, m->valuestring) : NULL;
         bool again = false;
-        for (size_t i = 0; i < n->n_props && member; i++) { again = again || n->props[i].name == member->string; }
+        for (size_t i = 0; i < n->n_props && member; i++) {
+            again = again || n->props[i].name == member->string;
+        }
         if (member && !again) { FMP_TRY(add_prop(b, n, member, path)); }
     }
     for (const cJSON *m = value->child; m; m = m->next) {
         if (!listed(order, m->string)) { FMP_TRY(add_prop(b, n, m, path)); }
     }
-    for (size_t i = 0; i < n->n_props; i++) { n->by_name[i] = &n->props[i]; }
+    for (size_t i = 0; i < n->n_props; i++) {
+        n->by_name[i] = &n->props[i];
+    }
     qsort(n->by_name, n->n_props, sizeof(schema_prop *), by_name);
     return FMP_OK;
 }
@@ -267,13 +278,16 @@ static fmp_status read_items(build *b, schema_node *n, const cJSON *value)
 
 static fmp_status read_additional_items(build *b, schema_node *n, const cJSON *value)
 {
-    if (!cJSON_IsArray(fmp_json_get(n->source, "items"))) { return FMP_OK; } /* means something beside a tuple only */
+    if (!cJSON_IsArray(fmp_json_get(n->source, "items"))) {
+        return FMP_OK;
+    } /* means something beside a tuple only */
     n->items_keyword = "additionalItems";
     return read_schema(b, n, value, &n->items);
 }
 
 /* Draft 4 has booleans that change "minimum"; later drafts have numbers of their own. */
-static fmp_status read_exclusive(build *b, schema_node *n, const cJSON *value, const char *plain, const cJSON **out)
+static fmp_status read_exclusive(build *b, schema_node *n, const cJSON *value, const char *plain,
+                                 const cJSON **out)
 {
     if (!cJSON_IsBool(value)) { return read_number(b, n, value, out); }
     const cJSON *bound = fmp_json_get(n->source, plain);
@@ -284,7 +298,9 @@ static fmp_status read_bound(build *b, schema_node *n, const cJSON *value)
 {
     if (strcmp(value->string, "minimum") == 0) { return read_number(b, n, value, &n->minimum); }
     if (strcmp(value->string, "maximum") == 0) { return read_number(b, n, value, &n->maximum); }
-    if (strcmp(value->string, "exclusiveMinimum") == 0) { return read_exclusive(b, n, value, "minimum", &n->exclusive_minimum); }
+    if (strcmp(value->string, "exclusiveMinimum") == 0) {
+        return read_exclusive(b, n, value, "minimum", &n->exclusive_minimum);
+    }
     return read_exclusive(b, n, value, "maximum", &n->exclusive_maximum);
 }
 
@@ -315,7 +331,8 @@ static fmp_status read_own_pattern(build *b, schema_node *n, const cJSON *value)
     if (!cJSON_IsString(value)) { return expected(b, n, value, "a regular expression"); }
     n->pattern = take(b, 1, sizeof *n->pattern);
     FMP_TRY(fmp_arena_ok(b->s->arena, b->err));
-    return schema_pattern_compile(b->s, value->valuestring, schema_path_join(b->s, n->path, "pattern"), n->pattern, b->err);
+    return schema_pattern_compile(b->s, value->valuestring, schema_path_join(b->s, n->path, "pattern"),
+                                  n->pattern, b->err);
 }
 
 static fmp_status read_format(build *b, schema_node *n, const cJSON *value)
@@ -328,21 +345,26 @@ static fmp_status read_format(build *b, schema_node *n, const cJSON *value)
 
 static fmp_status read_required(build *b, schema_node *n, const cJSON *value)
 {
-    if (cJSON_IsBool(value)) { return FMP_OK; } /* draft 3's per-property flag, common in the wild, says nothing here */
+    if (cJSON_IsBool(value)) {
+        return FMP_OK;
+    } /* draft 3's per-property flag, common in the wild, says nothing here */
     return read_strings(b, n, value, &n->required);
 }
 
 static fmp_status read_ref(build *b, schema_node *n, const cJSON *value)
 {
     if (!cJSON_IsString(value)) { return expected(b, n, value, "a reference"); }
-    if (strlen(value->valuestring) > 4096) { return expected(b, n, value, "a reference of at most 4096 bytes"); }
+    if (strlen(value->valuestring) > 4096) {
+        return expected(b, n, value, "a reference of at most 4096 bytes");
+    }
     n->ref_text = value->valuestring;
     return FMP_OK;
 }
 
 static fmp_status refuse(build *b, schema_node *n, const cJSON *value)
 {
-    return fmp_fail(b->err, FMP_E_UNSUPPORTED, "%s/%s: this keyword is not supported", n->path, value->string);
+    return fmp_fail(b->err, FMP_E_UNSUPPORTED, "%s/%s: this keyword is not supported", n->path,
+                    value->string);
 }
 
 enum { COUNT = 1, FLAG, SCHEMA, LIST, SPECIAL };
@@ -401,9 +423,9 @@ static const keyword keywords[] = {{"type", SPECIAL, 0, read_type},
 
 static bool newer_than_draft7(const char *name)
 {
-    static const char *const newer[] = {"prefixItems",      "minContains", "maxContains",   "dependentRequired",
-                                        "dependentSchemas", "$dynamicRef", "$recursiveRef", "unevaluatedItems",
-                                        "unevaluatedProperties"};
+    static const char *const newer[] = {"prefixItems",       "minContains",      "maxContains",
+                                        "dependentRequired", "dependentSchemas", "$dynamicRef",
+                                        "$recursiveRef",     "unevaluatedItems", "unevaluatedProperties"};
     for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++) {
         if (strcmp(name, newer[i]) == 0) { return true; }
     }
@@ -413,8 +435,12 @@ static bool newer_than_draft7(const char *name)
 static fmp_status read_keyword(build *b, schema_node *n, const cJSON *value)
 {
     const keyword *k = keywords, *end = keywords + sizeof keywords / sizeof keywords[0];
-    while (k < end && strcmp(k->name, value->string) != 0) { k++; }
-    if (k == end || (b->s->draft == FMP_SCHEMA_DRAFT7 && newer_than_draft7(k->name))) { return FMP_OK; } /* an annotation */
+    while (k < end && strcmp(k->name, value->string) != 0) {
+        k++;
+    }
+    if (k == end || (b->s->draft == FMP_SCHEMA_DRAFT7 && newer_than_draft7(k->name))) {
+        return FMP_OK;
+    } /* an annotation */
     void *member = (char *)n + k->offset;
     switch (k->shape) {
     case COUNT: return read_count(b, n, value, member);
@@ -427,7 +453,8 @@ static fmp_status read_keyword(build *b, schema_node *n, const cJSON *value)
 
 /* ---------------------------------------------------------------------------------------------- nodes */
 
-static fmp_status add_node(build *b, const cJSON *source, const char *base, const char *path, schema_node **out)
+static fmp_status add_node(build *b, const cJSON *source, const char *base, const char *path,
+                           schema_node **out)
 {
     fmp_schema *s = b->s;
     schema_node *n = take(b, 1, sizeof *n);
@@ -448,10 +475,11 @@ static fmp_status add_node(build *b, const cJSON *source, const char *base, cons
 }
 
 /*
- * The node of one schema, made when first asked for. An object's valueint, which cJSON uses for numbers only, holds its
- * node's index + 1.
+ * The node of one schema, made when first asked for. An object's valueint, which cJSON uses for numbers only,
+ * holds its node's index + 1.
  */
-static fmp_status node_of(build *b, const cJSON *source, const char *base, const char *path, schema_node **out)
+static fmp_status node_of(build *b, const cJSON *source, const char *base, const char *path,
+                          schema_node **out)
 {
     fmp_schema *s = b->s;
     if (cJSON_IsBool(source)) {
@@ -460,19 +488,24 @@ static fmp_status node_of(build *b, const cJSON *source, const char *base, const
         return FMP_OK;
     }
     if (!cJSON_IsObject(source)) {
-        return fmp_fail(b->err, FMP_E_DATA, "%s: expected a schema (an object, true or false), found %s", path, kind_of(source));
+        return fmp_fail(b->err, FMP_E_DATA, "%s: expected a schema (an object, true or false), found %s",
+                        path, kind_of(source));
     }
     if (source->valueint > 0) {
         *out = s->nodes[source->valueint - 1];
         return FMP_OK;
     }
-    if (s->n_nodes >= INT32_MAX) { return fmp_fail(b->err, FMP_E_RANGE, "more than 2^31 schemas in one document"); }
+    if (s->n_nodes >= INT32_MAX) {
+        return fmp_fail(b->err, FMP_E_RANGE, "more than 2^31 schemas in one document");
+    }
     FMP_TRY(add_node(b, source, schema_base(s, source, base), path, out));
     schema_node *n = *out;
     ((cJSON *)(uintptr_t)source)->valueint = (int)s->n_nodes; /* the copy is ours */
     const cJSON *ref = fmp_json_get(source, "$ref");
     if (s->draft == FMP_SCHEMA_DRAFT7 && cJSON_IsString(ref)) { return read_ref(b, n, ref); }
-    for (const cJSON *m = source->child; m; m = m->next) { FMP_TRY(read_keyword(b, n, m)); }
+    for (const cJSON *m = source->child; m; m = m->next) {
+        FMP_TRY(read_keyword(b, n, m));
+    }
     n->open = !(n->additional && n->additional->never);
     return FMP_OK;
 }
@@ -494,7 +527,9 @@ static fmp_status resolve_refs(build *b)
 static void clear_marks(cJSON *node)
 {
     if (cJSON_IsObject(node)) { node->valueint = 0; }
-    for (cJSON *m = node->child; m; m = m->next) { clear_marks(m); }
+    for (cJSON *m = node->child; m; m = m->next) {
+        clear_marks(m);
+    }
 }
 
 static bool deeper_than(const cJSON *node, int left)
@@ -538,10 +573,13 @@ static fmp_status compile(fmp_schema *s, const cJSON *schema, const fmp_schema_o
     return resolve_refs(&b);
 }
 
-fmp_status fmp_schema_compile(const cJSON *schema, const fmp_schema_options *options, fmp_schema **out, fmp_err *err)
+fmp_status fmp_schema_compile(const cJSON *schema, const fmp_schema_options *options, fmp_schema **out,
+                              fmp_err *err)
 {
     *out = NULL;
-    if (!schema) { return fmp_fail(err, FMP_E_DATA, "expected a schema (an object, true or false), found nothing"); }
+    if (!schema) {
+        return fmp_fail(err, FMP_E_DATA, "expected a schema (an object, true or false), found nothing");
+    }
     if (deeper_than(schema, MAX_SCHEMA_DEPTH)) {
         return fmp_fail(err, FMP_E_RANGE, "expected a schema nested at most %d deep", MAX_SCHEMA_DEPTH);
     }
@@ -559,7 +597,9 @@ fmp_status fmp_schema_compile(const cJSON *schema, const fmp_schema_options *opt
 void fmp_schema_free(fmp_schema *s)
 {
     if (!s) { return; }
-    for (size_t i = 0; i < s->n_codes; i++) { pcre2_code_free(s->codes[i]); }
+    for (size_t i = 0; i < s->n_codes; i++) {
+        pcre2_code_free(s->codes[i]);
+    }
     free(s->codes);
     free(s->nodes);
     free(s->resources);

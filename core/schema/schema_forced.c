@@ -1,8 +1,9 @@
 /*
- * Which bytes of an answer were no choice. The text is walked along the schema; each part of a schema (its own keywords,
- * a $ref, each allOf member, the group of anyOf branches) gives a map of the bytes it forces and where, if anywhere, the
- * text leaves it. Parts that hold together force what any of them forces; alternatives force what all of them force that
- * are still possible at that byte. Each step may only lose forced bytes, never invent one. Read walk_node last.
+ * Which bytes of an answer were no choice. The text is walked along the schema; each part of a schema (its
+ * own keywords, a $ref, each allOf member, the group of anyOf branches) gives a map of the bytes it forces
+ * and where, if anywhere, the text leaves it. Parts that hold together force what any of them forces;
+ * alternatives force what all of them force that are still possible at that byte. Each step may only lose
+ * forced bytes, never invent one. Read walk_node last.
  */
 #include "schema_private.h"
 
@@ -12,9 +13,9 @@ enum { MAX_LITERALS = 4096 };
 
 /* Where a walk got to. */
 typedef struct outcome {
-    size_t end;  /* just behind the value; where `dead`, the byte that could not have been written */
+    size_t end; /* just behind the value; where `dead`, the byte that could not have been written */
     bool dead;
-    bool open;   /* the value could have gone on here (a number): what follows is not forced */
+    bool open; /* the value could have gone on here (a number): what follows is not forced */
 } outcome;
 
 typedef struct walker {
@@ -43,7 +44,9 @@ static outcome died(size_t at)
 
 static outcome give_up(walker *w, const char *what)
 {
-    if (w->status == FMP_OK) { w->status = fmp_fail(w->err, FMP_E_RANGE, "the text is %s to walk along this schema", what); }
+    if (w->status == FMP_OK) {
+        w->status = fmp_fail(w->err, FMP_E_RANGE, "the text is %s to walk along this schema", what);
+    }
     return died(0);
 }
 
@@ -57,8 +60,9 @@ static bool step(walker *w, size_t n)
 /* ---------------------------------------------------------------------------------------------- literals */
 
 /*
- * The text from `at` against candidate literals: byte by byte, those that agree stay. Forced where all that stay have the
- * same byte and none ends there. choice: the first byte is not forced whatever they say. *which: the one that matched.
+ * The text from `at` against candidate literals: byte by byte, those that agree stay. Forced where all that
+ * stay have the same byte and none ends there. choice: the first byte is not forced whatever they say.
+ * *which: the one that matched.
  */
 static outcome walk_literals(walker *w, literals all, size_t at, bool choice, size_t *which)
 {
@@ -68,7 +72,9 @@ static outcome walk_literals(walker *w, literals all, size_t at, bool choice, si
         w->status = FMP_E_NOMEM;
         return died(at);
     }
-    for (size_t i = 0; i < n; i++) { alive[i] = i; }
+    for (size_t i = 0; i < n; i++) {
+        alive[i] = i;
+    }
     for (;; pos++) {
         bool same = true;
         size_t kept = 0;
@@ -100,7 +106,9 @@ static literals value_literals(walker *w, const cJSON *const *values, size_t n)
         text.len = 0;
         fmp_json_print(values[i], FMP_JSON_SPACED, &text);
         bool again = false;
-        for (size_t k = 0; k < out.n; k++) { again = again || strcmp(out.item[k], text.data) == 0; }
+        for (size_t k = 0; k < out.n; k++) {
+            again = again || strcmp(out.item[k], text.data) == 0;
+        }
         if (!text.failed && !again) { out.item[out.n++] = fmp_arena_strndup(w->arena, text.data, text.len); }
     }
     if (text.failed) { w->status = fmp_fail(w->err, FMP_E_NOMEM, "out of memory"); }
@@ -112,7 +120,9 @@ static literals value_literals(walker *w, const cJSON *const *values, size_t n)
 static outcome walk_values(walker *w, const schema_node *n, size_t at, bool choice)
 {
     size_t room = 0, count = 0, which;
-    for (const cJSON *m = n->enum_values ? n->enum_values->child : NULL; m; m = m->next) { room++; }
+    for (const cJSON *m = n->enum_values ? n->enum_values->child : NULL; m; m = m->next) {
+        room++;
+    }
     const cJSON **values = fmp_arena_take(w->arena, (room + 1) * sizeof *values);
     if (room > MAX_LITERALS) { return give_up(w, "too costly (more than 4096 enum values)"); }
     if (fmp_arena_ok(w->arena, w->err) != FMP_OK) {
@@ -148,7 +158,9 @@ static outcome walk_string(walker *w, size_t at, bool choice)
 static outcome walk_number(walker *w, size_t at)
 {
     size_t i = at;
-    while (i < w->len && w->text[i] && strchr("+-.0123456789eE", w->text[i])) { i++; }
+    while (i < w->len && w->text[i] && strchr("+-.0123456789eE", w->text[i])) {
+        i++;
+    }
     return i == at ? died(at) : (outcome){i, false, true};
 }
 
@@ -163,11 +175,15 @@ static outcome walk_word(walker *w, const char *word, size_t at, bool choice)
 static size_t extent(const walker *w, size_t at)
 {
     size_t i = at, depth = 0;
-    if (at < w->len && w->text[at] && !strchr("{[\"", w->text[at])) { return at + strcspn(w->text + at, ",]} \t\r\n"); }
+    if (at < w->len && w->text[at] && !strchr("{[\"", w->text[at])) {
+        return at + strcspn(w->text + at, ",]} \t\r\n");
+    }
     while (i < w->len) {
         char c = w->text[i++];
         if (c == '"') {
-            while (i < w->len && w->text[i] != '"') { i += w->text[i] == '\\' ? 2 : 1; }
+            while (i < w->len && w->text[i] != '"') {
+                i += w->text[i] == '\\' ? 2 : 1;
+            }
             i++;
         } else if (c == '{' || c == '[') {
             depth++;
@@ -188,7 +204,8 @@ static outcome walk_array(walker *w, const schema_node *n, size_t at, bool choic
     size_t pos = at + 1;
     for (uint64_t i = 0; step(w, 1) && pos < w->len; i++) {
         const schema_node *next = i < n->prefix.n ? n->prefix.item[i] : n->items;
-        bool can_close = i >= n->min_items, can_go_on = i < n->max_items && !(next && next->never), first = i == 0;
+        bool can_close = i >= n->min_items, can_go_on = i < n->max_items && !(next && next->never),
+             first = i == 0;
         char c = w->text[pos];
         if (c == ']') {
             w->forced[pos] = !can_go_on && !item.open;
@@ -225,14 +242,19 @@ static const char **key_texts(walker *w, const schema_node *n)
         fmp_buf_puts(&text, ": ");
         if (!text.failed) { out[i] = fmp_arena_strndup(w->arena, text.data, text.len); }
     }
-    if (text.failed || fmp_arena_ok(w->arena, NULL) != FMP_OK) { w->status = fmp_fail(w->err, FMP_E_NOMEM, "out of memory"); }
+    if (text.failed || fmp_arena_ok(w->arena, NULL) != FMP_OK) {
+        w->status = fmp_fail(w->err, FMP_E_NOMEM, "out of memory");
+    }
     fmp_buf_free(&text);
     return out;
 }
 
-/* Declared keys only, in order: one of those up to the next required one, or the end. *prop: n_props where it is the end. */
-static outcome walk_declared_key(walker *w, const schema_node *n, const char **keys, size_t next, bool first, bool choice,
-                                 size_t pos, size_t *prop)
+/*
+ * Declared keys only, in order: one of those up to the next required one, or the end. *prop: n_props where it
+ * is the end.
+ */
+static outcome walk_declared_key(walker *w, const schema_node *n, const char **keys, size_t next, bool first,
+                                 bool choice, size_t pos, size_t *prop)
 {
     size_t i = next, which = 0;
     bool required = false;
@@ -252,8 +274,8 @@ static outcome walk_declared_key(walker *w, const schema_node *n, const char **k
 }
 
 /* Any key may come: only the punctuation around it is forced. */
-static outcome walk_free_key(walker *w, const schema_node *n, bool can_close, bool first, bool choice, size_t pos, bool *closed,
-                             cJSON **key)
+static outcome walk_free_key(walker *w, const schema_node *n, bool can_close, bool first, bool choice,
+                             size_t pos, bool *closed, cJSON **key)
 {
     (void)n;
     *closed = pos < w->len && w->text[pos] == '}';
@@ -284,7 +306,9 @@ static outcome walk_open_object(walker *w, const schema_node *n, size_t pos)
 {
     outcome value = {0};
     size_t missing = 0;
-    for (size_t i = 0; i < n->n_props; i++) { missing += n->props[i].required; }
+    for (size_t i = 0; i < n->n_props; i++) {
+        missing += n->props[i].required;
+    }
     for (bool first = true; step(w, 1); first = false) {
         bool closed;
         cJSON *key = NULL;
@@ -320,13 +344,15 @@ static outcome walk_closed_object(walker *w, const schema_node *n, size_t pos)
     return died(pos);
 }
 
-/* ---------------------------------------------------------------------------------------------- one schema */
+/* --------------------------------------------------------------------------------------------- one schema */
 
 /* How many different first bytes the types allow (2: several). */
 static int first_bytes(unsigned types)
 {
     int n = types & (TYPE_BOOLEAN | TYPE_NUMBER | TYPE_INTEGER) ? 2 : 0;
-    for (unsigned bit = TYPE_NULL; bit <= TYPE_OBJECT; bit <<= 1) { n += (types & bit) != 0; }
+    for (unsigned bit = TYPE_NULL; bit <= TYPE_OBJECT; bit <<= 1) {
+        n += (types & bit) != 0;
+    }
     return n;
 }
 
@@ -339,7 +365,8 @@ static outcome walk_typed(walker *w, const schema_node *n, size_t at, bool choic
     case '{':
         if (!(allowed & TYPE_OBJECT)) { return died(at); }
         w->forced[at] = !any;
-        return n->n_patterns == 0 && (!n->open || w->flags & FMP_FORCED_CLOSED) && (n->n_props > 0 || !n->open)
+        return n->n_patterns == 0 && (!n->open || w->flags & FMP_FORCED_CLOSED) &&
+                       (n->n_props > 0 || !n->open)
                    ? walk_closed_object(w, n, at + 1)
                    : walk_open_object(w, n, at + 1);
     case '[': return allowed & TYPE_ARRAY ? walk_array(w, n, at, any) : died(at);
@@ -371,8 +398,8 @@ static uint8_t *take_part(walker *w, size_t at, size_t end)
 }
 
 /*
- * Alternatives: a byte is forced if every branch that the text has not left before it forces it. A branch that is left at
- * that byte wanted another one; one left right behind the value wanted more.
+ * Alternatives: a byte is forced if every branch that the text has not left before it forces it. A branch
+ * that is left at that byte wanted another one; one left right behind the value wanted more.
  */
 static outcome walk_any(walker *w, const schema_list *list, size_t at, size_t end, bool choice)
 {
@@ -397,7 +424,9 @@ static outcome walk_any(walker *w, const schema_list *list, size_t at, size_t en
         all.dead = all.dead && one.dead;
         all.end = one.end > all.end ? one.end : all.end;
     }
-    for (size_t p = at; p < end; p++) { w->forced[p] = sum[p - at] && seen[p - at]; }
+    for (size_t p = at; p < end; p++) {
+        w->forced[p] = sum[p - at] && seen[p - at];
+    }
     return all;
 }
 
@@ -415,8 +444,9 @@ static void join(walker *w, outcome one, size_t at, size_t end, uint8_t *sum, ou
 
 static bool says_nothing(const schema_node *n)
 {
-    return n->types == TYPE_ANY && !n->enum_values && !n->const_value && n->n_props == 0 && !n->items && n->prefix.n == 0 && n->open
-           && !n->additional && n->n_patterns == 0 && n->min_items == 0 && n->max_items == UINT64_MAX;
+    return n->types == TYPE_ANY && !n->enum_values && !n->const_value && n->n_props == 0 && !n->items &&
+           n->prefix.n == 0 && n->open && !n->additional && n->n_patterns == 0 && n->min_items == 0 &&
+           n->max_items == UINT64_MAX;
 }
 
 static outcome walk_parts(walker *w, const schema_node *n, size_t at, size_t end, bool choice)
@@ -431,14 +461,18 @@ static outcome walk_parts(walker *w, const schema_node *n, size_t at, size_t end
     }
     if (!says_nothing(n)) { join(w, walk_own(w, n, at, choice), at, end, sum, &all); }
     if (n->ref) { join(w, walk_node(w, n->ref, at, choice), at, end, sum, &all); }
-    for (size_t i = 0; i < n->all_of.n; i++) { join(w, walk_node(w, n->all_of.item[i], at, choice), at, end, sum, &all); }
+    for (size_t i = 0; i < n->all_of.n; i++) {
+        join(w, walk_node(w, n->all_of.item[i], at, choice), at, end, sum, &all);
+    }
     if (n->any_of.n > 0) { join(w, walk_any(w, &n->any_of, at, end, choice), at, end, sum, &all); }
     if (n->one_of.n > 0) { join(w, walk_any(w, &n->one_of, at, end, choice), at, end, sum, &all); }
     memcpy(w->forced + at, sum, end - at);
     return all;
 }
 
-/* The value at `at` under `n` (NULL: anything). choice: something else than this value could have come here. */
+/*
+ * The value at `at` under `n` (NULL: anything). choice: something else than this value could have come here.
+ */
 static outcome walk_node(walker *w, const schema_node *n, size_t at, bool choice)
 {
     static const schema_node anything = {.types = TYPE_ANY, .open = true, .max_items = UINT64_MAX};
@@ -456,11 +490,13 @@ static outcome walk_node(walker *w, const schema_node *n, size_t at, bool choice
 
 /* ---------------------------------------------------------------------------------------------- result */
 
-static fmp_status to_ranges(const uint8_t *forced, size_t len, fmp_arena *arena, fmp_byte_range **ranges, size_t *n_ranges,
-                            fmp_err *err)
+static fmp_status to_ranges(const uint8_t *forced, size_t len, fmp_arena *arena, fmp_byte_range **ranges,
+                            size_t *n_ranges, fmp_err *err)
 {
     size_t n = 0;
-    for (size_t i = 0; i < len; i++) { n += forced[i] && (i == 0 || !forced[i - 1]); }
+    for (size_t i = 0; i < len; i++) {
+        n += forced[i] && (i == 0 || !forced[i - 1]);
+    }
     *ranges = fmp_arena_take(arena, (n + 1) * sizeof **ranges);
     FMP_TRY(fmp_arena_ok(arena, err));
     n = 0;
@@ -478,17 +514,21 @@ static fmp_status walk_text(walker *w, const schema_node *root)
     outcome out = walk_node(w, root, 0, false);
     if (w->status != FMP_OK) { return w->status; }
     if (!out.dead && out.end == w->len) { return FMP_OK; }
-    fmp_fail(w->err, FMP_E_DATA, "byte %zu: expected text that a decoder constrained by this schema could write, found other text",
-             out.end);
+    fmp_fail(
+        w->err, FMP_E_DATA,
+        "byte %zu: expected text that a decoder constrained by this schema could write, found other text",
+        out.end);
     return w->err ? fmp_err_at(w->err, NULL, 0, 0, out.end) : FMP_E_DATA;
 }
 
-fmp_status fmp_schema_forced(const fmp_schema *schema, const char *text, size_t len, unsigned flags, fmp_arena *arena,
-                             fmp_byte_range **ranges, size_t *n_ranges, fmp_err *err)
+fmp_status fmp_schema_forced(const fmp_schema *schema, const char *text, size_t len, unsigned flags,
+                             fmp_arena *arena, fmp_byte_range **ranges, size_t *n_ranges, fmp_err *err)
 {
     *ranges = NULL;
     *n_ranges = 0;
-    if (len >= 16u << 20) { return fmp_fail(err, FMP_E_RANGE, "expected at most 16 MiB of text, found %zu bytes", len); }
+    if (len >= 16u << 20) {
+        return fmp_fail(err, FMP_E_RANGE, "expected at most 16 MiB of text, found %zu bytes", len);
+    }
     walker w = {.s = schema, .len = len, .flags = flags, .err = err};
     w.arena = fmp_arena_new(512u << 20);
     char *copy = fmp_arena_strndup(w.arena, text, len); /* ends in NUL: looking one byte ahead is safe */

@@ -1,12 +1,15 @@
 /*
- * "format" as assertions: the formats people put into tool and answer schemas, by their RFCs. A format that is not in the
- * table never rejects.
+ * "format" as assertions: the formats people put into tool and answer schemas, by their RFCs. A format that
+ * is not in the table never rejects.
  */
 #include "schema_private.h"
 
 #include <stdlib.h>
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
 
 static bool is_hex(char c)
 {
@@ -50,7 +53,9 @@ static bool is_time(const char *t, size_t len)
     size_t at = 8;
     if (t[at] == '.') {
         size_t first = ++at;
-        while (at < len && is_digit(t[at])) { at++; }
+        while (at < len && is_digit(t[at])) {
+            at++;
+        }
         if (at == first) { return false; }
     }
     if (at == len) { return false; }
@@ -83,7 +88,9 @@ static bool is_hostname(const char *t, size_t len)
         }
         size_t n = i - start;
         if (n == 0 || n > 63 || t[start] == '-' || t[i - 1] == '-') { return false; }
-        if (n >= 4 && t[start + 2] == '-' && t[start + 3] == '-' && (t[start] | 0x20) != 'x') { return false; }
+        if (n >= 4 && t[start + 2] == '-' && t[start + 3] == '-' && (t[start] | 0x20) != 'x') {
+            return false;
+        }
         start = i + 1;
     }
     return true;
@@ -120,7 +127,9 @@ static bool is_ipv6(const char *t, size_t len)
     }
     while (i < len) {
         size_t start = i;
-        while (i < len && i - start < 4 && is_hex(t[i])) { i++; }
+        while (i < len && i - start < 4 && is_hex(t[i])) {
+            i++;
+        }
         if (i < len && t[i] == '.') {
             if (!is_ipv4(t + start, len - start)) { return false; }
             groups += 2;
@@ -155,7 +164,9 @@ static bool is_uuid(const char *t, size_t len)
 static bool is_email(const char *t, size_t len)
 {
     size_t at = len;
-    while (at > 0 && t[at - 1] != '@') { at--; }
+    while (at > 0 && t[at - 1] != '@') {
+        at--;
+    }
     if (at < 2 || at == len) { return false; }
     const char *host = t + at;
     size_t local = at - 1, host_len = len - at;
@@ -171,7 +182,9 @@ static bool is_email(const char *t, size_t len)
     } else {
         for (size_t i = 0; i < local; i++) {
             bool dot_ok = i > 0 && i + 1 < local && t[i - 1] != '.';
-            if (t[i] == '.' ? !dot_ok : !is_alnum(t[i]) && !strchr("!#$%&'*+-/=?^_`{|}~", t[i])) { return false; }
+            if (t[i] == '.' ? !dot_ok : !is_alnum(t[i]) && !strchr("!#$%&'*+-/=?^_`{|}~", t[i])) {
+                return false;
+            }
         }
     }
     if (host[0] == '[' && host[host_len - 1] == ']') {
@@ -209,7 +222,9 @@ static bool is_authority(const char *t, size_t len)
         if (!end || !is_ipv6(t + 1, (size_t)(end - t) - 1)) { return false; }
         host = (size_t)(end + 1 - t);
     } else {
-        while (host < len && t[host] != ':') { host++; }
+        while (host < len && t[host] != ':') {
+            host++;
+        }
         if (!uri_chars(t, host, "")) { return false; }
     }
     if (host < len && t[host] != ':') { return false; }
@@ -223,7 +238,9 @@ static bool is_authority(const char *t, size_t len)
 static bool is_uri(const char *t, size_t len)
 {
     size_t i = 0;
-    while (i < len && (is_alnum(t[i]) || (i > 0 && strchr("+-.", t[i])))) { i++; }
+    while (i < len && (is_alnum(t[i]) || (i > 0 && strchr("+-.", t[i])))) {
+        i++;
+    }
     if (i == 0 || is_digit(t[0]) || i == len || t[i] != ':') { return false; }
     i++;
     const char *hash = memchr(t + i, '#', len - i);
@@ -231,7 +248,9 @@ static bool is_uri(const char *t, size_t len)
     if (hash && !uri_chars(hash + 1, len - end - 1, "/?@")) { return false; }
     if (end - i >= 2 && t[i] == '/' && t[i + 1] == '/') {
         size_t stop = i += 2;
-        while (stop < end && t[stop] != '/' && t[stop] != '?') { stop++; }
+        while (stop < end && t[stop] != '/' && t[stop] != '?') {
+            stop++;
+        }
         if (!is_authority(t + i, stop - i)) { return false; }
         i = stop;
     }
@@ -243,9 +262,9 @@ format_fn schema_format_find(const char *name)
     static const struct {
         const char *name;
         format_fn check;
-    } formats[] = {{"date", is_date}, {"time", is_time}, {"date-time", is_date_time}, {"email", is_email},
-                   {"uuid", is_uuid}, {"uri", is_uri},   {"ipv4", is_ipv4},           {"ipv6", is_ipv6},
-                   {"hostname", is_hostname}};
+    } formats[] = {{"date", is_date},   {"time", is_time}, {"date-time", is_date_time},
+                   {"email", is_email}, {"uuid", is_uuid}, {"uri", is_uri},
+                   {"ipv4", is_ipv4},   {"ipv6", is_ipv6}, {"hostname", is_hostname}};
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (strcmp(formats[i].name, name) == 0) { return formats[i].check; }
     }

@@ -1,6 +1,6 @@
 /*
- * Numbers as JSON writes them: decimal, not binary. "multipleOf": 0.01 has no exact double, so divisibility and order
- * are decided on the decimal digits of the shortest text of each number.
+ * Numbers as JSON writes them: decimal, not binary. "multipleOf": 0.01 has no exact double, so divisibility
+ * and order are decided on the decimal digits of the shortest text of each number.
  */
 #include "schema_private.h"
 
@@ -106,7 +106,8 @@ bool schema_is_multiple(const cJSON *value, const cJSON *divisor)
     decimal a, b;
     if (!decimal_of(value, &a) || !decimal_of(divisor, &b)) {
         double x, y;
-        return fmp_json_number(value, &x) && fmp_json_number(divisor, &y) && isfinite(x) && y != 0 && fmod(x, y) == 0;
+        return fmp_json_number(value, &x) && fmp_json_number(divisor, &y) && isfinite(x) && y != 0 &&
+               fmod(x, y) == 0;
     }
     if (a.digits == 0) { return true; }
     if (b.digits == 0) { return false; }
@@ -142,7 +143,9 @@ static int compare_magnitude(decimal a, decimal b)
         b.digits *= 10;
         b.exponent--;
     }
-    if (a.exponent != b.exponent) { return a.exponent > b.exponent ? 1 : -1; } /* scaled, it would pass 2^64: larger */
+    if (a.exponent != b.exponent) {
+        return a.exponent > b.exponent ? 1 : -1;
+    } /* scaled, it would pass 2^64: larger */
     return a.digits < b.digits ? -1 : a.digits > b.digits;
 }
 

@@ -1,7 +1,7 @@
 /*
- * "pattern" and "patternProperties": ECMA 262 expressions run by PCRE2, with limits on every match, because both the
- * pattern and the text come from files. \d, \w and \s are ASCII's, $ is the very end, \u works; the long names of Unicode
- * categories are spelled as PCRE2 knows them.
+ * "pattern" and "patternProperties": ECMA 262 expressions run by PCRE2, with limits on every match, because
+ * both the pattern and the text come from files. \d, \w and \s are ASCII's, $ is the very end, \u works; the
+ * long names of Unicode categories are spelled as PCRE2 knows them.
  */
 #include "schema_private.h"
 
@@ -47,7 +47,9 @@ static const char *category_of(const char *name, size_t len)
         }
     }
     for (size_t i = 0; i < sizeof categories / sizeof categories[0]; i++) {
-        if (strlen(categories[i].name) == len && memcmp(categories[i].name, name, len) == 0) { return categories[i].category; }
+        if (strlen(categories[i].name) == len && memcmp(categories[i].name, name, len) == 0) {
+            return categories[i].category;
+        }
     }
     return NULL;
 }
@@ -75,8 +77,8 @@ static pcre2_code *compile_text(const char *text, size_t len, int *code, PCRE2_S
     pcre2_set_max_pattern_length(context, 65536);
     pcre2_set_compile_extra_options(context, PCRE2_EXTRA_ALT_BSUX);
     pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)text, len,
-                                         PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALLOW_EMPTY_CLASS | PCRE2_MATCH_UNSET_BACKREF
-                                             | PCRE2_NEVER_BACKSLASH_C,
+                                         PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALLOW_EMPTY_CLASS |
+                                             PCRE2_MATCH_UNSET_BACKREF | PCRE2_NEVER_BACKSLASH_C,
                                          code, at, context);
     pcre2_compile_context_free(context);
     /* Without JIT (no room, or a platform without it) matching is slower, not different. */
@@ -84,7 +86,8 @@ static pcre2_code *compile_text(const char *text, size_t len, int *code, PCRE2_S
     return compiled;
 }
 
-fmp_status schema_pattern_compile(fmp_schema *s, const char *text, const char *path, schema_pattern *out, fmp_err *err)
+fmp_status schema_pattern_compile(fmp_schema *s, const char *text, const char *path, schema_pattern *out,
+                                  fmp_err *err)
 {
     int code = PCRE2_ERROR_NOMEMORY;
     PCRE2_SIZE at = 0;
@@ -99,8 +102,8 @@ fmp_status schema_pattern_compile(fmp_schema *s, const char *text, const char *p
     fmp_buf_free(&translated);
     if (!compiled) {
         pcre2_get_error_message(code, why, sizeof why);
-        return fmp_fail(err, FMP_E_DATA, "%s: expected a regular expression, found '%s': %s at byte %zu", path, text,
-                        (const char *)why, (size_t)at);
+        return fmp_fail(err, FMP_E_DATA, "%s: expected a regular expression, found '%s': %s at byte %zu",
+                        path, text, (const char *)why, (size_t)at);
     }
     s->codes[s->n_codes++] = compiled;
     out->text = text;

@@ -1,8 +1,9 @@
 /*
  * schema_private.h: the compiled form of a schema, shared by the files of this folder.
  *
- * A schema object becomes one schema_node, made when it is first reached from the root, so that a "$ref" cycle is a
- * cycle of nodes. Nodes, names and paths live in the schema's arena; the source tree is a heap copy that nodes point into.
+ * A schema object becomes one schema_node, made when it is first reached from the root, so that a "$ref"
+ * cycle is a cycle of nodes. Nodes, names and paths live in the schema's arena; the source tree is a heap
+ * copy that nodes point into.
  */
 #ifndef SCHEMA_PRIVATE_H
 #define SCHEMA_PRIVATE_H
@@ -12,11 +13,7 @@
 #include <fmpipe/schema.h>
 #include <pcre2.h>
 
-enum {
-    MAX_SCHEMA_DEPTH = 128,
-    MAX_VALIDATE_DEPTH = 512,
-    MAX_STEPS = 4000000
-};
+enum { MAX_SCHEMA_DEPTH = 128, MAX_VALIDATE_DEPTH = 512, MAX_STEPS = 4000000 };
 
 enum {
     TYPE_NULL = 1,
@@ -49,7 +46,10 @@ typedef struct schema_pattern {
     schema_node *schema; /* NULL for "pattern" */
 } schema_pattern;
 
-/* dependentRequired, dependentSchemas, dependencies: if `name` is there, so are `required`, and `schema` holds. */
+/*
+ * dependentRequired, dependentSchemas, dependencies: if `name` is there, so are `required`, and `schema`
+ * holds.
+ */
 typedef struct schema_dependent {
     const char *name;
     const cJSON *required; /* array of strings, or NULL */
@@ -59,15 +59,17 @@ typedef struct schema_dependent {
 
 struct schema_node {
     const cJSON *source;
-    const char *path;  /* "#/properties/age" */
-    const char *base;  /* URI that "$ref" in here is relative to */
-    bool never;        /* the schema `false` */
-    bool open;         /* undeclared members may occur */
-    unsigned types;    /* TYPE_*; TYPE_ANY without "type" */
+    const char *path; /* "#/properties/age" */
+    const char *base; /* URI that "$ref" in here is relative to */
+    bool never;       /* the schema `false` */
+    bool open;        /* undeclared members may occur */
+    unsigned types;   /* TYPE_*; TYPE_ANY without "type" */
     const cJSON *type, *enum_values, *const_value;
 
-    const cJSON *minimum, *maximum, *exclusive_minimum, *exclusive_maximum, *multiple_of; /* numbers or NULL */
-    uint64_t min_length, max_length, min_items, max_items, min_properties, max_properties, min_contains, max_contains;
+    const cJSON *minimum, *maximum, *exclusive_minimum, *exclusive_maximum,
+        *multiple_of; /* numbers or NULL */
+    uint64_t min_length, max_length, min_items, max_items, min_properties, max_properties, min_contains,
+        max_contains;
     schema_pattern *pattern;
     format_fn format;
     const char *format_name;
@@ -78,13 +80,13 @@ struct schema_node {
     schema_node *contains;
     bool unique;
 
-    schema_prop *props;        /* in canonical order */
-    schema_prop **by_name;     /* the same, sorted by name */
+    schema_prop *props;    /* in canonical order */
+    schema_prop **by_name; /* the same, sorted by name */
     size_t n_props;
     schema_pattern *patterns;
     size_t n_patterns;
     schema_node *additional, *names;
-    const cJSON *required;     /* array of strings, or NULL */
+    const cJSON *required; /* array of strings, or NULL */
     schema_dependent *dependents;
     size_t n_dependents;
 
@@ -134,8 +136,9 @@ FMP_MUST_USE fmp_status schema_scan(fmp_schema *s, fmp_err *err);
 /* The base URI inside `source`, given the one around it. */
 const char *schema_base(fmp_schema *s, const cJSON *source, const char *base);
 /* What `ref` means where the base is `base`: the place, its path and the base around it. */
-FMP_MUST_USE fmp_status schema_resolve(fmp_schema *s, const char *ref, const char *base, const char *from, const cJSON **place,
-                                       const char **path, const char **place_base, fmp_err *err);
+FMP_MUST_USE fmp_status schema_resolve(fmp_schema *s, const char *ref, const char *base, const char *from,
+                                       const cJSON **place, const char **path, const char **place_base,
+                                       fmp_err *err);
 /* path + "/" + key with ~ and / escaped, in the arena. */
 const char *schema_path_join(fmp_schema *s, const char *path, const char *key);
 
@@ -156,12 +159,13 @@ format_fn schema_format_find(const char *name);
 /* ---- schema_validate.c ---- */
 unsigned schema_type_of(const cJSON *value);
 /* valid at all? Used to choose branches. */
-FMP_MUST_USE fmp_status schema_holds(const fmp_schema *s, const schema_node *node, const cJSON *value, bool *valid, fmp_err *err);
+FMP_MUST_USE fmp_status schema_holds(const fmp_schema *s, const schema_node *node, const cJSON *value,
+                                     bool *valid, fmp_err *err);
 
 /* ---- schema_pattern.c ---- */
 /* `text` outlives the schema; `path` is for the message. */
-FMP_MUST_USE fmp_status schema_pattern_compile(fmp_schema *s, const char *text, const char *path, schema_pattern *out,
-                                               fmp_err *err);
+FMP_MUST_USE fmp_status schema_pattern_compile(fmp_schema *s, const char *text, const char *path,
+                                               schema_pattern *out, fmp_err *err);
 /* 1 match, 0 none, -1 a limit was hit. */
 int schema_match(const fmp_schema *s, const schema_pattern *pattern, const char *text);
 

@@ -1,7 +1,7 @@
 /*
- * Identity inside one document: "$id" opens a resource with a URI of its own, "$anchor" names a place in it, "$ref" is
- * resolved against the resource around it (RFC 3986). Nothing is ever fetched: a URI that no "$id" of the document has
- * is refused by name. Read schema_resolve last.
+ * Identity inside one document: "$id" opens a resource with a URI of its own, "$anchor" names a place in it,
+ * "$ref" is resolved against the resource around it (RFC 3986). Nothing is ever fetched: a URI that no "$id"
+ * of the document has is refused by name. Read schema_resolve last.
  */
 #include "schema_private.h"
 
@@ -48,7 +48,9 @@ static size_t remove_dots(char *path, size_t len)
     size_t in = 0, out = 0;
     while (in < len) {
         size_t end = in + 1;
-        while (end < len && path[end] != '/') { end++; }
+        while (end < len && path[end] != '/') {
+            end++;
+        }
         size_t n = end - in;
         bool last = end == len;
         if (path[in] == '/' && n == 2 && path[in + 1] == '.') {
@@ -87,7 +89,9 @@ static const char *resolve_uri(fmp_schema *s, const char *base, const char *ref)
     } else {
         if (!own_path && r.path.at[0] != '/') {
             size_t keep = b.path.len;
-            while (keep > 0 && b.path.at[keep - 1] != '/') { keep--; }
+            while (keep > 0 && b.path.at[keep - 1] != '/') {
+                keep--;
+            }
             if (keep == 0 && b.authority.there) { fmp_buf_putc(&path, '/'); }
             fmp_buf_add(&path, b.path.at, keep);
         }
@@ -149,7 +153,7 @@ static const char *pointer_token(fmp_schema *s, const char *p, size_t len)
     return out;
 }
 
-/* ---------------------------------------------------------------------------------------------- ids and anchors */
+/* ---------------------------------------------------------------------------------------- ids and anchors */
 
 const char *schema_base(fmp_schema *s, const cJSON *source, const char *base)
 {
@@ -167,9 +171,11 @@ static fmp_status add_anchor(fmp_schema *s, const schema_resource *in, const cha
     return FMP_OK;
 }
 
-static fmp_status scan_node(fmp_schema *s, const cJSON *source, const char *base, const char *path, fmp_err *err);
+static fmp_status scan_node(fmp_schema *s, const cJSON *source, const char *base, const char *path,
+                            fmp_err *err);
 
-static fmp_status scan_members(fmp_schema *s, const cJSON *parent, const char *base, const char *path, fmp_err *err)
+static fmp_status scan_members(fmp_schema *s, const cJSON *parent, const char *base, const char *path,
+                               fmp_err *err)
 {
     char index[24];
     size_t i = 0;
@@ -182,22 +188,34 @@ static fmp_status scan_members(fmp_schema *s, const cJSON *parent, const char *b
 
 static bool is_one_of(const char *word, const char *const *words)
 {
-    while (*words && strcmp(word, *words) != 0) { words++; }
+    while (*words && strcmp(word, *words) != 0) {
+        words++;
+    }
     return *words != NULL;
 }
 
-static fmp_status scan_node(fmp_schema *s, const cJSON *source, const char *base, const char *path, fmp_err *err)
+static fmp_status scan_node(fmp_schema *s, const cJSON *source, const char *base, const char *path,
+                            fmp_err *err)
 {
-    static const char *const maps[] = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas",
-                                       "dependencies", NULL};
+    static const char *const maps[] = {"properties",       "patternProperties", "$defs", "definitions",
+                                       "dependentSchemas", "dependencies",      NULL};
     static const char *const lists[] = {"allOf", "anyOf", "oneOf", "prefixItems", NULL};
-    static const char *const schemas[] = {"items", "additionalItems", "contains", "additionalProperties", "propertyNames",
-                                          "not", "if", "then", "else", NULL};
+    static const char *const schemas[] = {"items",
+                                          "additionalItems",
+                                          "contains",
+                                          "additionalProperties",
+                                          "propertyNames",
+                                          "not",
+                                          "if",
+                                          "then",
+                                          "else",
+                                          NULL};
     if (!cJSON_IsObject(source)) { return FMP_OK; }
     const char *inside = schema_base(s, source, base);
     const schema_resource here = {inside, base, path, source};
     const char *id = fmp_json_str(source, s->id_key, NULL), *anchor = fmp_json_str(source, "$anchor", NULL);
-    const char *dynamic = fmp_json_str(source, "$dynamicAnchor", NULL); /* to "$ref" an anchor like any other */
+    const char *dynamic =
+        fmp_json_str(source, "$dynamicAnchor", NULL); /* to "$ref" an anchor like any other */
     if (inside != base || path[1] == '\0') {
         if (!schema_grow((void **)&s->resources, s->n_resources, &s->resources_cap, sizeof *s->resources)) {
             return fmp_fail(err, FMP_E_NOMEM, "out of memory");
@@ -211,8 +229,9 @@ static fmp_status scan_node(fmp_schema *s, const cJSON *source, const char *base
     if (dynamic) { FMP_TRY(add_anchor(s, &here, dynamic, err)); }
     for (const cJSON *m = source->child; m; m = m->next) {
         const char *at = schema_path_join(s, path, m->string);
-        if ((cJSON_IsObject(m) && is_one_of(m->string, maps)) || (cJSON_IsArray(m) && is_one_of(m->string, lists))
-            || (cJSON_IsArray(m) && strcmp(m->string, "items") == 0)) {
+        if ((cJSON_IsObject(m) && is_one_of(m->string, maps)) ||
+            (cJSON_IsArray(m) && is_one_of(m->string, lists)) ||
+            (cJSON_IsArray(m) && strcmp(m->string, "items") == 0)) {
             FMP_TRY(scan_members(s, m, inside, at, err));
         } else if (is_one_of(m->string, schemas)) {
             FMP_TRY(scan_node(s, m, inside, at, err));
@@ -227,7 +246,7 @@ fmp_status schema_scan(fmp_schema *s, fmp_err *err)
     return fmp_arena_ok(s->arena, err);
 }
 
-/* ---------------------------------------------------------------------------------------------- references */
+/* --------------------------------------------------------------------------------------------- references */
 
 static const cJSON *array_item(const cJSON *array, const char *token)
 {
@@ -238,12 +257,14 @@ static const cJSON *array_item(const cJSON *array, const char *token)
         index = index * 10 + (size_t)(*p - '0');
     }
     const cJSON *m = array->child;
-    while (m && index-- > 0) { m = m->next; }
+    while (m && index-- > 0) {
+        m = m->next;
+    }
     return m;
 }
 
-static fmp_status follow_pointer(fmp_schema *s, const char *ref, const char *pointer, const char *from, const cJSON **place,
-                                 const char **path, const char **base, fmp_err *err)
+static fmp_status follow_pointer(fmp_schema *s, const char *ref, const char *pointer, const char *from,
+                                 const cJSON **place, const char **path, const char **base, fmp_err *err)
 {
     const cJSON *node = *place;
     while (*pointer == '/') {
@@ -253,8 +274,9 @@ static fmp_status follow_pointer(fmp_schema *s, const char *ref, const char *poi
         *base = schema_base(s, node, *base);
         node = cJSON_IsArray(node) ? array_item(node, token) : fmp_json_get(node, token);
         if (!node) {
-            return fmp_fail(err, FMP_E_DATA, "%s/$ref: expected a place in this schema, found '%s': there is no '%s'", from, ref,
-                            *path);
+            return fmp_fail(err, FMP_E_DATA,
+                            "%s/$ref: expected a place in this schema, found '%s': there is no '%s'", from,
+                            ref, *path);
         }
         pointer += n;
     }
@@ -262,8 +284,8 @@ static fmp_status follow_pointer(fmp_schema *s, const char *ref, const char *poi
     return FMP_OK;
 }
 
-fmp_status schema_resolve(fmp_schema *s, const char *ref, const char *base, const char *from, const cJSON **place,
-                          const char **path, const char **place_base, fmp_err *err)
+fmp_status schema_resolve(fmp_schema *s, const char *ref, const char *base, const char *from,
+                          const cJSON **place, const char **path, const char **place_base, fmp_err *err)
 {
     const char *uri = resolve_uri(s, base, ref), *fragment = strchr(ref, '#');
     const schema_resource *found = NULL;
@@ -272,7 +294,8 @@ fmp_status schema_resolve(fmp_schema *s, const char *ref, const char *base, cons
         if (strcmp(s->resources[i].uri, uri) == 0) { found = &s->resources[i]; }
     }
     if (!found) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED, "%s/$ref: expected a place in this schema, found '%s', which is another document",
+        return fmp_fail(err, FMP_E_UNSUPPORTED,
+                        "%s/$ref: expected a place in this schema, found '%s', which is another document",
                         from, ref);
     }
     *place = found->root;
@@ -289,6 +312,7 @@ fmp_status schema_resolve(fmp_schema *s, const char *ref, const char *base, cons
             return FMP_OK;
         }
     }
-    return fmp_fail(err, FMP_E_DATA, "%s/$ref: expected a place in this schema, found '%s': there is no anchor '%s'", from, ref,
-                    fragment);
+    return fmp_fail(err, FMP_E_DATA,
+                    "%s/$ref: expected a place in this schema, found '%s': there is no anchor '%s'", from,
+                    ref, fragment);
 }

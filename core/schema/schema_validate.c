@@ -1,8 +1,8 @@
 /*
- * Applying a compiled schema to a value. One recursive function per group of keywords; the first failure fills the
- * caller's fault and everything returns false. Alternatives (anyOf, not, if, contains) are tried with the fault switched
- * off. Work and depth are bounded, because a schema and a value of a few hundred bytes can ask for exponential time.
- * Read check_node first.
+ * Applying a compiled schema to a value. One recursive function per group of keywords; the first failure
+ * fills the caller's fault and everything returns false. Alternatives (anyOf, not, if, contains) are tried
+ * with the fault switched off. Work and depth are bounded, because a schema and a value of a few hundred
+ * bytes can ask for exponential time. Read check_node first.
  */
 #include "schema_private.h"
 
@@ -21,7 +21,7 @@ typedef struct check {
     fmp_schema_fault *fault; /* NULL: not wanted */
     size_t steps;
     unsigned depth;
-    fmp_status status;       /* not FMP_OK: given up; every result is meaningless */
+    fmp_status status; /* not FMP_OK: given up; every result is meaningless */
     fmp_err *err;
 } check;
 
@@ -74,13 +74,14 @@ static void fault_at(check *c, const schema_node *n, const char *keyword, const 
     add_place(&where, at);
     clipped(c->fault->instance, sizeof c->fault->instance, where.data ? where.data : "");
     fmp_buf_free(&where);
-    int need = snprintf(c->fault->schema, sizeof c->fault->schema, "%s%s%s", n->path, *keyword ? "/" : "", keyword);
+    int need =
+        snprintf(c->fault->schema, sizeof c->fault->schema, "%s%s%s", n->path, *keyword ? "/" : "", keyword);
     fmp_err_clip_(c->fault->schema, sizeof c->fault->schema, need);
 }
 
 /* Says what is wrong, if anybody wants to know. `found` NULL: the value itself. Returns false. */
-static bool wrong(check *c, const schema_node *n, const char *keyword, const place *at, const cJSON *value, const char *found,
-                  const char *what)
+static bool wrong(check *c, const schema_node *n, const char *keyword, const place *at, const cJSON *value,
+                  const char *found, const char *what)
 {
     if (!c->fault || c->status != FMP_OK) { return false; }
     fault_at(c, n, keyword, at);
@@ -93,19 +94,20 @@ static bool wrong(check *c, const schema_node *n, const char *keyword, const pla
 }
 
 /* The same, expected a number of something. */
-static bool wrong_count(check *c, const schema_node *n, const char *keyword, const place *at, const char *bound, uint64_t limit,
-                        size_t found, const char *unit)
+static bool wrong_count(check *c, const schema_node *n, const char *keyword, const place *at,
+                        const char *bound, uint64_t limit, size_t found, const char *unit)
 {
     char what[96], got[64];
     if (!c->fault || c->status != FMP_OK) { return false; }
-    snprintf(what, sizeof what, "%s %llu %s%s", bound, (unsigned long long)limit, unit, limit == 1 ? "" : "s");
+    snprintf(what, sizeof what, "%s %llu %s%s", bound, (unsigned long long)limit, unit,
+             limit == 1 ? "" : "s");
     snprintf(got, sizeof got, "%zu %s%s", found, unit, found == 1 ? "" : "s");
     return wrong(c, n, keyword, at, NULL, got, what);
 }
 
 /* The same, expected one JSON value or one of several, or a bound: `words` then the value. */
-static bool wrong_value(check *c, const schema_node *n, const char *keyword, const place *at, const cJSON *value, const char *words,
-                        const cJSON *wanted)
+static bool wrong_value(check *c, const schema_node *n, const char *keyword, const place *at,
+                        const cJSON *value, const char *words, const cJSON *wanted)
 {
     if (!c->fault || c->status != FMP_OK) { return false; }
     fmp_buf text = {0};
@@ -126,7 +128,8 @@ static bool wrong_value(check *c, const schema_node *n, const char *keyword, con
 static bool give_up(check *c, const schema_node *n, const char *what)
 {
     if (c->status == FMP_OK) {
-        c->status = fmp_fail(c->err, FMP_E_RANGE, "%s: the value is %s to check against this schema", n->path, what);
+        c->status =
+            fmp_fail(c->err, FMP_E_RANGE, "%s: the value is %s to check against this schema", n->path, what);
     }
     return false;
 }
@@ -155,7 +158,8 @@ unsigned schema_type_of(const cJSON *value)
 
 static bool check_type(check *c, const schema_node *n, const cJSON *value, const place *at)
 {
-    static const char *const names[] = {"null", "a boolean", "an integer", "a number", "a string", "an array", "an object"};
+    static const char *const names[] = {"null",     "a boolean", "an integer", "a number",
+                                        "a string", "an array",  "an object"};
     char what[128];
     size_t len = 0;
     if (n->types == TYPE_ANY || schema_type_of(value) & n->types) { return true; }
@@ -213,7 +217,9 @@ static bool matches(check *c, const schema_node *n, const schema_pattern *patter
 static size_t code_points(const char *text)
 {
     size_t n = 0;
-    for (; *text; text++) { n += ((unsigned char)*text & 0xC0) != 0x80; }
+    for (; *text; text++) {
+        n += ((unsigned char)*text & 0xC0) != 0x80;
+    }
     return n;
 }
 
@@ -222,8 +228,12 @@ static bool check_string(check *c, const schema_node *n, const cJSON *value, con
     const char *text = value->valuestring;
     if (n->min_length > 0 || n->max_length < UINT64_MAX) {
         size_t len = code_points(text);
-        if (len < n->min_length) { return wrong_count(c, n, "minLength", at, "at least", n->min_length, len, "character"); }
-        if (len > n->max_length) { return wrong_count(c, n, "maxLength", at, "at most", n->max_length, len, "character"); }
+        if (len < n->min_length) {
+            return wrong_count(c, n, "minLength", at, "at least", n->min_length, len, "character");
+        }
+        if (len > n->max_length) {
+            return wrong_count(c, n, "maxLength", at, "at most", n->max_length, len, "character");
+        }
     }
     if (n->pattern && !matches(c, n, n->pattern, text)) {
         fmp_buf what = {0};
@@ -257,11 +267,16 @@ static uint64_t mix(uint64_t h, uint64_t v)
 static uint64_t hash_text(const char *text)
 {
     uint64_t h = 14695981039346656037u; /* FNV-1a */
-    for (; *text; text++) { h = (h ^ (unsigned char)*text) * 1099511628211u; }
+    for (; *text; text++) {
+        h = (h ^ (unsigned char)*text) * 1099511628211u;
+    }
     return h;
 }
 
-/* Equal values have equal hashes: members add up in any order, numbers go by value. Order of results never depends on it. */
+/*
+ * Equal values have equal hashes: members add up in any order, numbers go by value. Order of results never
+ * depends on it.
+ */
 static uint64_t hash_of(check *c, const cJSON *value)
 {
     unsigned type = schema_type_of(value);
@@ -316,7 +331,9 @@ static bool check_unique(check *c, const schema_node *n, const cJSON *value, siz
         c->status = fmp_fail(c->err, FMP_E_NOMEM, "out of memory");
         return false;
     }
-    for (const cJSON *m = value->child; m; m = m->next, i++) { items[i] = (hashed){hash_of(c, m), i, m}; }
+    for (const cJSON *m = value->child; m; m = m->next, i++) {
+        items[i] = (hashed){hash_of(c, m), i, m};
+    }
     bool repeated = find_repeat(c, items, count, &first, &second);
     free(items);
     if (!repeated) { return true; }
@@ -338,7 +355,8 @@ static bool check_contains(check *c, const schema_node *n, const cJSON *value, c
         return wrong_count(c, n, keyword, at, "at least", n->min_contains, (size_t)hits, "matching item");
     }
     if (hits > n->max_contains) {
-        return wrong_count(c, n, "maxContains", at, "at most", n->max_contains, (size_t)hits, "matching item");
+        return wrong_count(c, n, "maxContains", at, "at most", n->max_contains, (size_t)hits,
+                           "matching item");
     }
     return true;
 }
@@ -365,8 +383,8 @@ static bool check_array(check *c, const schema_node *n, const cJSON *value, cons
 
 /* ---------------------------------------------------------------------------------------------- objects */
 
-static bool check_required(check *c, const schema_node *n, const cJSON *list, const char *keyword, const cJSON *value,
-                           const place *at)
+static bool check_required(check *c, const schema_node *n, const cJSON *list, const char *keyword,
+                           const cJSON *value, const place *at)
 {
     for (const cJSON *m = list->child; m; m = m->next) {
         c->steps++;
@@ -429,7 +447,7 @@ static bool check_object(check *c, const schema_node *n, const cJSON *value, con
     return true;
 }
 
-/* ---------------------------------------------------------------------------------------------- combinations */
+/* ------------------------------------------------------------------------------------------- combinations */
 
 /* None of the branches holds: tell of the one that got furthest into the value, else how many there were. */
 static bool wrong_branches(check *c, const schema_node *n, const cJSON *value, const place *at)
@@ -442,7 +460,8 @@ static bool wrong_branches(check *c, const schema_node *n, const cJSON *value, c
     const schema_list *list = n->any_of.n > 0 ? &n->any_of : &n->one_of;
     for (size_t i = 0; i < list->n && c->status == FMP_OK; i++) {
         c->fault = &one;
-        if (!check_node(c, list->item[i], value, at) && c->status == FMP_OK && strlen(one.instance) > deepest) {
+        if (!check_node(c, list->item[i], value, at) && c->status == FMP_OK &&
+            strlen(one.instance) > deepest) {
             best = one;
             deepest = strlen(one.instance);
         }
@@ -471,8 +490,9 @@ static bool check_one_of(check *c, const schema_node *n, const cJSON *value, con
         snprintf(got, sizeof got, "one that %zu allow (%zu and %zu among them)", hits, first, last);
         return wrong(c, n, "oneOf", at, value, got, "a value that exactly one alternative allows");
     }
-    return n->any_of.n == 0 ? wrong_branches(c, n, value, at)
-                            : wrong(c, n, "oneOf", at, value, NULL, "a value that exactly one alternative allows");
+    return n->any_of.n == 0
+               ? wrong_branches(c, n, value, at)
+               : wrong(c, n, "oneOf", at, value, NULL, "a value that exactly one alternative allows");
 }
 
 static bool check_any_of(check *c, const schema_node *n, const cJSON *value, const place *at)
@@ -530,14 +550,16 @@ static bool check_node(check *c, const schema_node *n, const cJSON *value, const
     return ok && c->status == FMP_OK;
 }
 
-fmp_status schema_holds(const fmp_schema *s, const schema_node *node, const cJSON *value, bool *valid, fmp_err *err)
+fmp_status schema_holds(const fmp_schema *s, const schema_node *node, const cJSON *value, bool *valid,
+                        fmp_err *err)
 {
     check c = {.schema = s, .err = err};
     *valid = check_node(&c, node, value, NULL);
     return c.status;
 }
 
-fmp_status fmp_schema_validate(const fmp_schema *schema, const cJSON *value, bool *valid, fmp_schema_fault *fault, fmp_err *err)
+fmp_status fmp_schema_validate(const fmp_schema *schema, const cJSON *value, bool *valid,
+                               fmp_schema_fault *fault, fmp_err *err)
 {
     check c = {.schema = schema, .fault = fault, .err = err};
     if (fault) { *fault = (fmp_schema_fault){"", "", "", ""}; }

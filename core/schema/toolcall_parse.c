@@ -1,6 +1,7 @@
 /*
- * Tool calls out of generated text. What a model writes is nearly right more often than right, so every fault says the
- * byte where reading stopped and what was expected there. Each style is one function; read read_call for what they share.
+ * Tool calls out of generated text. What a model writes is nearly right more often than right, so every fault
+ * says the byte where reading stopped and what was expected there. Each style is one function; read read_call
+ * for what they share.
  */
 #include "schema_private.h"
 
@@ -16,7 +17,9 @@ static fmp_status stop_at(reader *r, size_t offset, const char *what)
     char found[48] = "the end of the text";
     if (offset < r->len) {
         size_t n = r->len - offset < 24 ? r->len - offset : 24;
-        while (n > 0 && offset + n < r->len && ((unsigned char)r->text[offset + n] & 0xC0) == 0x80) { n--; }
+        while (n > 0 && offset + n < r->len && ((unsigned char)r->text[offset + n] & 0xC0) == 0x80) {
+            n--;
+        }
         snprintf(found, sizeof found, "'%.*s'%s", (int)n, r->text + offset, offset + n < r->len ? "..." : "");
     }
     fmp_fail(r->err, FMP_E_DATA, "byte %zu: expected %s, found %s", offset, what, found);
@@ -25,7 +28,9 @@ static fmp_status stop_at(reader *r, size_t offset, const char *what)
 
 static void skip_space(reader *r)
 {
-    while (r->at < r->len && strchr(" \t\r\n", r->text[r->at]) && r->text[r->at]) { r->at++; }
+    while (r->at < r->len && strchr(" \t\r\n", r->text[r->at]) && r->text[r->at]) {
+        r->at++;
+    }
 }
 
 static bool at_word(const reader *r, const char *word)
@@ -105,22 +110,27 @@ static fmp_status add_call(reader *r, cJSON *call, size_t offset)
     const cJSON *name = fmp_json_get(call, "name"), *arguments = fmp_json_get(call, "arguments");
     fmp_status status = FMP_OK;
     if (!cJSON_IsObject(call) || !cJSON_IsString(name) || !name->valuestring[0]) {
-        status = call_fault(r, offset, "expected a call {\"name\": \"...\", \"arguments\": {...}}, found no name");
+        status =
+            call_fault(r, offset, "expected a call {\"name\": \"...\", \"arguments\": {...}}, found no name");
     } else if (cJSON_IsString(arguments)) {
         fmp_err why = FMP_ERR_INIT;
-        if (fmp_json_parse(arguments->valuestring, strlen(arguments->valuestring), NULL, &value, &why) != FMP_OK
-            || !cJSON_IsObject(value)) {
-            status = call_fault(r, offset, "expected \"arguments\" to be an object or its JSON text, found other text");
+        if (fmp_json_parse(arguments->valuestring, strlen(arguments->valuestring), NULL, &value, &why) !=
+                FMP_OK ||
+            !cJSON_IsObject(value)) {
+            status = call_fault(r, offset,
+                                "expected \"arguments\" to be an object or its JSON text, found other text");
         } else {
             cJSON_ReplaceItemInObjectCaseSensitive(call, "arguments", value);
             value = NULL;
         }
     } else if (!cJSON_IsObject(arguments)) {
-        status = call_fault(r, offset, "expected \"arguments\" to be an object, found something else or nothing");
+        status =
+            call_fault(r, offset, "expected \"arguments\" to be an object, found something else or nothing");
     }
     for (const cJSON *m = call->child; m && status == FMP_OK; m = m->next) {
         if (strcmp(m->string, "name") != 0 && strcmp(m->string, "arguments") != 0) {
-            status = call_fault(r, offset, "expected a call with the members name and arguments only, found another");
+            status = call_fault(r, offset,
+                                "expected a call with the members name and arguments only, found another");
         }
     }
     cJSON_Delete(value);
@@ -150,7 +160,9 @@ static fmp_status read_fm_chat(reader *r, size_t *text_end)
         FMP_TRY(read_call(r));
         skip_space(r);
     }
-    return r->at == r->len || at_word(r, "<|end|>") ? FMP_OK : stop_at(r, r->at, "<|call|>, <|end|> or the end of the text");
+    return r->at == r->len || at_word(r, "<|end|>")
+               ? FMP_OK
+               : stop_at(r, r->at, "<|call|>, <|end|> or the end of the text");
 }
 
 /* A fenced list of calls; a lone object counts as a list of one. */
@@ -204,7 +216,8 @@ static fmp_status read_hermes(reader *r, size_t *text_end)
     return FMP_OK;
 }
 
-fmp_status fmp_toolcall_parse(const char *text, size_t len, const char *style, fmp_toolcalls *out, fmp_err *err)
+fmp_status fmp_toolcall_parse(const char *text, size_t len, const char *style, fmp_toolcalls *out,
+                              fmp_err *err)
 {
     static const struct {
         const char *name;
@@ -213,8 +226,13 @@ fmp_status fmp_toolcall_parse(const char *text, size_t len, const char *style, f
     reader r = {text, len, 0, NULL, err};
     size_t i = 0, n = sizeof styles / sizeof styles[0];
     *out = (fmp_toolcalls){0};
-    while (i < n && strcmp(styles[i].name, style) != 0) { i++; }
-    if (i == n) { return fmp_fail(err, FMP_E_CONFIG, "expected the style fm-chat, toolkit or hermes, found '%s'", style); }
+    while (i < n && strcmp(styles[i].name, style) != 0) {
+        i++;
+    }
+    if (i == n) {
+        return fmp_fail(err, FMP_E_CONFIG, "expected the style fm-chat, toolkit or hermes, found '%s'",
+                        style);
+    }
     r.calls = cJSON_CreateArray();
     if (!r.calls) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     fmp_status status = styles[i].read(&r, &out->text_len);
@@ -222,7 +240,9 @@ fmp_status fmp_toolcall_parse(const char *text, size_t len, const char *style, f
         cJSON_Delete(r.calls);
         return status;
     }
-    while (out->text_len > 0 && strchr(" \t\r\n", text[out->text_len - 1]) && text[out->text_len - 1]) { out->text_len--; }
+    while (out->text_len > 0 && strchr(" \t\r\n", text[out->text_len - 1]) && text[out->text_len - 1]) {
+        out->text_len--;
+    }
     out->calls = r.calls;
     return FMP_OK;
 }

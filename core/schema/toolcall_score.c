@@ -1,6 +1,7 @@
 /*
- * Scores of tool calls and JSON answers. Parallel calls come in any order, so calls are paired: as many as possible with
- * right arguments (augmenting paths: with lists of accepted values a greedy choice can block a better one).
+ * Scores of tool calls and JSON answers. Parallel calls come in any order, so calls are paired: as many as
+ * possible with right arguments (augmenting paths: with lists of accepted values a greedy choice can block a
+ * better one).
  */
 #include "schema_private.h"
 
@@ -23,7 +24,8 @@ static void view_call(const cJSON *call, call_view *v)
     const cJSON *from = function ? function : call, *arguments = fmp_json_get(from, "arguments");
     *v = (call_view){fmp_json_str(from, "name", NULL), arguments, NULL};
     if (cJSON_IsString(arguments)) {
-        if (fmp_json_parse(arguments->valuestring, strlen(arguments->valuestring), NULL, &v->parsed, NULL) != FMP_OK) {
+        if (fmp_json_parse(arguments->valuestring, strlen(arguments->valuestring), NULL, &v->parsed, NULL) !=
+            FMP_OK) {
             v->parsed = NULL;
         }
         v->arguments = v->parsed;
@@ -44,7 +46,9 @@ static void view_answer(const cJSON *answer, call_view *v)
 
 static void free_views(call_view *views, size_t n)
 {
-    for (size_t i = 0; i < n && views; i++) { cJSON_Delete(views[i].parsed); }
+    for (size_t i = 0; i < n && views; i++) {
+        cJSON_Delete(views[i].parsed);
+    }
     free(views);
 }
 
@@ -52,8 +56,12 @@ static fmp_status view_all(const cJSON *list, bool answers, call_view **out, siz
 {
     *out = NULL;
     *n = 0;
-    for (const cJSON *m = cJSON_IsArray(list) ? list->child : NULL; m; m = m->next) { ++*n; }
-    if (*n > MAX_CALLS) { return fmp_fail(err, FMP_E_RANGE, "expected at most %d tool calls, found %zu", MAX_CALLS, *n); }
+    for (const cJSON *m = cJSON_IsArray(list) ? list->child : NULL; m; m = m->next) {
+        ++*n;
+    }
+    if (*n > MAX_CALLS) {
+        return fmp_fail(err, FMP_E_RANGE, "expected at most %d tool calls, found %zu", MAX_CALLS, *n);
+    }
     call_view *views = calloc(*n + 1, sizeof *views);
     if (!views) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     size_t i = 0;
@@ -68,12 +76,14 @@ static fmp_status view_all(const cJSON *list, bool answers, call_view **out, siz
     return FMP_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------- accepted values */
+/* ---------------------------------------------------------------------------------------- accepted values */
 
 /* The next byte that counts: no spaces and ,./-_*^, lower case, ' as ". 0: the end. */
 static char loose_next(const char **p)
 {
-    while (**p && strchr(" ,./-_*^", **p)) { ++*p; }
+    while (**p && strchr(" ,./-_*^", **p)) {
+        ++*p;
+    }
     char c = **p;
     if (c) { ++*p; }
     if (c >= 'A' && c <= 'Z') { return (char)(c + 32); }
@@ -99,8 +109,10 @@ static bool may_be_absent(const cJSON *accepted_list)
     return false;
 }
 
+/* Lists of accepted values; deeper down some hold one bare value instead. */
 static bool accepts_any(const cJSON *accepted_list, const cJSON *value)
 {
+    if (accepted_list && !cJSON_IsArray(accepted_list)) { return accepts(accepted_list, value); }
     for (const cJSON *m = cJSON_IsArray(accepted_list) ? accepted_list->child : NULL; m; m = m->next) {
         if (accepts(m, value)) { return true; }
     }
@@ -121,7 +133,9 @@ static bool accepts_members(const cJSON *accepted, const cJSON *value)
 
 static bool accepts(const cJSON *accepted, const cJSON *value)
 {
-    if (cJSON_IsString(accepted) && cJSON_IsString(value)) { return loosely_equal(accepted->valuestring, value->valuestring); }
+    if (cJSON_IsString(accepted) && cJSON_IsString(value)) {
+        return loosely_equal(accepted->valuestring, value->valuestring);
+    }
     if (cJSON_IsObject(accepted) && cJSON_IsObject(value)) { return accepts_members(accepted, value); }
     if (cJSON_IsArray(accepted) && cJSON_IsArray(value)) {
         const cJSON *a = accepted->child, *v = value->child;
@@ -177,7 +191,9 @@ static size_t pairs_by_name(const pairing *p)
     memset(p->seen, 0, p->n_got);
     for (size_t i = 0; i < p->n_expected; i++) {
         size_t j = 0;
-        while (j < p->n_got && (p->seen[j] || !same_name(&p->expected[i], &p->got[j]))) { j++; }
+        while (j < p->n_got && (p->seen[j] || !same_name(&p->expected[i], &p->got[j]))) {
+            j++;
+        }
         if (j == p->n_got) { continue; }
         p->seen[j] = true;
         n++;
@@ -192,7 +208,9 @@ static void score_any_order(pairing *p, unsigned flags, fmp_call_score *out)
             p->right[i * p->n_got + j] = same_call(&p->expected[i], &p->got[j], flags);
         }
     }
-    for (size_t j = 0; j < p->n_got; j++) { p->pair_of[j] = SIZE_MAX; }
+    for (size_t j = 0; j < p->n_got; j++) {
+        p->pair_of[j] = SIZE_MAX;
+    }
     for (size_t i = 0; i < p->n_expected; i++) {
         memset(p->seen, 0, p->n_got);
         out->args_exact += augment(p, i);
@@ -234,7 +252,8 @@ static fmp_status score_pairs(pairing *p, unsigned flags, fmp_call_score *out, f
     return FMP_OK;
 }
 
-fmp_status fmp_score_tool_calls(const cJSON *expected, const cJSON *got, unsigned flags, fmp_call_score *out, fmp_err *err)
+fmp_status fmp_score_tool_calls(const cJSON *expected, const cJSON *got, unsigned flags, fmp_call_score *out,
+                                fmp_err *err)
 {
     call_view *wanted = NULL, *made = NULL;
     pairing p = {0};
@@ -254,7 +273,7 @@ fmp_status fmp_score_tool_calls(const cJSON *expected, const cJSON *got, unsigne
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------------- JSON answers */
+/* ------------------------------------------------------------------------------------------- JSON answers */
 
 FMP_PRINTF(2, 3) static void tell(fmp_json_score *out, const char *fmt, ...)
 {
@@ -265,8 +284,8 @@ FMP_PRINTF(2, 3) static void tell(fmp_json_score *out, const char *fmt, ...)
     fmp_err_clip_(out->why, sizeof out->why, need);
 }
 
-fmp_status fmp_score_json(const cJSON *expected, const char *text, size_t len, const fmp_schema *schema, fmp_json_score *out,
-                          fmp_err *err)
+fmp_status fmp_score_json(const cJSON *expected, const char *text, size_t len, const fmp_schema *schema,
+                          fmp_json_score *out, fmp_err *err)
 {
     cJSON *value = NULL;
     fmp_err why = FMP_ERR_INIT;
@@ -282,8 +301,8 @@ fmp_status fmp_score_json(const cJSON *expected, const char *text, size_t len, c
     out->exact = expected && fmp_json_equal(expected, value);
     status = schema ? fmp_schema_validate(schema, value, &out->valid, &fault, err) : FMP_OK;
     if (status == FMP_OK && !out->valid) {
-        tell(out, "%s%sexpected %s, found %s (%s)", fault.instance, *fault.instance ? ": " : "", fault.expected, fault.found,
-             fault.schema);
+        tell(out, "%s%sexpected %s, found %s (%s)", fault.instance, *fault.instance ? ": " : "",
+             fault.expected, fault.found, fault.schema);
     } else if (status == FMP_OK && expected && !out->exact) {
         tell(out, "another value than expected");
     }

@@ -393,8 +393,9 @@ static fmp_status supervise(const fmp_chat *chat, const cJSON *doc, const cJSON 
                             fmp_err *err)
 {
     if (o->all_text) {
-        for (size_t i = 1; i < r->tokens.n; i++) { r->weight[i] = 1.0f; }
-        return FMP_OK;
+        float context_weight = o->context_weight > 0 ? o->context_weight : 1.0f;
+        for (size_t i = 1; i < r->tokens.n; i++) { r->weight[i] = context_weight; }
+        if (context_weight == 1.0f) { return FMP_OK; }
     }
     fmp_mask_range *ranges = NULL;
     size_t n = 0;

@@ -138,12 +138,6 @@ static inline size_t scan_words(const char *s, size_t n, size_t i, unsigned max_
     return line_end(s, n, i);
 }
 
-static size_t scan_fm(const char *s, size_t n, size_t i)
-{
-    size_t len = s[i] == '\'' ? contraction(s, n, i + 1) : 0;
-    return len > 0 ? i + 1 + len : scan_words(s, n, i, 1);
-}
-
 static size_t scan_qwen(const char *s, size_t n, size_t i)
 {
     size_t len = s[i] == '\'' ? contraction_nocase(s, n, i + 1) : 0;
@@ -164,7 +158,6 @@ static const struct {
     tk_scan_fn scan;
 } scanners[] = {
     { FMP_TOK_PATTERN_GPT2, scan_gpt2 },
-    { FMP_TOK_PATTERN_FM, scan_fm },
     { NOCASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" REST, scan_qwen },
     { NOCASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" REST, scan_llama3 },
 };

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 struct fmp_tokens_owner {
-    fmp_map map;
+    fmp_map map, records;
     fmp_arena *arena; /* strings of meta.json */
 };
 
@@ -19,8 +19,8 @@ bool ts_layout(const ts_header *h, uint64_t begin[TS_SECTIONS], uint64_t *file_s
     size_t seg1, at = TS_HEADER;
     if (!fmp_add_ok(h->n_segments, 1, &seg1)) { return false; }
     const struct { size_t n, size; } sections[TS_SECTIONS] = {
-        { h->n_tokens, 4 }, { h->n_tokens, 4 }, { seg1, 8 }, { h->n_segments, FMP_TOKENS_RECORD },
-        { h->n_segments, 2 }, { (size_t)h->n_bins + 1, 4 }, { h->n_segments, 4 },
+        { h->n_tokens, 4 }, { h->n_tokens, 4 }, { seg1, 8 }, { h->n_segments, 2 },
+        { (size_t)h->n_bins + 1, 4 }, { h->n_segments, 4 },
     };
     for (int i = 0; i < TS_SECTIONS; i++) {
         size_t bytes;
@@ -105,13 +105,6 @@ static fmp_status check_segments(const fmp_tokens *t, const char *path, fmp_err 
         }
         if (t->weight[t->seg_begin[s]] != 0) {
             return bad(err, path, UINT64_MAX, "segment %llu: the first token has a weight", (unsigned long long)s);
-        }
-        for (int k = 0; k < FMP_TOKENS_RECORD; k++) {
-            char c = t->record[s * FMP_TOKENS_RECORD + (uint64_t)k];
-            if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
-                return bad(err, path, UINT64_MAX, "segment %llu: expected 16 hex digits as record id",
-                           (unsigned long long)s);
-            }
         }
     }
     return FMP_OK;
@@ -229,11 +222,29 @@ static fmp_status open_bin(fmp_tokens *t, const char *path, fmp_err *err)
     t->ids = (const void *)(p + begin[TS_IDS]);
     t->weight = (const void *)(p + begin[TS_WEIGHT]);
     t->seg_begin = (const void *)(p + begin[TS_SEG_BEGIN]);
-    t->record = (const void *)(p + begin[TS_RECORD]);
     t->locale = (const void *)(p + begin[TS_LOCALE]);
     t->bin_begin = (const void *)(p + begin[TS_BIN_BEGIN]);
     t->bin_seg = (const void *)(p + begin[TS_BIN_SEG]);
     return check_all(t, path, err);
+}
+
+/* After open_bin: one id of 16 hex digits for each segment. */
+static fmp_status open_records(fmp_tokens *t, const char *path, fmp_err *err)
+{
+    fmp_map *map = &t->owner->records;
+    FMP_TRY(fmp_map_file(path, map, err));
+    if (map->len != t->n_segments * FMP_TOKENS_RECORD) {
+        return bad(err, path, UINT64_MAX, "expected %llu ids of %d bytes, found %zu bytes", (unsigned long long)t->n_segments,
+                   FMP_TOKENS_RECORD, map->len);
+    }
+    for (size_t i = 0; i < map->len; i++) {
+        unsigned char c = map->data[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return bad(err, path, i, "segment %zu: expected 16 hex digits as record id", i / FMP_TOKENS_RECORD);
+        }
+    }
+    t->record = (const char *)map->data;
+    return FMP_OK;
 }
 
 static fmp_status open_meta(fmp_tokens *t, const char *path, fmp_err *err)
@@ -249,14 +260,17 @@ fmp_status fmp_tokens_open(const char *dir, fmp_tokens *out, fmp_err *err)
 {
     fmp_tokens t = { 0 };
     char *bin = fmp_path_join(dir, TS_FILE), *meta = fmp_path_join(dir, TS_META);
+    char *records = fmp_path_join(dir, TS_RECORDS);
     t.owner = calloc(1, sizeof *t.owner);
     if (t.owner) { t.owner->arena = fmp_arena_new(0); }
     fmp_status status = FMP_OK;
-    if (!bin || !meta || !t.owner || !t.owner->arena) {
+    if (!bin || !meta || !records || !t.owner || !t.owner->arena) {
         status = fmp_fail(err, FMP_E_NOMEM, "out of memory for %s", dir);
     }
     if (status == FMP_OK) { status = open_bin(&t, bin, err); }
+    if (status == FMP_OK) { status = open_records(&t, records, err); }
     if (status == FMP_OK) { status = open_meta(&t, meta, err); }
+    free(records);
     free(bin);
     free(meta);
     if (status != FMP_OK) {
@@ -271,6 +285,7 @@ void fmp_tokens_close(fmp_tokens *t)
 {
     if (t->owner) {
         fmp_unmap(&t->owner->map);
+        fmp_unmap(&t->owner->records);
         fmp_arena_free(t->owner->arena);
         free(t->owner);
     }

@@ -21,7 +21,7 @@
 
 struct fmp_tokens_writer {
     ts_header head;
-    char *bin_path, *part_path, *meta_path;
+    char *bin_path, *part_path, *meta_path, *records_path;
     FILE *bin, *part;
     fmp_buf begin, record, locale; /* u64 (S + 1), 16 bytes (S), u16 (S) */
     cJSON *meta, *golden;
@@ -92,10 +92,12 @@ static fmp_status init(fmp_tokens_writer *w, const char *dir, const fmp_tokens_i
     w->bin_path = fmp_path_join(dir, TS_FILE);
     w->part_path = fmp_path_join(dir, TS_WEIGHTS);
     w->meta_path = fmp_path_join(dir, TS_META);
+    w->records_path = fmp_path_join(dir, TS_RECORDS);
     w->tokens = calloc(n, sizeof *w->tokens);
     w->supervised = calloc(n, sizeof *w->supervised);
     w->segments = calloc(n, sizeof *w->segments);
-    if (!w->bin_path || !w->part_path || !w->meta_path || !w->tokens || !w->supervised || !w->segments) {
+    if (!w->bin_path || !w->part_path || !w->meta_path || !w->records_path || !w->tokens || !w->supervised ||
+        !w->segments) {
         return no_memory(err);
     }
     FMP_TRY(init_meta(w, info, err));
@@ -141,6 +143,7 @@ void fmp_tokens_writer_free(fmp_tokens_writer *w)
     free(w->bin_path);
     free(w->part_path);
     free(w->meta_path);
+    free(w->records_path);
     free(w);
 }
 
@@ -266,7 +269,6 @@ static fmp_status write_bin(fmp_tokens_writer *w, const bins *b, fmp_err *err)
     FMP_TRY(put(w, zeros, (TS_HEADER - ids % TS_HEADER) % TS_HEADER, false, err));
     FMP_TRY(put_weights(w, err));
     FMP_TRY(put(w, w->begin.data, w->begin.len, true, err));
-    FMP_TRY(put(w, w->record.data, w->record.len, true, err));
     FMP_TRY(put(w, w->locale.data, w->locale.len, true, err));
     FMP_TRY(put(w, b->begin, ((size_t)w->head.n_bins + 1) * sizeof *b->begin, true, err));
     FMP_TRY(put(w, b->seg, S * sizeof *b->seg, false, err));
@@ -337,6 +339,9 @@ fmp_status fmp_tokens_finish(fmp_tokens_writer *w, bool pack, fmp_err *err)
     if (!arena) { return no_memory(err); }
     fmp_status status = make_bins(w, pack, arena, &b, err);
     if (status == FMP_OK) { status = write_bin(w, &b, err); }
+    if (status == FMP_OK) {
+        status = fmp_write_file(w->records_path, w->record.data ? w->record.data : "", w->record.len, err);
+    }
     if (status == FMP_OK) { status = write_meta(w, pack, err); }
     fmp_arena_free(arena);
     return status;

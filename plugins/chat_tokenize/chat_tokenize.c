@@ -40,6 +40,8 @@ static const fmp_option options[] = {
      .help = "Tokens of a packed row; 0: max_tokens."},
     {.name = "supervise", .type = FMP_OPT_ENUM, .def = "assistant", .choices = "assistant|last|all",
      .help = "What is learned: every assistant turn, the last one only, or all text (pre-training)."},
+    {.name = "context_weight", .type = FMP_OPT_FLOAT, .def = "1", .min = 0.0001, .max = 1,
+     .help = "With supervise: all, the loss weight of everything that is no assistant turn; assistant turns have 1."},
     {.name = "template", .type = FMP_OPT_ENUM, .def = "model", .choices = "model|fm-chat|adapter-toolkit",
      .help = "The model's chat template, or a built-in one in its place."},
     {.name = "template_file", .type = FMP_OPT_PATH, .help = "A .jinja file in place of both."},
@@ -525,6 +527,7 @@ static fmp_status tokenize_configure(void *self, const cJSON *values, fmp_err *e
     s->tokenizer = fmp_value_str(values, "tokenizer");
     s->chat = (fmp_chat_options){.supervise = true,
                                  .all_text = strcmp(supervise, "all") == 0,
+                                 .context_weight = (float)fmp_value_num(values, "context_weight"),
                                  .policy = strcmp(supervise, "last") == 0 ? FMP_MASK_LAST : FMP_MASK_ALL};
     if (s->bin_size == 0) { s->bin_size = s->max_tokens; }
     if (s->bin_size < s->max_tokens) {

@@ -145,12 +145,11 @@ static fmp_status describe_all(const data_dedup *s, const fmp_task *task, table 
 
 /* ---------------------------------------------------------------------------------------------- clusters */
 
-static const item *sort_items; /* qsort has no context argument; run is never entered twice at once in a process */
-
-static int by_digest(const void *a, const void *b)
+static int by_digest(const void *a, const void *b, void *arg)
 {
+    const item *items = arg;
     uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
-    int order = memcmp(sort_items[i].digest, sort_items[j].digest, sizeof sort_items[i].digest);
+    int order = memcmp(items[i].digest, items[j].digest, sizeof items[i].digest);
     return order ? order : (i < j ? -1 : i > j);
 }
 
@@ -159,8 +158,7 @@ static fmp_status cluster_equal(table *t, uint32_t *cluster_of, fmp_err *err)
     uint32_t *order = malloc((t->n ? t->n : 1) * sizeof *order);
     if (!order) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     for (size_t i = 0; i < t->n; i++) { order[i] = (uint32_t)i; }
-    sort_items = t->items;
-    qsort(order, t->n, sizeof *order, by_digest);
+    qsort_r(order, t->n, sizeof *order, by_digest, t->items);
     for (size_t i = 0; i < t->n; i++) {
         bool same = i > 0 && memcmp(t->items[order[i]].digest, t->items[order[i - 1]].digest, 16) == 0;
         cluster_of[order[i]] = same ? cluster_of[order[i - 1]] : order[i];
@@ -209,7 +207,7 @@ static void note_member(const data_dedup *s, cluster_line *line, const fmp_recor
         cJSON_AddStringToObject(line->node, "text", excerpt);
     } else {
         cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(line->node, "dropped"), cJSON_CreateString(record->id));
-        if (!cJSON_HasObjectItem(line->node, "example")) { cJSON_AddStringToObject(line->node, "example", excerpt); }
+        if (!cJSON_GetObjectItemCaseSensitive(line->node, "example")) { cJSON_AddStringToObject(line->node, "example", excerpt); }
     }
 }
 

@@ -4,7 +4,7 @@
  * Each source gets a quota from its weight; a source larger than its quota gives the records with the lowest random
  * numbers of (seed, source, index), in their own order; a smaller one is an error unless repetition is asked for. The
  * quotas are then interleaved evenly: record k of a quota of n stands at (k + 1/2) / n, ties in the order of the inputs.
- * One pass to count, one to emit; memory is one bit a record.
+ * One pass to count, one to emit. Memory: one bit a record, and 16 bytes for each of the largest source while choosing.
  */
 #include <fmpipe/fs.h>
 #include <fmpipe/plugin.h>
@@ -103,6 +103,12 @@ static fmp_status quotas(const data_mix *m, source *s, size_t n, fmp_err *err)
         total = INFINITY;
         for (size_t i = 0; i < n; i++) {
             if (s[i].share > 0) { total = fmin(total, floor((double)s[i].n / s[i].share + 1e-9)); }
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (s[i].share > 0 && s[i].n == 0) {
+            fmp_fail(err, FMP_E_DATA, "input '%s' has no records but a share of the mixture", s[i].input->stage);
+            return fmp_err_hint(err, "set its weight to 0, or leave the input out");
         }
     }
     uint64_t given = 0, want = (uint64_t)total;
@@ -212,9 +218,11 @@ static void report(const data_mix *m, const source *s, size_t n)
     const fmp_ext_metrics *metrics = m->host->get_extension(m->host, FMP_EXT_METRICS);
     if (!metrics) { return; }
     uint64_t total = 0;
-    cJSON *fact = cJSON_CreateObject();
+    cJSON *fact = cJSON_CreateArray(); /* not by stage id: one stage may give several inputs */
     for (size_t i = 0; i < n; i++) {
-        cJSON *row = cJSON_AddObjectToObject(fact, s[i].input->stage);
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddItemToArray(fact, row);
+        cJSON_AddStringToObject(row, "stage", s[i].input->stage);
         cJSON_AddNumberToObject(row, "has", (double)s[i].n);
         cJSON_AddNumberToObject(row, "gives", (double)s[i].quota);
         total += s[i].quota;

@@ -149,32 +149,58 @@ static int by_u(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static void move_to(place *p, strata *groups, uint8_t part)
+{
+    groups->n[p->stratum][p->part]--;
+    groups->n[p->stratum][part]++;
+    p->part = part;
+}
+
+/* Records with the same number are one group: they move together or not at all. */
+static size_t group_end(place *const *order, size_t begin, size_t n)
+{
+    size_t end = begin + 1;
+    while (end < n && order[end]->u == order[begin]->u) { end++; }
+    return end;
+}
+
+static bool wants_more(const data_split *s, const uint64_t n[N_PARTS])
+{
+    return n[EVAL] < s->min_per_stratum && n[TRAIN] + n[EVAL] + n[TEST] > 2 * s->min_per_stratum;
+}
+
+static void lift_strata(const data_split *s, place **order, size_t n, strata *groups)
+{
+    for (size_t i = 0, end; i < n; i = end) {
+        bool wanted = false;
+        end = group_end(order, i, n);
+        for (size_t k = i; k < end; k++) { wanted = wanted || wants_more(s, groups->n[order[k]->stratum]); }
+        for (size_t k = i; wanted && order[i]->part == TRAIN && k < end; k++) { move_to(order[k], groups, EVAL); }
+    }
+}
+
+static void cap_eval(const data_split *s, place **order, size_t n, strata *groups)
+{
+    uint64_t n_eval = 0;
+    for (size_t i = 0, end; i < n && s->max_eval > 0; i = end) {
+        end = group_end(order, i, n);
+        if (order[i]->part != EVAL) { continue; }
+        n_eval += end - i;
+        for (size_t k = i; n_eval > s->max_eval && k < end; k++) { move_to(order[k], groups, TRAIN); }
+    }
+}
+
 static fmp_status adjust(const data_split *s, places *all, strata *groups, fmp_err *err)
 {
     place **order = malloc((all->n ? all->n : 1) * sizeof(place *));
     if (!order) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    uint64_t n_eval = 0;
     for (size_t i = 0; i < all->n; i++) {
         order[i] = &all->item[i];
         groups->n[all->item[i].stratum][all->item[i].part]++;
     }
     qsort(order, all->n, sizeof *order, by_u);
-    for (size_t i = 0; i < all->n; i++) {
-        uint64_t *n = groups->n[order[i]->stratum];
-        uint64_t total = n[TRAIN] + n[EVAL] + n[TEST];
-        if (order[i]->part == TRAIN && n[EVAL] < s->min_per_stratum && total > 2 * s->min_per_stratum) {
-            order[i]->part = EVAL;
-            n[EVAL]++;
-            n[TRAIN]--;
-        }
-    }
-    for (size_t i = 0; i < all->n; i++) {
-        if (order[i]->part == EVAL && s->max_eval > 0 && n_eval++ >= s->max_eval) {
-            order[i]->part = TRAIN;
-            groups->n[order[i]->stratum][EVAL]--;
-            groups->n[order[i]->stratum][TRAIN]++;
-        }
-    }
+    lift_strata(s, order, all->n, groups);
+    cap_eval(s, order, all->n, groups);
     free(order);
     return FMP_OK;
 }

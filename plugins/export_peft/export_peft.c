@@ -129,7 +129,6 @@ static void report(const export_peft *s, double delta)
     if (!m) { return; }
     cJSON *list = cJSON_CreateArray(), *row = cJSON_CreateObject();
     cJSON_AddStringToObject(row, "label", "adapter");
-    cJSON_AddStringToObject(row, "port", "package");
     cJSON_AddStringToObject(row, "note", "PEFT folder");
     cJSON_AddItemToArray(list, row);
     m->fact(s->host, "artifacts", list);

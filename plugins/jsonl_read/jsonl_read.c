@@ -2,7 +2,8 @@
  * jsonl.read: conversations from JSON Lines files, every row checked.
  *
  * fetch reads (decompressing by content, not by name) and cuts at line ends; decode parses a block's rows, brings each to
- * the canonical conversation (jsonl_canon.c) and emits it, or rejects it with its position and the reason.
+ * the canonical conversation (jsonl_canon.c) and emits it, or rejects it with its position and the reason. Where a block
+ * ends depends on the file only, never on the buffer at hand, so that runs with any number of threads see the same blocks.
  */
 #include "jsonl_canon.h"
 
@@ -12,10 +13,11 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BLOCK_BYTES = 256 * 1024 };
+enum { BLOCK_BYTES = 256 * 1024, SHOWN_BYTES = 200 };
 
 typedef struct jsonl_read {
     const fmp_host *host;
@@ -34,6 +36,8 @@ typedef struct jsonl_read {
     uint64_t line, offset;
     char *carry;        /* the unfinished last line of the block before */
     size_t carry_len, carry_cap;
+
+    atomic_uint_least64_t n_good; /* conversations of all threads, for the summary */
 } jsonl_read;
 
 static const fmp_option options[] = {
@@ -90,16 +94,17 @@ static fmp_status open_file(jsonl_read *s, fmp_err *err)
     if (s->fd < 0) { return io_error(s, "open the file", strerror(errno), err); }
     ssize_t n = pread(s->fd, head, sizeof head, 0);
     if (n < 0) { return io_error(s, "read the file", strerror(errno), err); }
-    if (!looks_compressed(head, n)) {
-        /* A byte order mark at the very start of a file is no part of its first row. */
-        if (n >= 3 && memcmp(head, "\xef\xbb\xbf", 3) == 0 && lseek(s->fd, 3, SEEK_SET) == 3) { s->offset = 3; }
-        return FMP_OK;
-    }
+    if (!looks_compressed(head, n)) { return FMP_OK; }
     struct archive_entry *entry;
     s->archive = archive_read_new();
     if (!s->archive) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    archive_read_support_filter_all(s->archive);
+    /* Named one by one: "all" would also unpack what lies inside, and start other programs for some formats. */
+    archive_read_support_filter_gzip(s->archive);
+    archive_read_support_filter_zstd(s->archive);
+    archive_read_support_filter_xz(s->archive);
+    archive_read_support_filter_bzip2(s->archive);
     archive_read_support_format_raw(s->archive);
+    archive_read_support_format_empty(s->archive);
     if (archive_read_open_fd(s->archive, s->fd, BLOCK_BYTES) != ARCHIVE_OK ||
         archive_read_next_header(s->archive, &entry) != ARCHIVE_OK) {
         return io_error(s, "decompress the file", archive_error_string(s->archive), err);
@@ -148,51 +153,81 @@ static fmp_status reserve(fmp_block *block, size_t size, fmp_err *err)
     return FMP_OK;
 }
 
-static fmp_status read_fetch(void *self, fmp_block *block, bool *more, fmp_err *err)
+/* Past the rest of a line that is too long; what follows it is kept. */
+static fmp_status skip_line(jsonl_read *s, fmp_err *err)
 {
-    jsonl_read *s = self;
-    block->len = 0;
-    if (!s->path) {
-        if (s->next_path == s->n_paths) {
-            *more = false;
-            return FMP_OK;
-        }
-        FMP_TRY(open_file(s, err));
-    }
-    block->file = s->path;
-    block->first_line = s->line;
-    block->offset = s->offset;
-    FMP_TRY(reserve(block, s->carry_len + BLOCK_BYTES, err));
-    if (s->carry_len > 0) { memcpy(block->data, s->carry, s->carry_len); }
-    block->len = s->carry_len;
-    s->carry_len = 0;
+    char some[16 * 1024];
     for (;;) {
         size_t n = 0;
-        FMP_TRY(read_some(s, block->data + block->len, block->cap - block->len, &n, err));
-        if (n == 0) { /* the file's last line may lack its newline */
+        FMP_TRY(read_some(s, some, sizeof some, &n, err));
+        if (n == 0) { return FMP_OK; }
+        const char *end = memchr(some, '\n', n);
+        if (end) {
+            size_t whole = (size_t)(end - some) + 1;
+            s->offset += whole;
+            return keep_carry(s, some + whole, n - whole, err);
+        }
+        s->offset += n;
+    }
+}
+
+/* Read until the block holds `want` bytes or the file ends. */
+static fmp_status fill(jsonl_read *s, fmp_block *block, size_t want, bool *ended, fmp_err *err)
+{
+    FMP_TRY(reserve(block, want, err));
+    for (size_t n = 1; block->len < want && n > 0; block->len += n) {
+        FMP_TRY(read_some(s, block->data + block->len, want - block->len, &n, err));
+        *ended = n == 0;
+    }
+    return FMP_OK;
+}
+
+static fmp_status read_lines(jsonl_read *s, fmp_block *block, bool *more, fmp_err *err)
+{
+    bool ended = false;
+    for (size_t want = s->carry_len + BLOCK_BYTES, seen = s->carry_len;; want *= 2) {
+        FMP_TRY(fill(s, block, want, &ended, err));
+        if (ended) { /* the file's last line may lack its newline */
             close_file(s);
             s->path = NULL;
+            s->carry_len = 0;
             *more = s->next_path < s->n_paths;
             return FMP_OK;
         }
-        block->len += n;
-        const char *end = memrchr(block->data, '\n', block->len);
+        const char *end = memrchr(block->data + seen, '\n', block->len - seen);
         if (end) {
             size_t whole = (size_t)(end - block->data) + 1;
             FMP_TRY(keep_carry(s, block->data + whole, block->len - whole, err));
             block->len = whole;
             s->line += count_lines(block->data, whole);
             s->offset += whole;
-            *more = true;
             return FMP_OK;
         }
-        if (block->len > s->max_line) {
-            fmp_fail(err, FMP_E_RANGE, "a line is longer than %zu bytes", s->max_line);
-            fmp_err_hint(err, "is it really JSON Lines, one row a line? else raise max_line");
-            return fmp_err_at(err, s->path, (uint32_t)s->line, 1, s->offset);
+        seen = block->len;
+        if (block->len > s->max_line) { /* decode refuses it by its length */
+            s->line++;
+            s->offset += block->len;
+            block->len = s->max_line + 1;
+            s->carry_len = 0;
+            return skip_line(s, err);
         }
-        if (block->len == block->cap) { FMP_TRY(reserve(block, block->cap * 2, err)); }
     }
+}
+
+static fmp_status read_fetch(void *self, fmp_block *block, bool *more, fmp_err *err)
+{
+    jsonl_read *s = self;
+    block->len = 0;
+    *more = s->path || s->next_path < s->n_paths;
+    if (!*more) { return FMP_OK; }
+    if (!s->path) { FMP_TRY(open_file(s, err)); }
+    block->file = s->path;
+    block->first_line = s->line;
+    block->offset = s->offset;
+    FMP_TRY(reserve(block, s->carry_len + BLOCK_BYTES, err));
+    if (s->carry_len > 0) { memcpy(block->data, s->carry, s->carry_len); }
+    block->len = s->carry_len;
+    return read_lines(s, block, more, err);
 }
 
 /* ---------------------------------------------------------------------------------------------- rows */
@@ -219,10 +254,19 @@ static fmp_status reject_row(const fmp_call *call, const fmp_origin *origin, con
     return call->reject(call, &why, err);
 }
 
-static fmp_status decode_row(const jsonl_read *s, const char *row, size_t len, const fmp_origin *origin, const fmp_call *call,
+static fmp_status reject_long(const jsonl_read *s, const fmp_call *call, const fmp_origin *origin, const char *row, fmp_err *err)
+{
+    char message[160];
+    snprintf(message, sizeof message, "expected a row of at most %zu bytes (max_line), found a longer one; is it one row a line?",
+             s->max_line);
+    return reject_row(call, origin, row, SHOWN_BYTES, "line_too_long", NULL, 1, message, err);
+}
+
+static fmp_status decode_row(jsonl_read *s, const char *row, size_t len, const fmp_origin *origin, const fmp_call *call,
                              fmp_err *err)
 {
     cJSON *tree = NULL;
+    if (len > s->max_line) { return reject_long(s, call, origin, row, err); }
     fmp_err why = FMP_ERR_INIT;
     fmp_status status = fmp_json_parse(row, len, &s->limits, &tree, &why);
     if (status == FMP_E_NOMEM) {
@@ -235,20 +279,27 @@ static fmp_status decode_row(const jsonl_read *s, const char *row, size_t len, c
     }
     canon_problem problem;
     cJSON *doc = canon_row(tree, &s->canon, &problem);
-    if (doc) { return call->emit_row(call, doc, origin, err); }
-    if (problem.n > 1) {
-        size_t used = strlen(problem.message);
-        snprintf(problem.message + used, sizeof problem.message - used, " (and %u more in this row)", problem.n - 1);
+    if (doc) {
+        atomic_fetch_add_explicit(&s->n_good, 1, memory_order_relaxed);
+        return call->emit_row(call, doc, origin, err);
     }
-    return reject_row(call, origin, row, len, problem.reason, problem.path, 0, problem.message, err);
+    char message[sizeof problem.message + 40];
+    snprintf(message, sizeof message, "%s", problem.message);
+    if (problem.n > 1) {
+        size_t used = strlen(message);
+        snprintf(message + used, sizeof message - used, " (and %u more in this row)", problem.n - 1);
+    }
+    return reject_row(call, origin, row, len, problem.reason, problem.path, 0, message, err);
 }
 
 static fmp_status read_decode(void *self, const fmp_block *block, const fmp_call *call, fmp_err *err)
 {
-    const jsonl_read *s = self;
+    jsonl_read *s = self;
     fmp_origin origin = {.file = block->file, .line = block->first_line, .offset = block->offset};
     int64_t blank = 0;
-    for (size_t at = 0; at < block->len; origin.line++) {
+    /* A byte order mark at the very start of a file is no part of its first row. */
+    bool marked = block->offset == 0 && block->len >= 3 && memcmp(block->data, "\xef\xbb\xbf", 3) == 0;
+    for (size_t at = marked ? 3 : 0; at < block->len; origin.line++) {
         const char *row = block->data + at;
         const char *end = memchr(row, '\n', block->len - at);
         size_t len = end ? (size_t)(end - row) : block->len - at;
@@ -300,13 +351,18 @@ static fmp_status read_configure(void *self, const cJSON *values, fmp_err *err)
     return FMP_OK;
 }
 
-static fmp_status read_finish(void *self, fmp_err *err)
+/* 1234567 -> "1,234,567" */
+static const char *grouped(uint64_t n, char *out, size_t size)
 {
-    (void)err;
-    jsonl_read *s = self;
-    const fmp_ext_metrics *metrics = s->host->get_extension(s->host, FMP_EXT_METRICS);
-    if (metrics) { metrics->summary(s->host, "%zu file%s", s->n_paths, s->n_paths == 1 ? "" : "s"); }
-    return FMP_OK;
+    char plain[24];
+    int len = snprintf(plain, sizeof plain, "%" PRIu64, n);
+    size_t used = 0;
+    for (int i = 0; i < len && used + 2 < size; i++) {
+        if (i > 0 && (len - i) % 3 == 0) { out[used++] = ','; }
+        out[used++] = plain[i];
+    }
+    out[used] = '\0';
+    return out;
 }
 
 static void read_destroy(void *self)
@@ -329,7 +385,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .configure = read_configure,
                                 .fetch = read_fetch,
                                 .decode = read_decode,
-                                .finish = read_finish,
                                 .destroy = read_destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};

@@ -9,6 +9,10 @@
 
 #include <stdlib.h>
 
+/* Of a document, besides its messages. */
+enum { N_PARTS = 4 };
+static const char *const parts[N_PARTS] = {"tools", "response_format", "locale", "meta"};
+
 typedef enum write_form { FORM_CANONICAL, FORM_OPENAI, FORM_TOOLKIT, FORM_ARRAY } write_form;
 
 typedef struct jsonl_write {
@@ -85,6 +89,15 @@ static cJSON *call_view(const cJSON *call)
     return out;
 }
 
+/* A structured tool result as text, where the form holds text only. */
+static cJSON *content_text(const cJSON *content)
+{
+    char *text = fmp_json_text(content, FMP_JSON_SPACED);
+    cJSON *out = cJSON_CreateString(text ? text : "");
+    free(text);
+    return out;
+}
+
 static cJSON *message_view(const jsonl_write *s, const cJSON *m)
 {
     cJSON *out = cJSON_CreateObject();
@@ -94,7 +107,9 @@ static cJSON *message_view(const jsonl_write *s, const cJSON *m)
             const cJSON *call;
             cJSON_ArrayForEach(call, k) { cJSON_AddItemToArray(calls, call_view(call)); }
             put(out, "tool_calls", calls);
-        } else {
+        } else if (s->form == FORM_OPENAI && strcmp(k->string, "content") == 0 && !cJSON_IsString(k)) {
+            put(out, "content", content_text(k));
+        } else if (!(s->form == FORM_OPENAI && strcmp(k->string, "response_format") == 0)) {
             put(out, k->string, share(k));
         }
     }
@@ -141,15 +156,26 @@ static bool has_system(const cJSON *doc)
     return strcmp(fmp_json_str(first, "role", ""), "system") == 0;
 }
 
+/* OpenAI's rows have response_format beside the messages only. */
+static bool has_message_format(const cJSON *doc)
+{
+    const cJSON *m;
+    cJSON_ArrayForEach(m, fmp_json_get(doc, "messages"))
+    {
+        if (fmp_json_get(m, "response_format")) { return true; }
+    }
+    return false;
+}
+
 /* The first part of `doc` that the form has no place for and that may not be dropped, or NULL. */
 static const char *homeless_part(const jsonl_write *s, const cJSON *doc)
 {
-    static const char *const parts[] = {"tools", "response_format", "locale", "meta"};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N_PARTS; i++) {
         bool placed = s->form == FORM_CANONICAL || (s->form == FORM_OPENAI && i < 2) ||
                       (s->form == FORM_TOOLKIT && i == 0 && has_system(doc));
         if (!placed && fmp_json_get(doc, parts[i]) && !may_drop(s, parts[i])) { return parts[i]; }
     }
+    if (s->form == FORM_OPENAI && has_message_format(doc) && !may_drop(s, "response_format")) { return "response_format"; }
     return NULL;
 }
 
@@ -175,7 +201,9 @@ static fmp_status write_encode(void *self, const fmp_record *record, const fmp_c
     const char *homeless = homeless_part(s, record->doc);
     if (homeless) {
         char message[160];
-        snprintf(message, sizeof message, "the form has no place for '%s'; name it in 'drop' if it may be left out", homeless);
+        bool needs_system = s->form == FORM_TOOLKIT && strcmp(homeless, "tools") == 0;
+        snprintf(message, sizeof message, "the form has no place for '%s'%s; name it in 'drop' if it may be left out", homeless,
+                 needs_system ? " without a system message" : "");
         return fmp_reject_record(call, "form_cannot_hold", homeless, message, err);
     }
     line->len = 0;
@@ -193,6 +221,13 @@ static fmp_status write_create(const fmp_host *host, void **self, fmp_err *err)
     return *self ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
 }
 
+static fmp_status refuse(fmp_err *err, const char *option, const char *expected, const char *found)
+{
+    fmp_fail(err, FMP_E_CONFIG, "expected %s, found '%s'", expected, found);
+    if (err) { snprintf(err->option, sizeof err->option, "%s", option); }
+    return FMP_E_CONFIG;
+}
+
 static fmp_status write_configure(void *self, const cJSON *values, fmp_err *err)
 {
     jsonl_write *s = self;
@@ -207,9 +242,19 @@ static fmp_status write_configure(void *self, const cJSON *values, fmp_err *err)
     s->drop = fmp_value(values, "drop");
     s->name = fmp_value_str(values, "name");
     if (strchr(s->name, '/') || s->name[0] == '.') {
-        fmp_fail(err, FMP_E_CONFIG, "expected a plain file name, found '%s'", s->name);
-        if (err) { snprintf(err->option, sizeof err->option, "name"); }
-        return FMP_E_CONFIG;
+        return refuse(err, "name", "a plain file name", s->name);
+    }
+    const cJSON *part;
+    int i = 0;
+    cJSON_ArrayForEach(part, s->drop)
+    {
+        char option[24];
+        snprintf(option, sizeof option, "drop[%d]", i++);
+        bool known = false;
+        for (int k = 0; k < N_PARTS; k++) { known = known || strcmp(part->valuestring, parts[k]) == 0; }
+        if (!known) {
+            return refuse(err, option, "tools, response_format, locale or meta", part->valuestring);
+        }
     }
     return FMP_OK;
 }

@@ -82,6 +82,9 @@ static bool canonical_tag(const char *given, char *tag)
     uloc_forLanguageTag(dashed, locale, (int32_t)sizeof locale, &used, &status);
     if (U_FAILURE(status) || status == U_STRING_NOT_TERMINATED_WARNING || used != (int32_t)n) { return false; }
     uloc_canonicalize(locale, canonical, (int32_t)sizeof canonical, &status);
+    /* Well-formed is not enough: "english" is, and so is "xx". Of three letters ICU does not know all. */
+    size_t language = strcspn(canonical, "_@");
+    if (language > 3 || (language == 2 && !*uloc_getISO3Language(canonical))) { return false; }
     int32_t len = uloc_toLanguageTag(canonical, tag, TAG, true, &status);
     return U_SUCCESS(status) && status != U_STRING_NOT_TERMINATED_WARNING && len >= 2 && strcmp(tag, "und") != 0;
 }
@@ -118,9 +121,11 @@ static const resolved *resolve(const locale_tag *s, tag_cache *cache, const char
     for (int i = 0; i < CACHE && *given; i++) { /* an empty entry is an empty string */
         if (strcmp(cache->entry[i].given, given) == 0) { return &cache->entry[i]; }
     }
+    static const resolved too_long = {.state = TAG_INVALID};
+    if (strlen(given) >= TAG) { return &too_long; }
     resolved *r = &cache->entry[cache->next++ % CACHE];
     snprintf(r->given, sizeof r->given, "%s", given);
-    r->state = strlen(given) < TAG && canonical_tag(given, r->tag) ? TAG_OK : TAG_INVALID;
+    r->state = canonical_tag(given, r->tag) ? TAG_OK : TAG_INVALID;
     if (r->state == TAG_OK && s->n_allowed > 0) {
         const allowed_tag *a = match(s, r->tag);
         if (a) {
@@ -171,7 +176,7 @@ static const char *system_message(const locale_tag *s, const char *tag)
     return cJSON_IsString(own) ? own->valuestring : locale_message(full.language, full.script);
 }
 
-static cJSON *with_locale(const locale_tag *s, const cJSON *doc, const char *tag)
+static cJSON *with_locale(const locale_tag *s, const cJSON *doc, const char *tag, const fmp_call *call)
 {
     cJSON *copy = cJSON_Duplicate(doc, true);
     if (!copy) { return NULL; }
@@ -184,7 +189,9 @@ static cJSON *with_locale(const locale_tag *s, const cJSON *doc, const char *tag
     }
     cJSON *messages = cJSON_GetObjectItemCaseSensitive(copy, "messages"), *first = messages ? messages->child : NULL;
     const char *role = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(first, "role"));
-    const char *text = s->add_system && role && strcmp(role, "system") != 0 ? system_message(s, tag) : NULL;
+    bool wanted = s->add_system && role && strcmp(role, "system") != 0;
+    const char *text = wanted ? system_message(s, tag) : NULL;
+    if (wanted) { call->count(call, text ? "system_added" : "system_unknown", 1); }
     if (text) {
         cJSON *m = cJSON_CreateObject();
         cJSON_AddStringToObject(m, "role", "system");
@@ -203,7 +210,7 @@ static fmp_status tag_as(const locale_tag *s, const fmp_record *record, const ch
     call->count(call, counter, 1);
     const char *now = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record->doc, "locale"));
     if (now && strcmp(now, tag) == 0 && !s->add_system) { return call->pass(call, err); }
-    cJSON *doc = with_locale(s, record->doc, tag);
+    cJSON *doc = with_locale(s, record->doc, tag, call);
     return doc ? call->emit(call, doc, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
 }
 
@@ -230,16 +237,19 @@ static fmp_status tag_process(void *self, const fmp_record *record, const fmp_ca
 {
     const locale_tag *s = self;
     tag_cache *cache = &s->cache[call->worker];
-    const char *given = s->use == USE_DETECT ? NULL : cJSON_GetStringValue(fmp_value(record->doc, s->field));
+    const cJSON *node = s->use == USE_DETECT ? NULL : fmp_value(record->doc, s->field);
     char message[2 * TAG + 80], found[TAG];
-    if (given) {
-        const resolved *r = resolve(s, cache, given);
-        if (r->state != TAG_INVALID) { return settle(s, record, r, "explicit", call, err); }
-        snprintf(message, sizeof message, "expected a BCP-47 language tag such as en-US, found '%.60s'", given);
+    if (node && !cJSON_IsNull(node)) {
+        const char *given = cJSON_IsString(node) ? node->valuestring : NULL;
+        const resolved *r = given ? resolve(s, cache, given) : NULL;
+        if (r && r->state != TAG_INVALID) { return settle(s, record, r, "explicit", call, err); }
+        int need = snprintf(message, sizeof message, "expected a BCP-47 language tag such as en-US, found %s%s%s", given ? "'" : "",
+                            given ? given : "no text", given ? "'" : "");
+        fmp_err_clip_(message, sizeof message, need);
         return fmp_reject_record(call, "locale_invalid", s->field, message, err);
     }
     if (s->use == USE_EXPLICIT) {
-        snprintf(message, sizeof message, "the record has no '%.60s'", s->field);
+        fmp_err_clip_(message, sizeof message, snprintf(message, sizeof message, "the record has no '%s'", s->field));
         return no_locale(s, record, "locale_missing", message, call, err);
     }
     char *text = call->arena_take(call, DETECT_BYTES);
@@ -264,6 +274,31 @@ static fmp_status bad_tag(fmp_err *err, const char *option, const char *tag)
     return FMP_E_CONFIG;
 }
 
+/* The default and the keys of `messages` are written by a person too: they are held to the same rules. */
+static fmp_status check_tags(const locale_tag *s, fmp_err *err)
+{
+    char option[128], tag[TAG];
+    const cJSON *own;
+    bool in_allowed = s->n_allowed == 0;
+    for (size_t i = 0; i < s->n_allowed; i++) { in_allowed = in_allowed || strcmp(s->allowed[i].tag, s->fallback_tag) == 0; }
+    if (s->fallback && !in_allowed) {
+        fmp_fail(err, FMP_E_CONFIG, "expected one of the allowed tags, found '%s'", s->fallback);
+        if (err) { snprintf(err->option, sizeof err->option, "default"); }
+        return FMP_E_CONFIG;
+    }
+    cJSON_ArrayForEach(own, s->messages)
+    {
+        snprintf(option, sizeof option, "messages.%.60s", own->string);
+        if (!canonical_tag(own->string, tag)) { return bad_tag(err, option, own->string); }
+        if (strcmp(tag, own->string) != 0 || !cJSON_IsString(own)) {
+            fmp_fail(err, FMP_E_CONFIG, cJSON_IsString(own) ? "expected the tag as '%s'" : "expected text for '%s'", tag);
+            if (err) { snprintf(err->option, sizeof err->option, "%s", option); }
+            return FMP_E_CONFIG;
+        }
+    }
+    return FMP_OK;
+}
+
 static fmp_status tag_configure(void *self, const cJSON *values, fmp_err *err)
 {
     locale_tag *s = self;
@@ -279,7 +314,7 @@ static fmp_status tag_configure(void *self, const cJSON *values, fmp_err *err)
     s->fallback = fmp_value_str(values, "default");
     if (s->fallback && !canonical_tag(s->fallback, s->fallback_tag)) { return bad_tag(err, "default", s->fallback); }
     if (!s->fallback && s->outside == OUTSIDE_DEFAULT) {
-        fmp_fail(err, FMP_E_CONFIG, "outside: default needs the option 'default'");
+        fmp_fail(err, FMP_E_CONFIG, "expected the option 'default' beside it, found none");
         if (err) { snprintf(err->option, sizeof err->option, "outside"); }
         return FMP_E_CONFIG;
     }
@@ -288,9 +323,13 @@ static fmp_status tag_configure(void *self, const cJSON *values, fmp_err *err)
     {
         if (s->n_allowed == MAX_ALLOWED) { return fmp_fail(err, FMP_E_CONFIG, "expected at most %d allowed locales", MAX_ALLOWED); }
         allowed_tag *a = &s->allowed[s->n_allowed++];
-        if (!canonical_tag(item->valuestring, a->tag) || !maximise(a->tag, a)) { return bad_tag(err, "allowed", item->valuestring); }
+        if (!canonical_tag(item->valuestring, a->tag) || !maximise(a->tag, a)) {
+            char option[32];
+            snprintf(option, sizeof option, "allowed[%zu]", s->n_allowed - 1);
+            return bad_tag(err, option, item->valuestring);
+        }
     }
-    return FMP_OK;
+    return check_tags(s, err);
 }
 
 static fmp_status tag_start(void *self, uint32_t n_workers, fmp_err *err)

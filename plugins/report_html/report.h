@@ -34,6 +34,9 @@ void section_stages(fmp_buf *out, const cJSON *manifest);
 void section_settings(fmp_buf *out, const cJSON *manifest);
 void section_origin(fmp_buf *out, const cJSON *manifest);
 
+/* False for a stage whose results are all something else than records: its `out` of 0 is no loss. */
+bool makes_records(const cJSON *stage);
+
 /* ---- report_text.c: letters and numbers ---- */
 /*
  * Text from data: markup escaped; invalid UTF-8 as U+FFFD; control and direction-changing characters as visible names, so
@@ -50,6 +53,8 @@ void put_bytes(fmp_buf *out, double bytes);      /* 25.3 GB         */
 /* The node's number in *value; false for null, another type or a number that is not finite. */
 bool finite_number(const cJSON *node, double *value);
 double count_of(const cJSON *object, const char *key); /* member as a number >= 0; 0 if absent */
+/* The member if it is an object, whose members have names; else NULL. */
+const cJSON *object_at(const cJSON *object, const char *key);
 
 /* ---- report_svg.c: charts; each has a text alternative ---- */
 typedef struct curve {

@@ -233,10 +233,9 @@ static void put_tiles(fmp_buf *out, const cJSON *manifest)
     put_eval_tiles(out, total_row(eval_rows(manifest)));
     open_tile(out, "Conversations read");
     put_count(out, read);
-    fmp_buf_puts(out, "</dd></div>");
-    open_tile(out, "Rejected");
+    fmp_buf_puts(out, " <small>");
     put_count(out, rejected);
-    fmp_buf_puts(out, "</dd></div>");
+    fmp_buf_puts(out, " rejected</small></dd></div>");
     if (training) {
         open_tile(out, "Trained parameters");
         put_count(out, count_of(training, "trained_parameters"));
@@ -261,6 +260,8 @@ static void put_measure_cell(fmp_buf *out, const measure *m, const change *c)
         fmp_buf_puts(out, "</b></span>");
         if (m->fraction && c->known[0]) { put_bar(out, c->value[0], "bar-before"); }
         if (m->fraction && c->known[1]) { put_bar(out, c->value[1], "bar-after"); }
+    } else {
+        fmp_buf_puts(out, "–");
     }
     fmp_buf_puts(out, "</td>");
 }
@@ -434,7 +435,7 @@ fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report
                       "<meta name=\"color-scheme\" content=\"light dark\"><title>");
     put_text(out, page_title(manifest, o));
     fmp_buf_puts(out, " · fmpipe report</title><style>\n");
-    fmp_buf_puts(out, report_style);
+    for (size_t i = 0; report_style[i]; i++) { fmp_buf_puts(out, report_style[i]); }
     fmp_buf_puts(out, "</style></head>\n<body>");
     put_header(out, manifest, o);
     put_nav(out, manifest, o);

@@ -17,7 +17,7 @@ typedef struct axis {
 static double round_step(double span, double wanted)
 {
     double raw = span / wanted, power = pow(10, floor(log10(raw))), part = raw / power;
-    return power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10);
+    return power * (part < 1.5 ? 1 : part < 3.5 ? 2 : part < 7.5 ? 5 : 10);
 }
 
 /* low and high become ticks when `snap`. A range too wide or too narrow for doubles gets one step. */

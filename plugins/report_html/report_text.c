@@ -126,3 +126,9 @@ double count_of(const cJSON *object, const char *key)
     double n = 0;
     return finite_number(fmp_json_get(object, key), &n) && n > 0 ? n : 0;
 }
+
+const cJSON *object_at(const cJSON *object, const char *key)
+{
+    const cJSON *member = fmp_json_get(object, key);
+    return cJSON_IsObject(member) ? member : NULL;
+}

@@ -1,6 +1,7 @@
 /*
- * Renaming walks a schema through its applicators, so that data in enum, const and default, and a property that happens to be
- * called "properties", are left alone. Whether a renamed answer still holds is checked by the caller.
+ * Renaming walks a schema through its applicators, so that data in enum, const and default, and a property
+ * that happens to be called "properties", are left alone. Whether a renamed answer still holds is checked by
+ * the caller.
  */
 #include "guide_augment.h"
 
@@ -8,21 +9,31 @@
 
 static bool in_words(const char *word, const char *const *words)
 {
-    while (*words && strcmp(*words, word) != 0) { words++; }
+    while (*words && strcmp(*words, word) != 0) {
+        words++;
+    }
     return *words != NULL;
 }
 
-static const char *const map_keys[] = {"properties", "$defs", "definitions", "patternProperties", "dependentSchemas", NULL};
+static const char *const map_keys[] = {"properties",       "$defs", "definitions", "patternProperties",
+                                       "dependentSchemas", NULL};
 static const char *const list_keys[] = {"anyOf", "allOf", "oneOf", "prefixItems", "items", NULL};
-static const char *const schema_keys[] = {"items", "additionalProperties", "additionalItems", "contains", "propertyNames",
-                                          "not",   "if",                   "then",            "else",     NULL};
+static const char *const schema_keys[] = {"items",
+                                          "additionalProperties",
+                                          "additionalItems",
+                                          "contains",
+                                          "propertyNames",
+                                          "not",
+                                          "if",
+                                          "then",
+                                          "else",
+                                          NULL};
 
 /* True if the members of `value`, a keyword of a schema, are schemas themselves. */
 static bool holds_schemas(const cJSON *value)
 {
-    return value->string
-           && ((cJSON_IsObject(value) && in_words(value->string, map_keys))
-               || (cJSON_IsArray(value) && in_words(value->string, list_keys)));
+    return value->string && ((cJSON_IsObject(value) && in_words(value->string, map_keys)) ||
+                             (cJSON_IsArray(value) && in_words(value->string, list_keys)));
 }
 
 static bool is_schema(const cJSON *value)
@@ -55,7 +66,8 @@ static bool collect(const cJSON *schema, guide_names *names)
 }
 
 /* Two to four syllables, "ba" to "zu": a word that means nothing and is a few tokens long. */
-static void draw_word(char *out, size_t size, const fmp_host *host, const fmp_ext_rng *rng, uint64_t stream, uint64_t *at)
+static void draw_word(char *out, size_t size, const fmp_host *host, const fmp_ext_rng *rng, uint64_t stream,
+                      uint64_t *at)
 {
     static const char consonants[] = "bdfgklmnprstvz", vowels[] = "aeiou";
     size_t n = 2 + (size_t)rng->below(host, stream, (*at)++, 3), len = 0;
@@ -74,14 +86,17 @@ static bool taken(const guide_names *names, size_t upto, const char *word)
     return new_name_of(names, word) != NULL;
 }
 
-bool guide_names_make(const cJSON *schema, const fmp_host *host, const fmp_ext_rng *rng, uint64_t stream, guide_names *names)
+bool guide_names_make(const cJSON *schema, const fmp_host *host, const fmp_ext_rng *rng, uint64_t stream,
+                      guide_names *names)
 {
     uint64_t at = 16; /* the first numbers of the stream decide whether to rename at all */
     names->n = 0;
     if (!collect(schema, names)) { return false; }
     for (size_t i = 0; i < names->n; i++) {
         char *word = names->item[i].new_name;
-        do { draw_word(word, sizeof names->item[i].new_name, host, rng, stream, &at); } while (taken(names, i, word));
+        do {
+            draw_word(word, sizeof names->item[i].new_name, host, rng, stream, &at);
+        } while (taken(names, i, word));
     }
     return true;
 }
@@ -91,7 +106,9 @@ bool guide_names_make(const cJSON *schema, const fmp_host *host, const fmp_ext_r
 /* Adds `value` (taken) as a member, or as an item where `key` is NULL. */
 static bool add(cJSON *parent, const char *key, cJSON *value)
 {
-    if (value && (key ? cJSON_AddItemToObject(parent, key, value) : cJSON_AddItemToArray(parent, value))) { return true; }
+    if (value && (key ? cJSON_AddItemToObject(parent, key, value) : cJSON_AddItemToArray(parent, value))) {
+        return true;
+    }
     cJSON_Delete(value);
     return false;
 }
@@ -162,6 +179,8 @@ void guide_drop_descriptions(cJSON *schema)
     cJSON_DeleteItemFromObjectCaseSensitive(schema, "description");
     for (cJSON *m = schema->child; m; m = m->next) {
         if (is_schema(m)) { guide_drop_descriptions(m); }
-        for (cJSON *one = holds_schemas(m) ? m->child : NULL; one; one = one->next) { guide_drop_descriptions(one); }
+        for (cJSON *one = holds_schemas(m) ? m->child : NULL; one; one = one->next) {
+            guide_drop_descriptions(one);
+        }
     }
 }

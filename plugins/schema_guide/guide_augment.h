@@ -1,6 +1,6 @@
 /*
- * guide_augment.h: other names for the same answer. A model that always sees the same property names learns the names; one
- * that sees new ones learns to read the schema.
+ * guide_augment.h: other names for the same answer. A model that always sees the same property names learns
+ * the names; one that sees new ones learns to read the schema.
  */
 #ifndef GUIDE_AUGMENT_H
 #define GUIDE_AUGMENT_H
@@ -20,10 +20,11 @@ typedef struct guide_names {
 } guide_names;
 
 /*
- * Give every property that `schema` declares a made-up name: drawn from (stage seed, stream), none of them a name the
- * schema uses, no two alike. False if there are more than GUIDE_MAX_NAMES.
+ * Give every property that `schema` declares a made-up name: drawn from (stage seed, stream), none of them a
+ * name the schema uses, no two alike. False if there are more than GUIDE_MAX_NAMES.
  */
-bool guide_names_make(const cJSON *schema, const fmp_host *host, const fmp_ext_rng *rng, uint64_t stream, guide_names *names);
+bool guide_names_make(const cJSON *schema, const fmp_host *host, const fmp_ext_rng *rng, uint64_t stream,
+                      guide_names *names);
 
 /* The schema, or an answer, with the names replaced.         returned, NULL: out of memory */
 cJSON *guide_rename_schema(const cJSON *schema, const guide_names *names);

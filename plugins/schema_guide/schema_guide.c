@@ -1,10 +1,10 @@
 /*
  * schema.guide: conversations whose answers are JSON under a schema (guided generation).
  *
- * For each user message with a response_format (its own, the conversation's, or one injected from a file) the schema is
- * brought to canonical form and the answer that follows is checked against it and rewritten the way a constrained decoder
- * would write it: ", " and ": ", keys in the schema's order. A wrong answer refuses the record: training on it would teach
- * the model to break its schema. Read guide_turn first.
+ * For each user message with a response_format (its own, the conversation's, or one injected from a file) the
+ * schema is brought to canonical form and the answer that follows is checked against it and rewritten the way
+ * a constrained decoder would write it: ", " and ": ", keys in the schema's order. A wrong answer refuses the
+ * record: training on it would teach the model to break its schema. Read guide_turn first.
  */
 #include "guide_augment.h"
 
@@ -27,36 +27,67 @@ typedef struct guide {
     cJSON *doc;
     guide_names *names; /* NULL: nothing is renamed */
     bool drop, touched;
-    const char *reason; /* set where the record is refused */
+    int64_t n_schemas, n_answers, n_injected, n_unmarked; /* counted once the record has made it */
+    const char *reason;                                   /* set where the record is refused */
     char path[160];
     fmp_err why;
 } guide;
 
 static const fmp_option options[] = {
-    {.name = "order", .type = FMP_OPT_ENUM, .def = "schema", .choices = "schema|keep",
-     .help = "Order of the keys in answers: as the schema's properties stand (x-order first), or as written."},
-    {.name = "formats", .type = FMP_OPT_BOOL, .def = "false",
+    {.name = "order",
+     .type = FMP_OPT_ENUM,
+     .def = "schema",
+     .choices = "schema|keep",
+     .help =
+         "Order of the keys in answers: as the schema's properties stand (x-order first), or as written."},
+    {.name = "formats",
+     .type = FMP_OPT_BOOL,
+     .def = "false",
      .help = "Check \"format\" too (date, time, date-time, email, uuid, uri, ipv4, ipv6, hostname)."},
-    {.name = "augment.rename", .type = FMP_OPT_FLOAT, .def = "0", .unit = "fraction", .min = 0, .max = 1,
-     .help = "Share of the records whose properties get made-up names, in schema and answers alike: the model learns to read the "
+    {.name = "augment.rename",
+     .type = FMP_OPT_FLOAT,
+     .def = "0",
+     .unit = "fraction",
+     .min = 0,
+     .max = 1,
+     .help = "Share of the records whose properties get made-up names, in schema and answers alike: the "
+             "model learns to read the "
              "schema instead of remembering names."},
-    {.name = "augment.drop_description", .type = FMP_OPT_FLOAT, .def = "0", .unit = "fraction", .min = 0, .max = 1,
+    {.name = "augment.drop_description",
+     .type = FMP_OPT_FLOAT,
+     .def = "0",
+     .unit = "fraction",
+     .min = 0,
+     .max = 1,
      .help = "Share of the records whose schemas lose their descriptions."},
-    {.name = "inject", .type = FMP_OPT_PATH,
-     .help = "JSON file of schemas to put in place: a list of {response_format, id | lines: [first, last], message}; a rule for an "
-             "id beats one for lines, which beats one for all records; one for a message beats one for all messages."},
-    {.name = "forced_weight", .type = FMP_OPT_FLOAT, .unit = "factor", .min = 0, .max = 1,
-     .help = "Loss weight of the bytes of an answer that constrained decoding forces (braces, keys, separators, the rest of an enum "
+    {.name = "inject",
+     .type = FMP_OPT_PATH,
+     .help = "JSON file of schemas to put in place: a list of {response_format, id | lines: [first, last], "
+             "message}; a rule for an "
+             "id beats one for lines, which beats one for all records; one for a message beats one for all "
+             "messages."},
+    {.name = "forced_weight",
+     .type = FMP_OPT_FLOAT,
+     .unit = "factor",
+     .min = 0,
+     .max = 1,
+     .help = "Loss weight of the bytes of an answer that constrained decoding forces (braces, keys, "
+             "separators, the rest of an enum "
              "value). Left out: answers carry no such marks."},
-    {.name = "closed", .type = FMP_OPT_BOOL, .def = "true",
-     .help = "For forced_weight: the decoder writes declared properties only, also where the schema allows others."},
+    {.name = "closed",
+     .type = FMP_OPT_BOOL,
+     .def = "true",
+     .help = "For forced_weight: the decoder writes declared properties only, also where the schema allows "
+             "others."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
-    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same, schemas and answers in canonical form."}, {.name = NULL}};
+    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same, schemas and answers in canonical form."},
+    {.name = NULL}};
 
-/* ---------------------------------------------------------------------------------------------- small things */
+/* ------------------------------------------------------------------------------------------- small things */
 
 /* The record will be refused: where and why. Returns FMP_E_DATA so that callers unwind. */
 FMP_PRINTF(4, 5)
@@ -82,8 +113,8 @@ static fmp_status no_memory(guide *g)
 static fmp_status set(guide *g, cJSON *object, const char *key, cJSON *value)
 {
     cJSON *old = cJSON_GetObjectItemCaseSensitive(object, key);
-    bool ok = value
-              && (old ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, value) : cJSON_AddItemToObject(object, key, value));
+    bool ok = value && (old ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, value)
+                            : cJSON_AddItemToObject(object, key, value));
     if (ok) { return FMP_OK; }
     cJSON_Delete(value);
     return no_memory(g);
@@ -93,7 +124,9 @@ static fmp_status set(guide *g, cJSON *object, const char *key, cJSON *value)
 static uint64_t stream_of(const fmp_record *record)
 {
     uint64_t v = 0;
-    for (const char *p = record->id; *p; p++) { v = v << 4 | (uint64_t)(*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10); }
+    for (const char *p = record->id; *p; p++) {
+        v = v << 4 | (uint64_t)(*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10);
+    }
     return v;
 }
 
@@ -109,7 +142,8 @@ static int rule_rank(const cJSON *rule, const fmp_record *record, int message)
         if (strcmp(id, record->id) != 0) { return 0; }
         rank = 5;
     } else if (lines) {
-        double first = lines->child->valuedouble, last = lines->child->next->valuedouble, line = (double)record->origin.line;
+        double first = lines->child->valuedouble, last = lines->child->next->valuedouble,
+               line = (double)record->origin.line;
         if (line < first || line > last) { return 0; }
         rank = 3;
     }
@@ -135,26 +169,33 @@ static const cJSON *injected(const schema_guide *s, const fmp_record *record, in
 static fmp_status check_rule(const cJSON *rule, int i, fmp_err *err)
 {
     static const char *const known[] = {"response_format", "id", "lines", "message"};
-    const cJSON *lines = fmp_json_get(rule, "lines"), *id = fmp_json_get(rule, "id"), *message = fmp_json_get(rule, "message");
+    const cJSON *lines = fmp_json_get(rule, "lines"), *id = fmp_json_get(rule, "id"),
+                *message = fmp_json_get(rule, "message");
     const cJSON *format = fmp_json_get(rule, "response_format");
     for (const cJSON *m = cJSON_IsObject(rule) ? rule->child : NULL; m; m = m->next) {
         size_t k = 0;
-        while (k < 4 && strcmp(known[k], m->string) != 0) { k++; }
+        while (k < 4 && strcmp(known[k], m->string) != 0) {
+            k++;
+        }
         if (k == 4) {
-            return fmp_fail(err, FMP_E_CONFIG, "rule %d: expected response_format, id, lines or message, found '%s'", i, m->string);
+            return fmp_fail(err, FMP_E_CONFIG,
+                            "rule %d: expected response_format, id, lines or message, found '%s'", i,
+                            m->string);
         }
     }
     if (!cJSON_IsObject(fmp_json_get(fmp_json_get(format, "json_schema"), "schema"))) {
-        return fmp_fail(err, FMP_E_CONFIG, "rule %d: expected response_format.json_schema.schema, found none", i);
+        return fmp_fail(err, FMP_E_CONFIG, "rule %d: expected response_format.json_schema.schema, found none",
+                        i);
     }
     if (id && (!cJSON_IsString(id) || lines)) {
         return fmp_fail(err, FMP_E_CONFIG, "rule %d: expected id as a string, and not beside lines", i);
     }
-    if (lines && (!cJSON_IsArray(lines) || cJSON_GetArraySize(lines) != 2 || !cJSON_IsNumber(lines->child)
-                  || !cJSON_IsNumber(lines->child->next))) {
+    if (lines && (!cJSON_IsArray(lines) || cJSON_GetArraySize(lines) != 2 || !cJSON_IsNumber(lines->child) ||
+                  !cJSON_IsNumber(lines->child->next))) {
         return fmp_fail(err, FMP_E_CONFIG, "rule %d: expected lines as [first, last]", i);
     }
-    if (message && !cJSON_IsNumber(message) && (!cJSON_IsString(message) || strcmp(message->valuestring, "all") != 0)) {
+    if (message && !cJSON_IsNumber(message) &&
+        (!cJSON_IsString(message) || strcmp(message->valuestring, "all") != 0)) {
         return fmp_fail(err, FMP_E_CONFIG, "rule %d: expected message as a number or \"all\"", i);
     }
     return FMP_OK;
@@ -201,10 +242,11 @@ static fmp_status annotate(guide *g, const fmp_schema *schema, cJSON *message, c
     fmp_byte_range *ranges;
     size_t n;
     fmp_err why = FMP_ERR_INIT;
-    fmp_status status =
-        fmp_schema_forced(schema, text, strlen(text), g->s->closed ? FMP_FORCED_CLOSED : 0, arena, &ranges, &n, &why);
-    if (status == FMP_E_DATA || status == FMP_E_RANGE) { /* written in another way than a decoder would: no bytes are forced */
-        g->call->count(g->call, "unmarked", 1);
+    fmp_status status = fmp_schema_forced(schema, text, strlen(text), g->s->closed ? FMP_FORCED_CLOSED : 0,
+                                          arena, &ranges, &n, &why);
+    if (status == FMP_E_DATA ||
+        status == FMP_E_RANGE) { /* written in another way than a decoder would: no bytes are forced */
+        g->n_unmarked++;
         fmp_arena_free(arena);
         return FMP_OK;
     }
@@ -228,8 +270,8 @@ static fmp_status check_answer(guide *g, const fmp_schema *schema, const cJSON *
         return status;
     }
     if (status != FMP_OK || valid) { return status; }
-    return refuse(g, "answer_invalid", path, "%s%sexpected %s, found %s (%s)", fault.instance, *fault.instance ? ": " : "",
-                  fault.expected, fault.found, fault.schema);
+    return refuse(g, "answer_invalid", path, "%s%sexpected %s, found %s (%s)", fault.instance,
+                  *fault.instance ? ": " : "", fault.expected, fault.found, fault.schema);
 }
 
 static fmp_status parse_answer(guide *g, const cJSON *message, const char *path, cJSON **value)
@@ -238,7 +280,8 @@ static fmp_status parse_answer(guide *g, const cJSON *message, const char *path,
     fmp_err why = FMP_ERR_INIT;
     if (!text) { return refuse(g, "answer_not_json", path, "expected JSON text, found something else"); }
     if (fmp_json_parse(text, strlen(text), NULL, value, &why) == FMP_OK) { return FMP_OK; }
-    return refuse(g, "answer_not_json", path, "expected JSON text: %s (byte %llu)", why.message, (unsigned long long)why.offset);
+    return refuse(g, "answer_not_json", path, "expected JSON text: %s (byte %llu)", why.message,
+                  (unsigned long long)why.offset);
 }
 
 /* `schema` NULL: any JSON text will do, and it stays as it is. */
@@ -248,7 +291,7 @@ static fmp_status guide_answer(guide *g, const fmp_schema *schema, cJSON *messag
     cJSON *value = NULL, *arranged = NULL;
     snprintf(path, sizeof path, "messages[%d].content", index);
     FMP_TRY(parse_answer(g, message, path, &value));
-    g->call->count(g->call, "answers", 1);
+    g->n_answers++;
     if (!schema) { return FMP_OK; }
     if (g->names) { value = guide_rename_value(value, g->names); }
     if (!value) { return no_memory(g); }
@@ -272,7 +315,9 @@ static fmp_status guide_schema(guide *g, cJSON *format, const char *path, fmp_sc
     fmp_schema_options how = {.assert_formats = g->s->assert_formats};
     char where[128];
     snprintf(where, sizeof where, "%s.json_schema.schema", path);
-    if (!cJSON_IsObject(given)) { return refuse(g, "schema_missing", where, "expected a schema, found none"); }
+    if (!cJSON_IsObject(given)) {
+        return refuse(g, "schema_missing", where, "expected a schema, found none");
+    }
     FMP_TRY(fmp_schema_canonical(given, &schema, &g->why));
     if (g->names) { schema = guide_rename_schema(schema, g->names); }
     if (!schema) { return no_memory(g); }
@@ -284,17 +329,22 @@ static fmp_status guide_schema(guide *g, cJSON *format, const char *path, fmp_sc
         snprintf(g->path, sizeof g->path, "%s", where);
         return status;
     }
-    g->call->count(g->call, "schemas", 1);
+    g->n_schemas++;
     return set(g, holder, "schema", schema);
 }
 
-/* The answer to the user message `user`: the last plain assistant message before the next user message; NULL: none. */
+/*
+ * The answer to the user message `user`: the last plain assistant message before the next user message; NULL:
+ * none.
+ */
 static cJSON *answer_to(cJSON *user, int index, int *answer_index)
 {
     cJSON *answer = NULL;
     for (cJSON *m = user->next; m && strcmp(fmp_json_str(m, "role", ""), "user") != 0; m = m->next) {
         index++;
-        if (strcmp(fmp_json_str(m, "role", ""), "assistant") != 0 || fmp_json_get(m, "tool_calls")) { continue; }
+        if (strcmp(fmp_json_str(m, "role", ""), "assistant") != 0 || fmp_json_get(m, "tool_calls")) {
+            continue;
+        }
         answer = m;
         *answer_index = index;
     }
@@ -309,11 +359,14 @@ static fmp_status guide_turn(guide *g, cJSON *user, int index, cJSON *format, co
     int at = 0;
     if (strcmp(type, "text") == 0) { return FMP_OK; }
     if (strcmp(type, "json_object") != 0 && strcmp(type, "json_schema") != 0) {
-        return refuse(g, "format_type", path, "expected a response_format of the type json_schema, json_object or text, found '%s'",
+        return refuse(g, "format_type", path,
+                      "expected a response_format of the type json_schema, json_object or text, found '%s'",
                       type);
     }
-    g->touched = true;
-    if (strcmp(type, "json_schema") == 0) { FMP_TRY(guide_schema(g, format, path, &schema)); }
+    if (strcmp(type, "json_schema") == 0) {
+        g->touched = true;
+        FMP_TRY(guide_schema(g, format, path, &schema));
+    }
     cJSON *answer = answer_to(user, index, &at);
     fmp_status status = answer ? guide_answer(g, schema, answer, at) : FMP_OK;
     fmp_schema_free(schema);
@@ -327,16 +380,20 @@ static fmp_status inject_all(guide *g)
     cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(g->doc, "messages"))
     {
         i++;
-        const cJSON *format = strcmp(fmp_json_str(m, "role", ""), "user") == 0 ? injected(g->s, g->record, i) : NULL;
+        const cJSON *format =
+            strcmp(fmp_json_str(m, "role", ""), "user") == 0 ? injected(g->s, g->record, i) : NULL;
         if (!format) { continue; }
         FMP_TRY(set(g, m, "response_format", cJSON_Duplicate(format, true)));
-        g->call->count(g->call, "injected", 1);
+        g->n_injected++;
         g->touched = true;
     }
     return FMP_OK;
 }
 
-/* The conversation's format is answered by every user message that has none of its own; it is brought to form once. */
+/*
+ * The conversation's format is answered by every user message that has none of its own; it is brought to form
+ * once.
+ */
 static fmp_status guide_document(guide *g)
 {
     cJSON *common = cJSON_GetObjectItemCaseSensitive(g->doc, "response_format"), *m;
@@ -367,7 +424,8 @@ static fmp_status guide_document(guide *g)
 static cJSON *all_schemas(const cJSON *doc)
 {
     cJSON *list = cJSON_CreateArray(), *holder = cJSON_CreateObject();
-    const cJSON *m, *schema = fmp_json_get(fmp_json_get(fmp_json_get(doc, "response_format"), "json_schema"), "schema");
+    const cJSON *m,
+        *schema = fmp_json_get(fmp_json_get(fmp_json_get(doc, "response_format"), "json_schema"), "schema");
     if (!list || !holder) { return NULL; }
     if (schema) { cJSON_AddItemToArray(list, cJSON_Duplicate(schema, true)); }
     cJSON_ArrayForEach(m, fmp_json_get(doc, "messages"))
@@ -384,14 +442,16 @@ static fmp_status start_document(guide *g)
     cJSON_Delete(g->doc);
     g->doc = cJSON_Duplicate(g->record->doc, true);
     g->touched = false;
+    g->n_schemas = g->n_answers = g->n_injected = g->n_unmarked = 0;
     g->reason = NULL;
     if (!g->doc) { return no_memory(g); }
     return g->s->inject ? inject_all(g) : FMP_OK;
 }
 
 /*
- * With other names first, where drawn. A schema that names its properties in places that renaming does not know (a
- * pattern, a const object, a $ref into properties) no longer holds then, and the record keeps its names.
+ * With other names first, where drawn. A schema that names its properties in places that renaming does not
+ * know (a pattern, a const object, a $ref into properties) no longer holds then, and the record keeps its
+ * names.
  */
 static fmp_status guide_record(guide *g)
 {
@@ -422,17 +482,36 @@ static fmp_status guide_record(guide *g)
     return guide_document(g);
 }
 
+static void count_all(const guide *g)
+{
+    const struct {
+        const char *name;
+        int64_t n;
+    } counts[] = {{"schemas", g->n_schemas},
+                  {"answers", g->n_answers},
+                  {"injected", g->n_injected},
+                  {"unmarked", g->n_unmarked}};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        if (counts[i].n > 0) { g->call->count(g->call, counts[i].name, counts[i].n); }
+    }
+}
+
 static fmp_status guide_process(void *self, const fmp_record *record, const fmp_call *call, fmp_err *err)
 {
     guide g = {.s = self, .record = record, .call = call, .why = FMP_ERR_INIT};
     fmp_status status = guide_record(&g);
-    if (status == FMP_OK) { return g.touched ? call->emit(call, g.doc, err) : call->pass(call, err); }
-    if (g.reason && status != FMP_E_NOMEM) { return fmp_reject_record(call, g.reason, g.path, g.why.message, err); }
+    if (status == FMP_OK) {
+        count_all(&g);
+        return g.touched ? call->emit(call, g.doc, err) : call->pass(call, err);
+    }
+    if (g.reason && status != FMP_E_NOMEM) {
+        return fmp_reject_record(call, g.reason, g.path, g.why.message, err);
+    }
     if (err) { *err = g.why; }
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------------- life cycle */
+/* --------------------------------------------------------------------------------------------- life cycle */
 
 static fmp_status guide_configure(void *self, const cJSON *values, fmp_err *err)
 {
@@ -482,9 +561,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = guide_destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "schema-guide",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "schema-guide", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -271,11 +271,11 @@ static void base(maker *m)
 {
     size_t part = synth_below(&m->draw, 100);
     m->made_up_percent = MADE_UP_IN_BASE;
-    if (part < 45) {
+    if (part < 30) {
         restated(m);
-    } else if (part < 65) {
+    } else if (part < 60) {
         noted(m);
-    } else if (part < 80) {
+    } else if (part < 78) {
         declared_and_prose(m);
     } else if (part < 90) {
         reading(m);

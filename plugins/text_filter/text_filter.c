@@ -48,7 +48,7 @@ static const fmp_port outputs[] = {
 
 typedef struct verdict {
     const char *reason; /* NULL: passes */
-    char path[64], message[200];
+    char message[200];
 } verdict;
 
 FMP_PRINTF(3, 4) static void refuse(verdict *v, const char *reason, const char *fmt, ...)
@@ -57,7 +57,7 @@ FMP_PRINTF(3, 4) static void refuse(verdict *v, const char *reason, const char *
     v->reason = reason;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(v->message, sizeof v->message, fmt, ap);
+    fmp_err_clip_(v->message, sizeof v->message, vsnprintf(v->message, sizeof v->message, fmt, ap));
     va_end(ap);
 }
 
@@ -124,7 +124,11 @@ static void check_locale(const text_filter *s, const cJSON *doc, verdict *v)
     {
         if (strcmp(allowed->valuestring, tag) == 0) { return; }
     }
-    refuse(v, "locale", "expected one of the locales asked for, found '%.40s'", *tag ? tag : "none");
+    if (*tag) {
+        refuse(v, "locale", "expected one of the locales asked for, found '%s'", tag);
+    } else {
+        refuse(v, "locale", "expected one of the locales asked for, found none");
+    }
 }
 
 static fmp_status matches(const text_filter *s, const fmp_regex *pattern, const cJSON *messages, bool *found, fmp_err *err)
@@ -215,6 +219,14 @@ static fmp_status compile_all(text_filter *s, const cJSON *values, const char *o
     return FMP_OK;
 }
 
+static fmp_status check_order(int64_t min, int64_t max, const char *option, fmp_err *err)
+{
+    if (max == 0 || min <= max) { return FMP_OK; }
+    fmp_fail(err, FMP_E_CONFIG, "expected at least the minimum, %lld, found %lld", (long long)min, (long long)max);
+    if (err) { snprintf(err->option, sizeof err->option, "%s", option); }
+    return FMP_E_CONFIG;
+}
+
 static fmp_status filter_configure(void *self, const cJSON *values, fmp_err *err)
 {
     text_filter *s = self;
@@ -228,6 +240,9 @@ static fmp_status filter_configure(void *self, const cJSON *values, fmp_err *err
     s->require_system = fmp_value_bool(values, "require_system");
     s->drop = strcmp(fmp_value_str(values, "action"), "drop") == 0;
     s->locales = fmp_value(values, "locales");
+    FMP_TRY(check_order(s->min_messages, s->max_messages, "max_messages", err));
+    FMP_TRY(check_order(s->min_chars, s->max_chars, "max_chars", err));
+    FMP_TRY(check_order(s->min_assistant_chars, s->max_assistant_chars, "max_assistant_chars", err));
     FMP_TRY(compile_all(s, values, "keep_regex", s->keep, &s->n_keep, err));
     return compile_all(s, values, "drop_regex", s->refuse, &s->n_refuse, err);
 }

@@ -12,7 +12,8 @@
 
 enum { MAX_RULES = 32, MAX_GROUPS = 10 };
 
-typedef bool (*check_fn)(const char *text, size_t len);
+/* How many bytes of a match are what the preset looks for; 0: none. A pattern may take a neighbour's digits along. */
+typedef size_t (*check_fn)(const char *text, size_t len);
 
 typedef struct rule {
     const char *name;
@@ -54,17 +55,22 @@ static const fmp_port outputs[] = {
 
 /* ---------------------------------------------------------------------------------------------- checks */
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
 static size_t digits_of(const char *text, size_t len, char *out, size_t cap)
 {
     size_t n = 0;
     for (size_t i = 0; i < len && n < cap; i++) {
-        if (text[i] >= '0' && text[i] <= '9') { out[n++] = text[i]; }
+        if (is_digit(text[i])) { out[n++] = text[i]; }
     }
     return n;
 }
 
 /* ISO/IEC 7812 annex B. */
-static bool is_card(const char *text, size_t len)
+static bool luhn(const char *text, size_t len)
 {
     char d[24];
     size_t n = digits_of(text, len, d, sizeof d);
@@ -79,7 +85,7 @@ static bool is_card(const char *text, size_t len)
 }
 
 /* ISO 13616: the first four characters move to the end, letters count 10..35, the number is 1 modulo 97. */
-static bool is_iban(const char *text, size_t len)
+static bool mod97(const char *text, size_t len)
 {
     char c[40];
     size_t n = 0;
@@ -90,24 +96,77 @@ static bool is_iban(const char *text, size_t len)
     unsigned rest = 0;
     for (size_t i = 0; i < n; i++) {
         char ch = c[(i + 4) % n];
-        if (ch >= '0' && ch <= '9') {
+        if (is_digit(ch)) {
             rest = (rest * 10 + (unsigned)(ch - '0')) % 97;
         } else {
-            unsigned v = (unsigned)((ch | 0x20) - 'a') + 10;
-            rest = (rest * 100 + v) % 97;
+            rest = (rest * 100 + (unsigned)(ch - 'A') + 10) % 97;
         }
     }
     return rest == 1;
 }
 
+/* The longest part of text from its start to a gap (or all of it) that passes: "4111 1111 1111 1111 12" is a card and a month. */
+static size_t longest(const char *text, size_t len, bool (*passes)(const char *, size_t))
+{
+    if (passes(text, len)) { return len; }
+    for (size_t n = len - 1; n > 0; n--) {
+        if ((text[n] == ' ' || text[n] == '-') && passes(text, n)) { return n; }
+    }
+    return 0;
+}
+
+static size_t card_length(const char *text, size_t len)
+{
+    return longest(text, len, luhn);
+}
+
+static size_t iban_length(const char *text, size_t len)
+{
+    return longest(text, len, mod97);
+}
+
+/* Lengths of the runs of digits; returns their number, at most `cap`. *separator: the one character between all, else 0. */
+static size_t digit_runs(const char *text, size_t len, size_t *runs, size_t cap, char *separator)
+{
+    size_t n = 0;
+    *separator = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool begins = is_digit(text[i]) && (i == 0 || !is_digit(text[i - 1]));
+        if (begins && n == cap) { return cap; }
+        if (begins) { runs[n++] = 0; }
+        if (is_digit(text[i])) {
+            runs[n - 1]++;
+        } else {
+            *separator = n <= 1 || *separator == text[i] ? text[i] : '?';
+        }
+    }
+    return n;
+}
+
+/*
+ * What looks like a telephone number and is none: dates (2024-03-15, 15-03-2024), ranges of years (2019-2020), amounts in
+ * groups of three (1 500 000) and US postal codes (95128-1234).
+ */
+static bool is_other_number(const char *text, size_t len)
+{
+    size_t r[6];
+    char separator;
+    size_t n = digit_runs(text, len, r, 6, &separator);
+    if (n == 3 && separator != '?' && ((r[0] == 4 && r[1] <= 2 && r[2] <= 2) || (r[0] <= 2 && r[1] <= 2 && r[2] == 4))) { return true; }
+    if (n == 2 && separator == '-' && r[1] == 4 && (r[0] == 5 || (r[0] == 4 && (text[0] == '1' || text[0] == '2')))) { return true; }
+    bool thousands = n >= 2 && separator == ' ' && r[0] <= 3 && text[0] != '0';
+    for (size_t i = 1; i < n; i++) { thousands = thousands && r[i] == 3; }
+    return thousands;
+}
+
 /* 7 to 15 digits (ITU-T E.164), and not a plain run of digits, which is more often an amount or an identifier. */
-static bool is_phone(const char *text, size_t len)
+static size_t phone_length(const char *text, size_t len)
 {
     char d[24];
     size_t n = digits_of(text, len, d, sizeof d);
-    bool marked = false;
-    for (size_t i = 0; i < len; i++) { marked = marked || text[i] == '+' || text[i] == '-' || text[i] == ' ' || text[i] == '('; }
-    return n >= 7 && n <= 15 && marked;
+    bool marked = memchr(text, '-', len) || memchr(text, ' ', len), certain = text[0] == '+' || memchr(text, '(', len);
+    if (n < 7 || n > 15) { return 0; }
+    return certain || (marked && !is_other_number(text, len)) ? len : 0;
 }
 
 static bool is_ipv4(const char *text, size_t len)
@@ -126,10 +185,11 @@ static bool is_ipv4(const char *text, size_t len)
     return parts == 4;
 }
 
-/* RFC 4291: eight groups, or fewer with one "::". */
+/* RFC 4291: eight groups, or two to seven with one "::". */
 static bool is_ipv6(const char *text, size_t len)
 {
     int groups = 0, gaps = 0, digits = 0;
+    if (text[0] == ':' && text[1] != ':') { return false; }
     for (size_t i = 0; i < len; i++) {
         if (text[i] != ':') {
             if (++digits > 4) { return false; }
@@ -142,9 +202,11 @@ static bool is_ipv6(const char *text, size_t len)
     return gaps == 1 ? groups <= 7 && groups >= 2 : gaps == 0 && groups == 8;
 }
 
-static bool is_ip(const char *text, size_t len)
+static size_t ip_length(const char *text, size_t len)
 {
-    return memchr(text, ':', len) ? is_ipv6(text, len) : is_ipv4(text, len);
+    if (!memchr(text, ':', len)) { return is_ipv4(text, len) ? len : 0; }
+    if (len > 2 && text[len - 1] == ':' && text[len - 2] != ':') { len--; } /* "fe80::1:" ends a clause */
+    return is_ipv6(text, len) ? len : 0;
 }
 
 static const struct preset {
@@ -153,12 +215,12 @@ static const struct preset {
 } presets[] = {
     {"email", "(?<![\\w.+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,24}(?![\\w-])",
      NULL},
-    {"iban", "(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", is_iban},
-    {"card", "(?<![0-9.,-])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])", is_card},
-    {"ip", "(?<![0-9.])[0-9]{1,3}(?:\\.[0-9]{1,3}){3}(?![0-9]|\\.[0-9])|(?<![0-9A-Fa-f:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Fa-f:])",
-     is_ip},
+    {"iban", "(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", iban_length},
+    {"card", "(?<![0-9.,-])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])", card_length},
+    {"ip", "(?<![0-9.])[0-9]{1,3}(?:\\.[0-9]{1,3}){3}(?![0-9]|\\.[0-9])|(?<![0-9A-Fa-f:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Fa-f:]|\\.[0-9])",
+     ip_length},
     {"phone", "(?<![0-9A-Za-z.,:/-])(?:\\+[0-9]{1,3}[ .-]?)?(?:\\([0-9]{1,5}\\)[ .-]?)?[0-9]{1,5}(?:[ .-]?[0-9]{2,5}){1,4}(?![0-9A-Za-z]|[.,:/-][0-9])",
-     is_phone}};
+     phone_length}};
 
 /* ---------------------------------------------------------------------------------------------- one string */
 
@@ -227,7 +289,9 @@ static fmp_status next_match(const text_redact *s, const rule *r, const char *te
         FMP_TRY(s->regex->match(r->regex, text, len, from, f->groups, &f->n_groups, err));
         if (f->n_groups == 0) { return FMP_OK; }
         size_t begin = f->groups[0].begin, end = f->groups[0].end;
-        if (end > begin && (!r->check || r->check(text + begin, end - begin))) { return FMP_OK; }
+        size_t length = end > begin && r->check ? r->check(text + begin, end - begin) : end - begin;
+        f->groups[0].end = begin + length;
+        if (length > 0) { return FMP_OK; }
         from = begin + 1; /* an empty match or one that fails the check: look further */
         while (from < len && ((unsigned char)text[from] & 0xC0) == 0x80) { from++; }
         if (from > len) {
@@ -373,6 +437,23 @@ static fmp_status add_preset(text_redact *s, const char *name, fmp_err *err)
     return FMP_E_CONFIG;
 }
 
+static fmp_status check_roles(const cJSON *roles, int rule_index, fmp_err *err)
+{
+    static const char *const known[] = {"system", "user", "assistant", "tool"};
+    const cJSON *role;
+    cJSON_ArrayForEach(role, roles)
+    {
+        bool ok = false;
+        for (int i = 0; i < 4; i++) { ok = ok || strcmp(role->valuestring, known[i]) == 0; }
+        if (!ok) {
+            fmp_fail(err, FMP_E_CONFIG, "expected system, user, assistant or tool, found '%s'", role->valuestring);
+            if (err) { snprintf(err->option, sizeof err->option, "rules[%d].roles", rule_index); }
+            return FMP_E_CONFIG;
+        }
+    }
+    return FMP_OK;
+}
+
 static fmp_status redact_configure(void *self, const cJSON *values, fmp_err *err)
 {
     text_redact *s = self;
@@ -380,6 +461,7 @@ static fmp_status redact_configure(void *self, const cJSON *values, fmp_err *err
     int i = 0;
     cJSON_ArrayForEach(item, fmp_value(values, "rules"))
     {
+        FMP_TRY(check_roles(fmp_value(item, "roles"), i, err));
         fmp_status status = add_rule(s, fmp_value_str(item, "name"), fmp_value_str(item, "pattern"),
                                      fmp_value_bool(item, "ignore_case"), fmp_value_str(item, "replace"), NULL,
                                      fmp_value(item, "roles"), err);

@@ -1,6 +1,7 @@
 /*
- * A plugin that misbehaves on request, for the tests of the loader, of isolation and of the conformance suite. Faults of the file
- * itself are chosen by the macro ODD at build time, faults of the stage by its option `mode`.
+ * A plugin that misbehaves on request, for the tests of the loader, of isolation and of the conformance
+ * suite. Faults of the file itself are chosen by the macro ODD at build time, faults of the stage by its
+ * option `mode`.
  */
 #include <fmpipe/plugin.h>
 
@@ -13,23 +14,23 @@
 #include <unistd.h>
 
 /* Values of ODD. */
-#define ODD_NONE 0
-#define ODD_MAJOR 1
-#define ODD_MINOR 2
-#define ODD_LAYOUT 3
-#define ODD_LARGE 4
-#define ODD_SMALL 5
-#define ODD_NO_ENTRY 6
+#define ODD_NONE         0
+#define ODD_MAJOR        1
+#define ODD_MINOR        2
+#define ODD_LAYOUT       3
+#define ODD_LARGE        4
+#define ODD_SMALL        5
+#define ODD_NO_ENTRY     6
 #define ODD_EXTRA_SYMBOL 7
-#define ODD_NO_CALLBACK 8
-#define ODD_TWO_OPTIONS 9
-#define ODD_NULL 10
-#define ODD_CRASH 11
-#define ODD_MARKER 12
-#define ODD_UNDEFINED 13
-#define ODD_RUN_PATH 14
-#define ODD_STAGE_SIZE 15
-#define ODD_NAME 16
+#define ODD_NO_CALLBACK  8
+#define ODD_TWO_OPTIONS  9
+#define ODD_NULL         10
+#define ODD_CRASH        11
+#define ODD_MARKER       12
+#define ODD_UNDEFINED    13
+#define ODD_RUN_PATH     14
+#define ODD_STAGE_SIZE   15
+#define ODD_NAME         16
 
 typedef struct odd {
     const char *mode;
@@ -44,8 +45,10 @@ static const fmp_option options[] = {
     {.name = "mode", .type = FMP_OPT_STRING, .help = "The same name again."},
 #endif
     {.name = NULL}};
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Any."}, {.name = NULL}};
-static const fmp_port outputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Any."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Any."},
+                                  {.name = NULL}};
+static const fmp_port outputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Any."},
+                                   {.name = NULL}};
 
 static bool is(const odd *s, const char *mode)
 {
@@ -77,7 +80,9 @@ static void misbehave(odd *s, const fmp_record *record)
         pthread_t thread;
         if (pthread_create(&thread, NULL, sleep_long, NULL) == 0) { pthread_detach(thread); }
     }
-    if (is(s, "change_input")) { cJSON_AddItemToObject((cJSON *)(uintptr_t)record->doc, "added", cJSON_CreateTrue()); }
+    if (is(s, "change_input")) {
+        cJSON_AddItemToObject((cJSON *)(uintptr_t)record->doc, "added", cJSON_CreateTrue());
+    }
 }
 
 static fmp_status emit_text(cJSON *doc, const char *text, const fmp_call *call, fmp_err *err)
@@ -175,24 +180,32 @@ static const fmp_stage stage = {
 #else
     .name = "odd.stage",
 #endif
-    .version = 1, .kind = FMP_MAP, .summary = "Misbehave on request.", .inputs = inputs, .outputs = outputs, .options = options,
-    .create = create, .configure = configure, .finish = finish, .destroy = destroy,
+    .version = 1,
+    .kind = FMP_MAP,
+    .summary = "Misbehave on request.",
+    .inputs = inputs,
+    .outputs = outputs,
+    .options = options,
+    .create = create,
+    .configure = configure,
+    .finish = finish,
+    .destroy = destroy,
 #if ODD != ODD_NO_CALLBACK
     .process = process,
 #endif
 };
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {
-    .struct_size = (uint32_t)sizeof(fmp_plugin) + (ODD == ODD_LARGE ? 8 : 0) - (ODD == ODD_SMALL ? 8 : 0),
-    .abi_major = ODD == ODD_MAJOR ? 2 : FMP_ABI_MAJOR,
-    .abi_minor_needed = ODD == ODD_MINOR ? 99 : 0,
-    .layout = FMP_LAYOUT + (ODD == ODD_LAYOUT ? 1 : 0),
-    .name = "odd",
-    .version = "1.0.0",
-    .license = "Apache-2.0",
-    .option_size = (uint32_t)sizeof(fmp_option),
-    .port_size = (uint32_t)sizeof(fmp_port),
-    .stages = stages};
+static const fmp_plugin plugin = {.struct_size = (uint32_t)sizeof(fmp_plugin) + (ODD == ODD_LARGE ? 8 : 0) -
+                                                 (ODD == ODD_SMALL ? 8 : 0),
+                                  .abi_major = ODD == ODD_MAJOR ? 2 : FMP_ABI_MAJOR,
+                                  .abi_minor_needed = ODD == ODD_MINOR ? 99 : 0,
+                                  .layout = FMP_LAYOUT + (ODD == ODD_LAYOUT ? 1 : 0),
+                                  .name = "odd",
+                                  .version = "1.0.0",
+                                  .license = "Apache-2.0",
+                                  .option_size = (uint32_t)sizeof(fmp_option),
+                                  .port_size = (uint32_t)sizeof(fmp_port),
+                                  .stages = stages};
 
 #if ODD == ODD_NULL
 FMP_PLUGIN_ENTRY(NULL)
@@ -205,7 +218,10 @@ const fmp_plugin *fmp_plugin_v1(void)
 }
 #elif ODD == ODD_NO_ENTRY
 const void *odd_unused(void);
-const void *odd_unused(void) { return &plugin; }
+const void *odd_unused(void)
+{
+    return &plugin;
+}
 #else
 FMP_PLUGIN_ENTRY(&plugin)
 #endif
@@ -217,7 +233,10 @@ FMP_EXPORT int odd_visible;
 #if ODD == ODD_UNDEFINED
 extern int odd_not_anywhere(void);
 int odd_calls_it(void);
-int odd_calls_it(void) { return odd_not_anywhere(); }
+int odd_calls_it(void)
+{
+    return odd_not_anywhere();
+}
 #endif
 
 #if ODD == ODD_MARKER

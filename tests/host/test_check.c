@@ -1,5 +1,6 @@
 /*
- * test_check.c: each fault of the odd stage makes the conformance test that is there for it fail, and a sound stage passes all.
+ * test_check.c: each fault of the odd stage makes the conformance test that is there for it fail, and a
+ * sound stage passes all.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +35,8 @@ static size_t check_mode(const char *mode, const char *wanted, tally *t)
     cJSON *with = cJSON_CreateObject();
     cJSON_AddStringToObject(with, "mode", mode);
     *t = (tally){.wanted = wanted};
-    const fmp_check_options options = {.test = wanted, .with = with, .timeout_s = 20, .each = on_result, .arg = t};
+    const fmp_check_options options = {
+        .test = wanted, .with = with, .timeout_s = 20, .each = on_result, .arg = t};
     assert_int_equal(fmp_check_plugin(ODD_DIR "/odd_NONE.so", &options, &n_failed, &err), FMP_OK);
     cJSON_Delete(with);
     return n_failed;
@@ -55,14 +57,28 @@ static void each_fault_is_found_by_its_test(void **state)
     (void)state;
     static const struct {
         const char *mode, *test;
-    } faults[] = {
-        {"crash", "minimal_conversation"},    {"exit", "minimal_conversation"},      {"print", "prints_nothing"},
-        {"leak", "memory_does_not_grow"},     {"open_file", "closes_files"},         {"signal", "keeps_signals"},
-        {"locale", "keeps_locale"},           {"umask", "keeps_surroundings"},       {"environment", "keeps_surroundings"},
-        {"folder", "keeps_surroundings"},     {"thread", "ends_threads"},            {"change_input", "input_not_modified"},
-        {"remember", "order_does_not_matter"},{"remember", "records_are_independent"},{"random", "same_input_same_output"},
-        {"bad_utf8", "output_is_a_valid_tree"},{"no_messages", "output_is_a_conversation"}, {"cycle", "output_is_a_valid_tree"},
-        {"empty_reject", "output_is_a_valid_tree"}, {"fail", "minimal_conversation"}, {"bad_option", "thousand_instances"}, {"abort", "huge_record"}};
+    } faults[] = {{"crash", "minimal_conversation"},
+                  {"exit", "minimal_conversation"},
+                  {"print", "prints_nothing"},
+                  {"leak", "memory_does_not_grow"},
+                  {"open_file", "closes_files"},
+                  {"signal", "keeps_signals"},
+                  {"locale", "keeps_locale"},
+                  {"umask", "keeps_surroundings"},
+                  {"environment", "keeps_surroundings"},
+                  {"folder", "keeps_surroundings"},
+                  {"thread", "ends_threads"},
+                  {"change_input", "input_not_modified"},
+                  {"remember", "order_does_not_matter"},
+                  {"remember", "records_are_independent"},
+                  {"random", "same_input_same_output"},
+                  {"bad_utf8", "output_is_a_valid_tree"},
+                  {"no_messages", "output_is_a_conversation"},
+                  {"cycle", "output_is_a_valid_tree"},
+                  {"empty_reject", "output_is_a_valid_tree"},
+                  {"fail", "minimal_conversation"},
+                  {"bad_option", "thousand_instances"},
+                  {"abort", "huge_record"}};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         tally t;
 #ifdef __SANITIZE_ADDRESS__
@@ -72,7 +88,9 @@ static void each_fault_is_found_by_its_test(void **state)
         }
 #endif
         (void)check_mode(faults[i].mode, faults[i].test, &t);
-        if (!t.failed_wanted) { fail_msg("mode %s: expected %s to fail, failed: %s", faults[i].mode, faults[i].test, t.others); }
+        if (!t.failed_wanted) {
+            fail_msg("mode %s: expected %s to fail, failed: %s", faults[i].mode, faults[i].test, t.others);
+        }
     }
 }
 

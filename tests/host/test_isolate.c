@@ -1,5 +1,6 @@
 /*
- * test_isolate.c: a stage in worker processes gives what it gives in this one, and a worker that dies is named with its record.
+ * test_isolate.c: a stage in worker processes gives what it gives in this one, and a worker that dies is
+ * named with its record.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,9 +51,11 @@ static void bed_open(bed *b, const char *mode)
 {
     memset(b, 0, sizeof *b);
     fmp_err_clear(&b->err);
-    b->services = (fmp_services){.arg = &b->said, .seed = 7, .count = on_count, .fact = on_fact, .summary = on_summary};
+    b->services =
+        (fmp_services){.arg = &b->said, .seed = 7, .count = on_count, .fact = on_fact, .summary = on_summary};
     assert_int_equal(fmp_plugin_read(ODD_DIR "/odd_NONE.so", &b->info, &b->err), FMP_OK);
-    assert_int_equal(fmp_isolated_stage(&b->info->stages[0], &b->services, &b->proxy, &b->self, &b->err), FMP_OK);
+    assert_int_equal(fmp_isolated_stage(&b->info->stages[0], &b->services, &b->proxy, &b->self, &b->err),
+                     FMP_OK);
     assert_int_equal(fmp_trial_new(b->proxy, 7, NULL, &b->trial, &b->err), FMP_OK);
     b->trial->self = b->self; /* destroyed with the trial */
     b->values = cJSON_CreateObject();
@@ -75,7 +78,10 @@ static fmp_status send_one(bed *b, uint32_t w, const char *json, fmp_buf *out)
     fmp_catch k;
     fmp_arena *arena = fmp_arena_new(0);
     assert_int_equal(fmp_json_parse(json, strlen(json), NULL, &doc, &b->err), FMP_OK);
-    fmp_record record = {.struct_size = sizeof record, .id = "0123456789abcdef", .origin = {.file = "in.jsonl", .line = 12}, .doc = doc};
+    fmp_record record = {.struct_size = sizeof record,
+                         .id = "0123456789abcdef",
+                         .origin = {.file = "in.jsonl", .line = 12},
+                         .doc = doc};
     fmp_catch_begin(&k, b->trial, arena, w, &record);
     fmp_status status = fmp_catch_record(&k, &b->err);
     for (size_t i = 0; status == FMP_OK && i < k.n_docs; i++) {
@@ -90,8 +96,12 @@ static fmp_status send_one(bed *b, uint32_t w, const char *json, fmp_buf *out)
     return status;
 }
 
-#define DOC "{\"messages\":[{\"role\":\"user\",\"content\":\"\\u00e9 \\\"x\\\"\"}],\"meta\":{\"n\":12345678901234567890,\"m\":1.50}}"
-#define DOC_OUT "{\"messages\":[{\"role\":\"user\",\"content\":\"\xc3\xa9 \\\"x\\\"\"}],\"meta\":{\"n\":12345678901234567890,\"m\":1.50}}"
+#define DOC                                                                                                  \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"\\u00e9 "                                               \
+    "\\\"x\\\"\"}],\"meta\":{\"n\":12345678901234567890,\"m\":1.50}}"
+#define DOC_OUT                                                                                              \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"\xc3\xa9 "                                              \
+    "\\\"x\\\"\"}],\"meta\":{\"n\":12345678901234567890,\"m\":1.50}}"
 
 static void results_come_back_in_order_and_byte_for_byte(void **state)
 {
@@ -102,9 +112,11 @@ static void results_come_back_in_order_and_byte_for_byte(void **state)
     assert_int_equal(b.proxy->start(b.self, 2, &b.err), FMP_OK);
     assert_int_equal(send_one(&b, 0, DOC, &out), FMP_OK);
     assert_int_equal(send_one(&b, 1, "{\"messages\":[]}", &out), FMP_OK);
-    assert_string_equal(out.data, DOC_OUT " (passed)\n"
-                        "{\"messages\":[{\"role\":\"user\",\"content\":\"\xc3\xa9 \\\"x\\\"\"}],\"meta\":\"second\"}\n"
-                        "{\"messages\":[]} (passed)\n{\"messages\":[],\"meta\":\"second\"}\n");
+    assert_string_equal(
+        out.data, DOC_OUT
+        " (passed)\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"\xc3\xa9 \\\"x\\\"\"}],\"meta\":\"second\"}\n"
+        "{\"messages\":[]} (passed)\n{\"messages\":[],\"meta\":\"second\"}\n");
     fmp_buf_free(&out);
     bed_close(&b);
 }
@@ -127,7 +139,9 @@ static void rejects_counts_facts_and_the_summary_come_back(void **state)
     fmp_buf more = {0};
     bed_open(&b, "count");
     assert_int_equal(b.proxy->start(b.self, 3, &b.err), FMP_OK);
-    for (uint32_t i = 0; i < 9; i++) { assert_int_equal(send_one(&b, i % 3, DOC, &more), FMP_OK); }
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(send_one(&b, i % 3, DOC, &more), FMP_OK);
+    }
     assert_int_equal(b.trial->counts[0].n, 18); /* through call->count */
     assert_int_equal(b.proxy->finish(b.self, &b.err), FMP_OK);
     assert_int_equal(b.said.finished, 3); /* numbers of the workers add up */
@@ -186,8 +200,11 @@ static void what_a_stage_prints_does_not_mix_with_its_answers(void **state)
     fmp_buf out = {0};
     bed_open(&b, "print");
     assert_int_equal(b.proxy->start(b.self, 1, &b.err), FMP_OK);
-    for (int i = 0; i < 3; i++) { assert_int_equal(send_one(&b, 0, "{\"messages\":[]}", &out), FMP_OK); }
-    assert_string_equal(out.data, "{\"messages\":[]} (passed)\n{\"messages\":[]} (passed)\n{\"messages\":[]} (passed)\n");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(send_one(&b, 0, "{\"messages\":[]}", &out), FMP_OK);
+    }
+    assert_string_equal(
+        out.data, "{\"messages\":[]} (passed)\n{\"messages\":[]} (passed)\n{\"messages\":[]} (passed)\n");
     fmp_buf_free(&out);
     bed_close(&b);
 }
@@ -213,6 +230,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_worker_refuses_a_plugin_with_another_digest),
     };
     fmp_json_install_hooks();
-    if (argc == 3 && strcmp(argv[1], "--stage-worker") == 0) { return fmp_stage_worker_main((int)strtol(argv[2], NULL, 10)); }
+    if (argc == 3 && strcmp(argv[1], "--stage-worker") == 0) {
+        return fmp_stage_worker_main((int)strtol(argv[2], NULL, 10));
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

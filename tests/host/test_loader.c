@@ -1,5 +1,6 @@
 /*
- * test_loader.c: what the loader refuses and how it says so; that hashed bytes are the loaded bytes; that foreign code never runs.
+ * test_loader.c: what the loader refuses and how it says so; that hashed bytes are the loaded bytes; that
+ * foreign code never runs.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,7 +73,8 @@ static void expect_refusal(const char *kind, const char *words)
     odd_path(kind, path);
     fmp_status status = read_and_load(path, &err);
     if (status != FMP_E_PLUGIN || !strstr(err.message, words)) {
-        fail_msg("%s: expected a refusal with '%s', found status %d, '%s'", kind, words, (int)status, err.message);
+        fail_msg("%s: expected a refusal with '%s', found status %d, '%s'", kind, words, (int)status,
+                 err.message);
     }
     assert_non_null(strstr(err.file, kind)); /* it says which file */
 }
@@ -137,7 +139,8 @@ static void the_note_round_trips_and_writing_it_again_changes_nothing(void **sta
 
 static void a_note_that_lies_is_refused(void **state)
 {
-    static const char lie[] = "{\"abi_major\":1,\"abi_minor_needed\":0,\"license\":\"MIT\",\"name\":\"odd\",\"stages\":[{\"kind\":\"map\","
+    static const char lie[] = "{\"abi_major\":1,\"abi_minor_needed\":0,\"license\":\"MIT\",\"name\":\"odd\","
+                              "\"stages\":[{\"kind\":\"map\","
                               "\"name\":\"odd.stage\",\"version\":9}],\"version\":\"1.0.0\"}";
     char path[512];
     fmp_err err = FMP_ERR_INIT;
@@ -145,7 +148,9 @@ static void a_note_that_lies_is_refused(void **state)
     path_in(*state, "lie.so", path);
     copy_odd("NONE", path);
     assert_int_equal(fmp_read_file(path, 0, &image, &err), FMP_OK);
-    assert_int_equal(fmp_elf_with_note((const unsigned char *)image.data, image.len, lie, sizeof lie - 1, &out, &err), FMP_OK);
+    assert_int_equal(
+        fmp_elf_with_note((const unsigned char *)image.data, image.len, lie, sizeof lie - 1, &out, &err),
+        FMP_OK);
     assert_int_equal(fmp_write_file(path, out.data, out.len, &err), FMP_OK);
     assert_int_equal(read_and_load(path, &err), FMP_E_PLUGIN);
     assert_non_null(strstr(err.message, "note"));
@@ -184,7 +189,8 @@ static void a_file_swapped_after_the_check_is_not_loaded(void **state)
     const fmp_stage *stage = NULL;
     path_in(*state, "swap.so", path);
     copy_odd("NONE", path);
-    assert_int_equal(fmp_plugin_write_note(path, &err), FMP_OK); /* bytes that this process has not loaded yet */
+    assert_int_equal(fmp_plugin_write_note(path, &err),
+                     FMP_OK); /* bytes that this process has not loaded yet */
     fmp_buf image = {0};
     assert_int_equal(fmp_read_file(path, 0, &image, &err), FMP_OK);
     fmp_buf_putc(&image, '\n');
@@ -256,7 +262,8 @@ static void two_plugins_with_one_stage_name_are_an_error_that_names_both(void **
     copy_odd("NONE", one);
     copy_odd("NONE", two);
     assert_int_equal(fmp_registry_new(dirs, &reg, &err), FMP_OK);
-    assert_int_equal(fmp_registry_find(reg, "odd.stage", NULL, &info, &err), FMP_OK); /* equal bytes are one plugin */
+    assert_int_equal(fmp_registry_find(reg, "odd.stage", NULL, &info, &err),
+                     FMP_OK); /* equal bytes are one plugin */
     fmp_registry_free(reg);
     assert_int_equal(fmp_plugin_write_note(two, &err), FMP_OK);
     assert_int_equal(fmp_registry_new(dirs, &reg, &err), FMP_OK);
@@ -270,14 +277,21 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faulty_plugins_are_refused_with_the_reason),
-        cmocka_unit_test_setup_teardown(a_sound_plugin_loads_once_however_it_is_named, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(the_note_round_trips_and_writing_it_again_changes_nothing, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_sound_plugin_loads_once_however_it_is_named, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(the_note_round_trips_and_writing_it_again_changes_nothing,
+                                        make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_note_that_lies_is_refused, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(reading_a_plugin_with_a_note_runs_none_of_its_code, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_file_swapped_after_the_check_is_not_loaded, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_link_moved_after_the_check_does_not_matter, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_bare_file_name_never_means_the_current_folder, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(two_plugins_with_one_stage_name_are_an_error_that_names_both, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(reading_a_plugin_with_a_note_runs_none_of_its_code, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_file_swapped_after_the_check_is_not_loaded, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_link_moved_after_the_check_does_not_matter, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_bare_file_name_never_means_the_current_folder, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(two_plugins_with_one_stage_name_are_an_error_that_names_both,
+                                        make_folder, remove_folder),
     };
     fmp_json_install_hooks();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /*
- * run_cases [--update] FILE.case...: text cases of stages that are found by name (FMPIPE_PLUGIN_PATH and the build's own
- * plugin folder). Format: docs/reference/cases.md. Exit 0: all pass; 1: a case failed; 3: a file is no case file.
+ * run_cases [--update] FILE.case...: text cases of stages that are found by name (FMPIPE_PLUGIN_PATH and
+ * the build's own plugin folder). Format: docs/reference/cases.md. Exit 0: all pass; 1: a case failed; 3: a
+ * file is no case file.
  */
 #include "cases.h"
 

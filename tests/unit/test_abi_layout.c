@@ -1,7 +1,7 @@
 /* links: fmbase */
 /*
- * The plugin ABI's structs, to the byte, on LP64. A number here changes only by growing a struct at its end: every plugin that was
- * ever built relies on these.
+ * The plugin ABI's structs, to the byte, on LP64. A number here changes only by growing a struct at its
+ * end: every plugin that was ever built relies on these.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include <fmpipe/plugin.h>
 
-#define SIZE(type, n) assert_int_equal(sizeof(type), n)
+#define SIZE(type, n)       assert_int_equal(sizeof(type), n)
 #define AT(type, member, n) assert_int_equal(offsetof(type, member), n)
 
 static void errors_and_options_have_their_layout(void **state)

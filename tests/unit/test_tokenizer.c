@@ -293,7 +293,6 @@ static void hand_written_scanners_agree_with_the_patterns(void **state)
 #define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
     static const char *const pairs[][2] = {
         { FMP_TOK_PATTERN_GPT2, "(?:" FMP_TOK_PATTERN_GPT2 ")" },
-        { FMP_TOK_PATTERN_FM, "(?:" FMP_TOK_PATTERN_FM ")" },
         { NOCASE "\\p{N}" REST, "(?:" NOCASE "\\p{N}" REST ")" },
         { NOCASE "\\p{N}{1,3}" REST, "(?:" NOCASE "\\p{N}{1,3}" REST ")" },
     };
@@ -302,7 +301,7 @@ static void hand_written_scanners_agree_with_the_patterns(void **state)
         text[i] = malloc(512);
         (void)random_text(i, text[i]);
     }
-    for (size_t p = 0; p < 4; p++) {
+    for (size_t p = 0; p < 3; p++) {
         fmp_tokenizer *fast = load(train("fast", (const char *const *)text, 400, pairs[p][0], 600));
         fmp_tokenizer *slow = load(train("slow", (const char *const *)text, 400, pairs[p][1], 600));
         for (size_t i = 0; i < 400; i++) {

@@ -259,15 +259,32 @@ static void damaged_sections_are_refused(void **state)
     assert_int_equal(fmp_tokens_open(dir, &t, NULL), FMP_OK);
     const char *base = (const char *)t.ids - 64;
     const size_t at[] = { (size_t)((const char *)t.ids - base),       (size_t)((const char *)t.weight - base),
-                          (size_t)((const char *)t.seg_begin - base), (size_t)(t.record - base),
-                          (size_t)((const char *)t.locale - base),    (size_t)((const char *)t.bin_begin - base),
-                          (size_t)((const char *)t.bin_seg - base) };
+                          (size_t)((const char *)t.seg_begin - base), (size_t)((const char *)t.locale - base),
+                          (size_t)((const char *)t.bin_begin - base), (size_t)((const char *)t.bin_seg - base) };
     fmp_tokens_close(&t);
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) { /* too large an index or offset, not a number, no hex digit */
         static const uint32_t ones = UINT32_MAX;
         assert_int_equal(open_changed(&good, at[i], &ones, sizeof ones, good.len, false), FMP_E_DATA);
     }
     fmp_buf_free(&good);
+}
+
+static void record_ids_of_another_form_or_number_are_refused(void **state)
+{
+    (void)state;
+    fmp_tokens t;
+    fmp_buf good = { 0 };
+    write_sample(5, true);
+    char *path = fmp_path_join(dir, "records.bin");
+    assert_int_equal(fmp_read_file(path, 0, &good, NULL), FMP_OK);
+    assert_int_equal(good.len, 5 * 16);
+    assert_int_equal(fmp_write_file(path, good.data, good.len - 16, NULL), FMP_OK);
+    assert_int_equal(fmp_tokens_open(dir, &t, NULL), FMP_E_DATA);
+    good.data[20] = 'G';
+    assert_int_equal(fmp_write_file(path, good.data, good.len, NULL), FMP_OK);
+    assert_int_equal(fmp_tokens_open(dir, &t, NULL), FMP_E_DATA);
+    fmp_buf_free(&good);
+    free(path);
 }
 
 int main(void)
@@ -282,6 +299,7 @@ int main(void)
         cmocka_unit_test(append_refuses_what_a_trainer_could_not_use),
         cmocka_unit_test(a_damaged_header_is_refused_even_with_fitting_check_digits),
         cmocka_unit_test(damaged_sections_are_refused),
+        cmocka_unit_test(record_ids_of_another_form_or_number_are_refused),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

@@ -1,8 +1,9 @@
 /*
  * example.persona_system: give each conversation the system message of its locale.
  *
- * An assistant that answers in twelve languages has twelve system messages, and its training data must show each conversation
- * under the right one. The table is searched for the whole locale ("pt-BR"), then for its language ("pt"), then for "*".
+ * An assistant that answers in twelve languages has twelve system messages, and its training data must show
+ * each conversation under the right one. The table is searched for the whole locale ("pt-BR"), then for its
+ * language ("pt"), then for "*".
  */
 #include <fmpipe/plugin.h>
 
@@ -16,24 +17,44 @@ typedef struct persona_system {
     bool keep_missing;
 } persona_system;
 
-static const fmp_option persona_options[] = {
-    {.name = "locale", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 60,
-     .help = "Locale (pt-BR), language (pt), or * for all others."},
-    {.name = "text", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 65536, .help = "The system message."},
-    {.name = NULL}};
+static const fmp_option persona_options[] = {{.name = "locale",
+                                              .type = FMP_OPT_STRING,
+                                              .flags = FMP_OPT_REQUIRED,
+                                              .min = 1,
+                                              .max = 60,
+                                              .help = "Locale (pt-BR), language (pt), or * for all others."},
+                                             {.name = "text",
+                                              .type = FMP_OPT_STRING,
+                                              .flags = FMP_OPT_REQUIRED,
+                                              .min = 1,
+                                              .max = 65536,
+                                              .help = "The system message."},
+                                             {.name = NULL}};
 
 static const fmp_option options[] = {
-    {.name = "personas", .type = FMP_OPT_TABLE, .flags = FMP_OPT_REQUIRED, .items = persona_options,
+    {.name = "personas",
+     .type = FMP_OPT_TABLE,
+     .flags = FMP_OPT_REQUIRED,
+     .items = persona_options,
      .help = "System messages by locale."},
-    {.name = "existing", .type = FMP_OPT_ENUM, .def = "replace", .choices = "replace|keep|prepend",
-     .help = "What becomes of a system message that is there: replaced, kept instead of ours, or ours put before it."},
-    {.name = "missing", .type = FMP_OPT_ENUM, .def = "reject", .choices = "reject|keep",
+    {.name = "existing",
+     .type = FMP_OPT_ENUM,
+     .def = "replace",
+     .choices = "replace|keep|prepend",
+     .help = "What becomes of a system message that is there: replaced, kept instead of ours, or ours put "
+             "before it."},
+    {.name = "missing",
+     .type = FMP_OPT_ENUM,
+     .def = "reject",
+     .choices = "reject|keep",
      .help = "A conversation whose locale has no row: refuse it, or leave it as it is."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations with a locale."}, {.name = NULL}};
+static const fmp_port inputs[] = {
+    {.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations with a locale."}, {.name = NULL}};
 static const fmp_port outputs[] = {
-    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same, each under its system message."}, {.name = NULL}};
+    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same, each under its system message."},
+    {.name = NULL}};
 
 static const char *text_for(const persona_system *s, const char *locale, size_t len)
 {
@@ -99,14 +120,18 @@ static fmp_status process(void *self, const fmp_record *record, const fmp_call *
     if (first && is_system(first)) {
         const cJSON *theirs = cJSON_GetObjectItemCaseSensitive(first, "content");
         if (s->existing == EXISTING_KEEP) { return call->pass(call, err); }
-        if (s->existing == EXISTING_PREPEND && cJSON_IsString(theirs)) { text = joined(call, text, theirs->valuestring); }
+        if (s->existing == EXISTING_PREPEND && cJSON_IsString(theirs)) {
+            text = joined(call, text, theirs->valuestring);
+        }
         FMP_TRY(set_content(first, text, err));
         call->count(call, "changed", 1);
         return call->emit(call, doc, err);
     }
     cJSON *message = cJSON_CreateObject();
-    bool ok = message && cJSON_AddStringToObject(message, "role", "system") && cJSON_AddStringToObject(message, "content", text);
-    ok = ok && (first ? cJSON_InsertItemInArray(messages, 0, message) : cJSON_AddItemToArray(messages, message));
+    bool ok = message && cJSON_AddStringToObject(message, "role", "system") &&
+              cJSON_AddStringToObject(message, "content", text);
+    ok = ok &&
+         (first ? cJSON_InsertItemInArray(messages, 0, message) : cJSON_AddItemToArray(messages, message));
     if (!ok) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     call->count(call, "added", 1);
     return call->emit(call, doc, err);
@@ -125,7 +150,9 @@ static fmp_status configure(void *self, const cJSON *values, fmp_err *err)
     const char *mode = fmp_value_str(values, "existing");
     int n = 0;
     s->personas = fmp_value(values, "personas");
-    s->existing = strcmp(mode, "keep") == 0 ? EXISTING_KEEP : strcmp(mode, "prepend") == 0 ? EXISTING_PREPEND : EXISTING_REPLACE;
+    s->existing = strcmp(mode, "keep") == 0      ? EXISTING_KEEP
+                  : strcmp(mode, "prepend") == 0 ? EXISTING_PREPEND
+                                                 : EXISTING_REPLACE;
     s->keep_missing = strcmp(fmp_value_str(values, "missing"), "keep") == 0;
     const cJSON *row, *other;
     cJSON_ArrayForEach(row, s->personas)
@@ -160,6 +187,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {
-    FMP_PLUGIN_HEADER(0), .name = "persona-system", .version = "0.1.0", .license = "Apache-2.0", .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "persona-system", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

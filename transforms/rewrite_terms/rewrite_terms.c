@@ -1,9 +1,10 @@
 /*
  * example.rewrite_terms: replace wordings in message texts, by rules with regular expressions.
  *
- * Product names change, a style guide forbids a phrase, a markup has to go. Each rule is applied to the whole text before the
- * next one; what it replaced is counted under its name. Patterns run in the host's regex service, which bounds their effort: a
- * text on which a pattern gives up is refused with the reason "regex_limit".
+ * Product names change, a style guide forbids a phrase, a markup has to go. Each rule is applied to the
+ * whole text before the next one; what it replaced is counted under its name. Patterns run in the host's
+ * regex service, which bounds their effort: a text on which a pattern gives up is refused with the reason
+ * "regex_limit".
  */
 #include <fmpipe/plugin.h>
 
@@ -33,20 +34,41 @@ typedef struct text_buf {
 } text_buf;
 
 static const fmp_option rule_options[] = {
-    {.name = "name", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 60, .help = "Name under which replacements are counted."},
-    {.name = "from", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 4096, .help = "Pattern (PCRE2)."},
-    {.name = "to", .type = FMP_OPT_STRING, .def = "", .help = "What stands there instead; $0 to $9 are groups, $$ is a dollar sign."},
-    {.name = "roles", .type = FMP_OPT_LIST, .def = "[]", .help = "Only in messages of these roles; empty: in all."},
+    {.name = "name",
+     .type = FMP_OPT_STRING,
+     .flags = FMP_OPT_REQUIRED,
+     .min = 1,
+     .max = 60,
+     .help = "Name under which replacements are counted."},
+    {.name = "from",
+     .type = FMP_OPT_STRING,
+     .flags = FMP_OPT_REQUIRED,
+     .min = 1,
+     .max = 4096,
+     .help = "Pattern (PCRE2)."},
+    {.name = "to",
+     .type = FMP_OPT_STRING,
+     .def = "",
+     .help = "What stands there instead; $0 to $9 are groups, $$ is a dollar sign."},
+    {.name = "roles",
+     .type = FMP_OPT_LIST,
+     .def = "[]",
+     .help = "Only in messages of these roles; empty: in all."},
     {.name = "ignore_case", .type = FMP_OPT_BOOL, .def = "false", .help = "Match without regard to case."},
     {.name = NULL}};
 
-static const fmp_option options[] = {
-    {.name = "rules", .type = FMP_OPT_TABLE, .flags = FMP_OPT_REQUIRED, .items = rule_options, .help = "The rules, applied in order."},
-    {.name = NULL}};
+static const fmp_option options[] = {{.name = "rules",
+                                      .type = FMP_OPT_TABLE,
+                                      .flags = FMP_OPT_REQUIRED,
+                                      .items = rule_options,
+                                      .help = "The rules, applied in order."},
+                                     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
-    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same, with the new wordings."}, {.name = NULL}};
+    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same, with the new wordings."},
+    {.name = NULL}};
 
 static void add(text_buf *b, const char *data, size_t n)
 {
@@ -68,7 +90,8 @@ static void add(text_buf *b, const char *data, size_t n)
 }
 
 /* The replacement with its group references filled in; a group that took no part is empty. */
-static void add_replacement(text_buf *b, const char *to, const char *text, const fmp_regex_group *groups, size_t n_groups)
+static void add_replacement(text_buf *b, const char *to, const char *text, const fmp_regex_group *groups,
+                            size_t n_groups)
 {
     while (*to) {
         size_t plain = strcspn(to, "$");
@@ -76,7 +99,9 @@ static void add_replacement(text_buf *b, const char *to, const char *text, const
         to += plain;
         if (*to == '$' && to[1] >= '0' && to[1] <= '9') {
             size_t g = (size_t)(to[1] - '0');
-            if (g < n_groups && groups[g].begin != SIZE_MAX) { add(b, text + groups[g].begin, groups[g].end - groups[g].begin); }
+            if (g < n_groups && groups[g].begin != SIZE_MAX) {
+                add(b, text + groups[g].begin, groups[g].end - groups[g].begin);
+            }
             to += 2;
         } else if (*to == '$') {
             add(b, to, 1);
@@ -88,12 +113,15 @@ static void add_replacement(text_buf *b, const char *to, const char *text, const
 static size_t char_length(const char *text)
 {
     size_t n = 1;
-    while (((unsigned char)text[n] & 0xC0) == 0x80) { n++; }
+    while (((unsigned char)text[n] & 0xC0) == 0x80) {
+        n++;
+    }
     return n;
 }
 
 /* *text replaced by what the rule makes of it; *n: replacements. */
-static fmp_status apply_rule(const rewrite_terms *s, const rule *r, const fmp_call *call, const char **text, int64_t *n, fmp_err *err)
+static fmp_status apply_rule(const rewrite_terms *s, const rule *r, const fmp_call *call, const char **text,
+                             int64_t *n, fmp_err *err)
 {
     const char *in = *text;
     size_t len = strlen(in), from = 0, copied = 0;
@@ -108,7 +136,9 @@ static fmp_status apply_rule(const rewrite_terms *s, const rule *r, const fmp_ca
         add_replacement(&out, r->to, in, groups, n_groups);
         copied = groups[0].end;
         from = groups[0].end;
-        if (groups[0].end == groups[0].begin) { from += from < len ? char_length(in + from) : 1; } /* an empty match moves on */
+        if (groups[0].end == groups[0].begin) {
+            from += from < len ? char_length(in + from) : 1;
+        } /* an empty match moves on */
         (*n)++;
     }
     if (*n == 0) { return FMP_OK; }
@@ -130,7 +160,8 @@ static bool has_role(const rule *r, const char *role)
 }
 
 /* One message of our copy; *changed where a rule replaced something. */
-static fmp_status rewrite_message(const rewrite_terms *s, cJSON *message, const fmp_call *call, bool *changed, fmp_err *err)
+static fmp_status rewrite_message(const rewrite_terms *s, cJSON *message, const fmp_call *call, bool *changed,
+                                  fmp_err *err)
 {
     const cJSON *role = cJSON_GetObjectItemCaseSensitive(message, "role");
     const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content");
@@ -145,7 +176,9 @@ static fmp_status rewrite_message(const rewrite_terms *s, cJSON *message, const 
     if (text == content->valuestring) { return FMP_OK; }
     *changed = true;
     cJSON *node = cJSON_CreateString(text);
-    if (!node || !cJSON_ReplaceItemInObjectCaseSensitive(message, "content", node)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    if (!node || !cJSON_ReplaceItemInObjectCaseSensitive(message, "content", node)) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    }
     return FMP_OK;
 }
 
@@ -190,12 +223,15 @@ static fmp_status configure(void *self, const cJSON *values, fmp_err *err)
     const cJSON *row;
     cJSON_ArrayForEach(row, fmp_value(values, "rules"))
     {
-        if (s->n_rules == MAX_RULES) { return fmp_fail(err, FMP_E_CONFIG, "expected at most %d rules", MAX_RULES); }
+        if (s->n_rules == MAX_RULES) {
+            return fmp_fail(err, FMP_E_CONFIG, "expected at most %d rules", MAX_RULES);
+        }
         rule *r = &s->rules[s->n_rules];
         r->name = fmp_value_str(row, "name");
         r->to = fmp_value_str(row, "to");
         r->roles = fmp_value(row, "roles");
-        fmp_status status = s->regex->compile(s->host, fmp_value_str(row, "from"), fmp_value_bool(row, "ignore_case"), &r->regex, err);
+        fmp_status status = s->regex->compile(s->host, fmp_value_str(row, "from"),
+                                              fmp_value_bool(row, "ignore_case"), &r->regex, err);
         if (status != FMP_OK) {
             if (err) { snprintf(err->option, sizeof err->option, "rules[%d].from", s->n_rules); }
             return status;
@@ -208,7 +244,9 @@ static fmp_status configure(void *self, const cJSON *values, fmp_err *err)
 static void destroy(void *self)
 {
     rewrite_terms *s = self;
-    for (int i = 0; i < s->n_rules; i++) { s->regex->free(s->rules[i].regex); }
+    for (int i = 0; i < s->n_rules; i++) {
+        s->regex->free(s->rules[i].regex);
+    }
     free(s);
 }
 
@@ -216,7 +254,8 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .name = "example.rewrite_terms",
                                 .version = 1,
                                 .kind = FMP_MAP,
-                                .summary = "Replace wordings in message texts by rules with regular expressions.",
+                                .summary =
+                                    "Replace wordings in message texts by rules with regular expressions.",
                                 .inputs = inputs,
                                 .outputs = outputs,
                                 .options = options,
@@ -226,6 +265,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {
-    FMP_PLUGIN_HEADER(0), .name = "rewrite-terms", .version = "0.1.0", .license = "Apache-2.0", .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "rewrite-terms", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

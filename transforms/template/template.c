@@ -1,8 +1,9 @@
 /*
  * @STAGE@: say here in one or two sentences what it does to a conversation, and why.
  *
- * A map stage: it gets one record at a time and emits, passes or rejects it. Public headers only. Read plugin.h once; it is
- * the whole contract. Read this file from the bottom: the descriptor, the callbacks, then the work.
+ * A map stage: it gets one record at a time and emits, passes or rejects it. Public headers only. Read
+ * plugin.h once; it is the whole contract. Read this file from the bottom: the descriptor, the callbacks,
+ * then the work.
  */
 #include <fmpipe/plugin.h>
 
@@ -16,11 +17,12 @@ typedef struct @NAME@ {
 static const fmp_option options[] = {
     {.name = "role", .type = FMP_OPT_ENUM, .def = "user", .choices = "system|user|assistant",
      .help = "Messages of this role are changed."},
-    {.name = "prefix", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 1000, .unit = "bytes",
-     .help = "Text that is put before the message's own."},
+    {.name = "prefix", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 1000,
+     .unit = "bytes", .help = "Text that is put before the message's own."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."}, {.name = NULL}};
+static const fmp_port inputs[] = {
+    {.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."}, {.name = NULL}};
 static const fmp_port outputs[] = {
     {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same, with the prefix."}, {.name = NULL}};
 
@@ -48,7 +50,8 @@ static fmp_status process(void *self, const fmp_record *record, const fmp_call *
     {
         const cJSON *role = cJSON_GetObjectItemCaseSensitive(message, "role");
         const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content");
-        if (!cJSON_IsString(role) || strcmp(role->valuestring, s->role) != 0 || !cJSON_IsString(content)) { continue; }
+        if (!cJSON_IsString(role) || !cJSON_IsString(content)) { continue; }
+        if (strcmp(role->valuestring, s->role) != 0) { continue; }
         if (!put_prefix(call, s->prefix, message)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
         n_changed++;
     }

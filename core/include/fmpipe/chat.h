@@ -36,6 +36,7 @@ typedef struct fmp_chat_options {
     bool generation_prompt; /* end with what comes before an assistant's answer                           */
     bool supervise;         /* fill weight                                                                */
     bool all_text;          /* supervise everything but the first token: pre-training                     */
+    float context_weight;   /* all_text: loss weight of what is no assistant turn, which has 1; 0: 1      */
     fmp_mask_policy policy;
 } fmp_chat_options;
 

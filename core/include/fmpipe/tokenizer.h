@@ -136,10 +136,14 @@ FMP_MUST_USE fmp_status fmp_tok_stream_push(const fmp_tokenizer *tok, fmp_tok_st
 FMP_MUST_USE fmp_status fmp_tok_stream_end(fmp_tok_stream *stream, fmp_buf *out, fmp_err *err);
 
 /* ---- training ---- */
-/* Letters with one leading sign, digits one by one, runs of signs, line ends apart: what fm-tiny uses. */
+/*
+ * What fm-tiny uses: a word is cut the same way wherever it stands, because neither a space nor a sign before it belongs to
+ * it, and Han and kana go one by one. Copying a value from a sentence into JSON is then copying its tokens, which is what a
+ * small model can learn; the price is a token for each space.
+ */
+#define FMP_TOK_CJK_ "[\\x{3040}-\\x{30FF}\\x{3400}-\\x{4DBF}\\x{4E00}-\\x{9FFF}]"
 #define FMP_TOK_PATTERN_FM                                                                                             \
-    "'(?:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"            \
-    "|\\s+(?!\\S)|\\s+"
+    FMP_TOK_CJK_ "|(?:(?!" FMP_TOK_CJK_ ")[\\p{L}\\p{M}])+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+|\\s"
 /* GPT-2's pattern, the one a ByteLevel pre-tokenizer with use_regex has built in. */
 #define FMP_TOK_PATTERN_GPT2                                                                                           \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

@@ -1,8 +1,10 @@
 /*
  * tokens.h: the token artifact: tokenized, weighted, packed training data as one memory-mapped file.
  *
- * A folder with two files. meta.json says how the data was made and what is in it; tokens.bin holds the numbers,
- * little-endian, a 64-byte header and then seven sections, each starting at a multiple of 64 bytes (zeros between):
+ * A folder with three files. meta.json says how the data was made and what is in it; records.bin has the id of the
+ * record that each segment came from, 16 hex digits each, apart, so that equal conversations make an equal tokens.bin
+ * whatever file they were read from; tokens.bin holds the numbers, little-endian, a 64-byte header and then six
+ * sections, each starting at a multiple of 64 bytes (zeros between):
  *
  *   offset  size  header
  *        0     8  magic "FMPTOKS\0"
@@ -21,7 +23,6 @@
  *   ids            (N)      u32
  *   weight         (N)      f32   loss weight of predicting ids[i] from the tokens of its segment before it; 0: none
  *   seg_begin      (S + 1)  u64   segment s is ids[seg_begin[s] .. seg_begin[s + 1])
- *   record         (S, 16)  char  id of the record the segment came from, 16 hex digits
  *   locale         (S)      u16   index into the locales of meta.json
  *   bin_begin      (B + 1)  u32   bin b is bin_seg[bin_begin[b] .. bin_begin[b + 1])
  *   bin_seg        (S)      u32   a permutation of the segments
@@ -59,7 +60,7 @@ FMP_MUST_USE fmp_status fmp_pack_best_fit(const uint32_t *len, uint32_t n, uint3
                                           uint32_t **bin_of, uint32_t *n_bins, fmp_err *err);
 
 /* ---- reading ---- */
-/* All pointers lie in the mapped file and live until fmp_tokens_close; shapes as in the table above. */
+/* All pointers lie in the mapped files and live until fmp_tokens_close; shapes as in the table above. */
 typedef struct fmp_tokens {
     uint64_t n_tokens;
     uint64_t n_segments; /* at most UINT32_MAX */
@@ -71,7 +72,7 @@ typedef struct fmp_tokens {
     const uint32_t *ids;
     const float *weight;
     const uint64_t *seg_begin;
-    const char *record;          /* not terminated */
+    const char *record;          /* (S, 16) not terminated */
     const uint16_t *locale;
     const uint32_t *bin_begin;
     const uint32_t *bin_seg;
@@ -121,7 +122,7 @@ FMP_MUST_USE fmp_status fmp_tokens_append(fmp_tokens_writer *w, const uint32_t *
 FMP_MUST_USE fmp_status fmp_tokens_golden(fmp_tokens_writer *w, const char *text, const uint32_t *ids, uint32_t n,
                                           fmp_err *err);
 /*
- * fmp_tokens_finish: pack the segments into bins and complete both files. pack: false gives each segment a bin of its
+ * fmp_tokens_finish: pack the segments into bins and complete the files. pack: false gives each segment a bin of its
  * own. The bytes are a function of the info and the segments appended, in order.
  * meta.json: counts, histogram of segment lengths (by powers of two), tokens with a weight in all and by locale.
  */
