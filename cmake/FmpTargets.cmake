@@ -3,12 +3,6 @@
 function(fmp_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   list(TRANSFORM A_SOURCES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ REGEX "^[^/]")
-  foreach(source ${A_SOURCES})  # TEMPORARY while rooms are being written
-    if(NOT EXISTS ${source})
-      message(STATUS "not there yet: ${source}")
-      list(REMOVE_ITEM A_SOURCES ${source})
-    endif()
-  endforeach()
   add_library(${name} SHARED ${A_SOURCES})
   target_compile_definitions(${name} PRIVATE FMP_BUILDING=1)
   target_link_libraries(${name} PUBLIC fmp_headers ${A_DEPS} PRIVATE fmp_flags ${A_PRIVATE_DEPS})

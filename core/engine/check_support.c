@@ -66,8 +66,8 @@ static const char *const texts[] = {
     TURN("a\\u0001b\\u001b[31mc\\u007f\\t\\r\\n\\b\\f", "\\\"\\\\\\/") "}",
     TURN("Meta", "Kept.") ",\"meta\":{\"source\":\"x\",\"unknown_\":{\"deep\":[1,2.50,12345678901234567890,"
                           "null,true]}}}",
-    "{\"messages\":[{\"role\":\"user\",\"content\":\"\"},{\"role\":\"assistant\",\"content\":\"\"}],"
-    "\"tools\":[],\"locale\":\"und\"}"};
+    ("{\"messages\":[{\"role\":\"user\",\"content\":\"\"},{\"role\":\"assistant\",\"content\":\"\"}],"
+     "\"tools\":[],\"locale\":\"und\"}")};
 
 static const char *const names[] = {"minimal", "empty", "every_role", "unicode",    "control", "unknown_meta",
                                     "no_text", "huge",  "long_word",  "deep_tools", "given"};

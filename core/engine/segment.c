@@ -173,6 +173,8 @@ static fmp_status fetch_block(fmp_segment *seg, fmp_slot *slot, bool *more, fmp_
     fmp_status st = live->stage->fetch(live->self, &slot->block, more, err);
     if (st != FMP_OK) {
         if (err->code == FMP_OK) { (void)fmp_fail(err, st, "the source failed and gave no message"); }
+        const fmp_file_input *file = err->file[0] ? find_file(live->node, err->file) : NULL;
+        if (file) { (void)snprintf(err->file, sizeof err->file, "%s", file->shown); }
         return st;
     }
     if (slot->block.len > slot->heap_cap) {

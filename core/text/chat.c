@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_STOPS = 16, MAX_SPECIAL = 4096 };
+enum { MAX_STOPS = 16 };
 
 typedef struct special_token {
     uint32_t id;
@@ -75,9 +75,11 @@ static int longest_first(const void *a, const void *b)
 
 static fmp_status find_special(fmp_chat *chat, fmp_err *err)
 {
-    chat->special = calloc(MAX_SPECIAL, sizeof *chat->special);
-    if (!chat->special) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    for (uint32_t id = 0; id < fmp_tokenizer_size(chat->tok) && chat->n_special < MAX_SPECIAL; id++) {
+    size_t n = 0;
+    for (uint32_t id = 0; id < fmp_tokenizer_size(chat->tok); id++) { n += fmp_tokenizer_is_special(chat->tok, id); }
+    chat->special = calloc(n + 1, sizeof *chat->special);
+    if (!chat->special) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu special tokens", n); }
+    for (uint32_t id = 0; id < fmp_tokenizer_size(chat->tok); id++) {
         const char *text = fmp_tokenizer_is_special(chat->tok, id) ? fmp_tokenizer_text(chat->tok, id) : NULL;
         if (!text || !*text) { continue; }
         chat->special[chat->n_special++] = (special_token){id, strlen(text), text};
@@ -363,30 +365,56 @@ static void weigh_range(fmp_chat_result *r, size_t begin, size_t end, float weig
     }
 }
 
-/* Tokens wholly inside the content's forced byte ranges: found through the spans that say where the content went. */
-static void weigh_forced(fmp_chat_result *r, const cJSON *message, size_t index)
+/* Bytes [begin, end) of a message's content, wherever its pieces went: the tokens wholly inside are multiplied by `weight`. */
+static void weigh_content(fmp_chat_result *r, const char *path, size_t begin, size_t end, float weight)
 {
-    const cJSON *note = fmp_json_get(message, "fmp"), *pair;
-    float weight = (float)fmp_json_num(note, "forced_weight", 1.0);
+    for (size_t i = 0; i < r->rendered.n_spans; i++) {
+        const fmp_span *s = &r->rendered.spans[i];
+        if (s->kind != FMP_SPAN_INPUT || s->src == FMP_SPAN_NO_SRC || strcmp(r->rendered.paths[s->path], path) != 0) { continue; }
+        size_t from = begin > s->src ? begin : s->src, to = s->src + (s->end - s->begin);
+        to = end < to ? end : to;
+        if (from >= to) { continue; }
+        size_t out_begin = s->begin + (from - s->src), out_end = s->begin + (to - s->src);
+        for (size_t t = token_after(&r->tokens, out_begin); t < r->tokens.n && r->tokens.end[t] <= out_end; t++) {
+            if (r->tokens.begin[t] >= out_begin && r->weight[t] > 0) { r->weight[t] *= weight; }
+        }
+    }
+}
+
+static bool is_offset(const cJSON *node, double *out)
+{
+    return fmp_json_number(node, out) && *out >= 0 && *out <= UINT32_MAX;
+}
+
+/* "fmp": {"forced": [[begin, end], …], "forced_weight": w} of one message. */
+static fmp_status weigh_forced(fmp_chat_result *r, const cJSON *note, size_t index, fmp_err *err)
+{
+    const cJSON *given = fmp_json_get(note, "forced_weight"), *pair;
+    double weight = 1.0, begin, end;
     char path[48];
+    if (given && (!fmp_json_number(given, &weight) || !(weight >= 0 && weight <= 1000))) {
+        return fmp_fail(err, FMP_E_DATA, "messages[%zu].fmp.forced_weight: expected a number from 0 to 1000", index);
+    }
     snprintf(path, sizeof path, "messages[%zu].content", index);
     cJSON_ArrayForEach(pair, fmp_json_get(note, "forced"))
     {
-        const cJSON *b = cJSON_GetArrayItem(pair, 0), *e = cJSON_GetArrayItem(pair, 1);
-        if (!cJSON_IsNumber(b) || !cJSON_IsNumber(e) || b->valuedouble < 0 || e->valuedouble <= b->valuedouble) { continue; }
-        size_t begin = (size_t)b->valuedouble, end = (size_t)e->valuedouble;
-        for (size_t i = 0; i < r->rendered.n_spans; i++) {
-            const fmp_span *s = &r->rendered.spans[i];
-            if (s->kind != FMP_SPAN_INPUT || s->src == FMP_SPAN_NO_SRC || strcmp(r->rendered.paths[s->path], path) != 0) { continue; }
-            size_t from = begin > s->src ? begin : s->src, to = s->src + (s->end - s->begin);
-            to = end < to ? end : to;
-            if (from >= to) { continue; }
-            size_t out_begin = s->begin + (from - s->src), out_end = s->begin + (to - s->src);
-            for (size_t t = token_after(&r->tokens, out_begin); t < r->tokens.n && r->tokens.end[t] <= out_end; t++) {
-                if (r->tokens.begin[t] >= out_begin && r->weight[t] > 0) { r->weight[t] *= weight; }
-            }
+        if (!is_offset(cJSON_GetArrayItem(pair, 0), &begin) || !is_offset(cJSON_GetArrayItem(pair, 1), &end) || end < begin) {
+            return fmp_fail(err, FMP_E_DATA, "messages[%zu].fmp.forced: expected pairs of byte offsets [begin, end]", index);
         }
+        weigh_content(r, path, (size_t)begin, (size_t)end, (float)weight);
     }
+    return FMP_OK;
+}
+
+/* Some message says of itself how much it counts. */
+static bool has_weights(const cJSON *doc)
+{
+    const cJSON *m;
+    cJSON_ArrayForEach(m, fmp_json_get(doc, "messages"))
+    {
+        if (fmp_json_get(m, "weight") || fmp_json_get(m, "fmp")) { return true; }
+    }
+    return false;
 }
 
 static fmp_status supervise(const fmp_chat *chat, const cJSON *doc, const cJSON *context, const fmp_chat_options *o, fmp_chat_result *r,
@@ -395,7 +423,7 @@ static fmp_status supervise(const fmp_chat *chat, const cJSON *doc, const cJSON 
     if (o->all_text) {
         float context_weight = o->context_weight > 0 ? o->context_weight : 1.0f;
         for (size_t i = 1; i < r->tokens.n; i++) { r->weight[i] = context_weight; }
-        if (context_weight == 1.0f) { return FMP_OK; }
+        if (context_weight == 1.0f && !has_weights(doc)) { return FMP_OK; }
     }
     fmp_mask_range *ranges = NULL;
     size_t n = 0;
@@ -409,7 +437,8 @@ static fmp_status supervise(const fmp_chat *chat, const cJSON *doc, const cJSON 
             return fmp_fail(err, FMP_E_DATA, "messages[%zu].weight: expected a number from 0 to 1000", ranges[i].message);
         }
         weigh_range(r, ranges[i].begin, ranges[i].end, (float)weight);
-        if (fmp_json_get(m, "fmp")) { weigh_forced(r, m, ranges[i].message); }
+        const cJSON *note = fmp_json_get(m, "fmp");
+        if (note) { FMP_TRY(weigh_forced(r, note, ranges[i].message, err)); }
     }
     return FMP_OK;
 }

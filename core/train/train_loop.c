@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_NOT_FINITE = 3, CURVE_FACT_POINTS = 240 };
+enum { MAX_NOT_FINITE = 3, CURVE_FACT_POINTS = 240, TAIL_STEPS = 10 };
 static const double pi = 3.14159265358979323846;
 
 void fmp_train_config_read(const cJSON *values, fmp_train_config *c)
@@ -163,6 +163,20 @@ static void largest_bin(const fmp_tokens *tokens, size_t *n_tokens, size_t *n_se
     }
 }
 
+/* Now, not at the first step that meets it. */
+static fmp_status check_lengths(const train_loop *t, const fmp_tokens *tokens, fmp_err *err)
+{
+    uint32_t most = fmp_model_get_spec(t->model)->max_positions;
+    for (uint64_t s = 0; s < tokens->n_segments; s++) {
+        uint64_t n = tokens->seg_begin[s + 1] - tokens->seg_begin[s];
+        if (n <= most) { continue; }
+        fmp_fail(err, FMP_E_DATA, "record %.16s has %" PRIu64 " tokens, the model has positions for %u",
+                 tokens->record + (size_t)s * FMP_TOKENS_RECORD, n, most);
+        return fmp_err_hint(err, "set max_tokens of chat.tokenize to %u or less", most);
+    }
+    return FMP_OK;
+}
+
 static void note_losses(train_loop *t, const fmp_batch *batch)
 {
     for (size_t s = 0; s < batch->n_segments; s++) {
@@ -171,6 +185,8 @@ static void note_losses(train_loop *t, const fmp_batch *batch)
         t->locale_weight[locale] += t->seg_loss[s].weight;
         t->interval_nll += t->seg_loss[s].nll;
         t->interval_weight += t->seg_loss[s].weight;
+        t->tail_nll += t->seg_loss[s].nll;
+        t->tail_weight += t->seg_loss[s].weight;
     }
 }
 
@@ -192,8 +208,14 @@ static fmp_status run_step(train_loop *t, fmp_step *step, fmp_err *err)
     uint64_t first = t->step * t->config->batch, end = first + t->config->batch;
     if (end > t->n_bins_total) { end = t->n_bins_total; }
     double weight = 0;
+    if (t->step % TAIL_STEPS == 0) { t->tail_nll = t->tail_weight = 0; }
     for (uint64_t g = first; g < end; g++) { weight += bin_weight(t->train, bin_at(t, g)); }
-    FMP_TRY(fmp_trainer_begin(t->trainer, weight > 0 ? weight : 1, err));
+    if (!(weight > 0)) { /* rows without a label: nothing to learn, and nothing to divide by */
+        *step = (fmp_step){.applied = true};
+        t->step++;
+        return FMP_OK;
+    }
+    FMP_TRY(fmp_trainer_begin(t->trainer, weight, err));
     for (uint64_t g = first; g < end; g++) {
         fmp_batch batch;
         fmp_loss loss;
@@ -241,6 +263,11 @@ static fmp_status evaluate_and_note(train_loop *t, fmp_err *err)
 {
     double loss = NAN;
     FMP_TRY(evaluate(t, &loss, err));
+    if (!isfinite(loss)) {
+        warn(t, "step %" PRIu64 ": the evaluation loss is not finite", t->step);
+        t->n_worse++;
+        return FMP_OK;
+    }
     if (!curve_add(&t->eval_loss, t->step, loss)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     point(t, "eval_loss", t->step, loss);
     if (loss < t->best_eval) {
@@ -294,8 +321,8 @@ static bool stop_requested(const train_loop *t)
 
 static fmp_status save_numbered(train_loop *t, fmp_err *err)
 {
-    char name[32];
-    snprintf(name, sizeof name, "ckpt-%010" PRIu64, t->step);
+    char name[CHECKPOINT_NAME];
+    checkpoint_name(t->step, name);
     return checkpoint_save(t, name, err);
 }
 
@@ -386,8 +413,9 @@ static fmp_status make_trainer(train_loop *t, fmp_err *err)
 static fmp_status finish(train_loop *t, fmp_train_result *result, fmp_err *err)
 {
     result->eval_loss = NAN;
-    if (t->eval) { FMP_TRY(evaluate_and_note(t, err)); }
-    if (t->eval && t->config->keep_best && t->best_step != t->step) {
+    bool noted = t->eval_loss.n > 0 && t->eval_loss.items[t->eval_loss.n - 1].step == t->step; /* when patience ended it */
+    if (t->eval && !noted) { FMP_TRY(evaluate_and_note(t, err)); }
+    if (t->eval && isfinite(t->best_eval) && t->config->keep_best && t->best_step != t->step) {
         FMP_TRY(checkpoint_weights(t, "best", err));
         result->eval_loss = t->best_eval;
     } else if (t->eval_loss.n > 0) {
@@ -399,7 +427,7 @@ static fmp_status finish(train_loop *t, fmp_train_result *result, fmp_err *err)
     result->n_tokens = t->n_tokens;
     result->n_labels = t->n_labels;
     result->first_loss = t->first_loss;
-    result->last_loss = t->last_loss;
+    result->last_loss = t->tail_weight > 0 ? t->tail_nll / t->tail_weight : NAN;
     return FMP_OK;
 }
 
@@ -407,6 +435,8 @@ static fmp_status run_loop(train_loop *t, fmp_train_result *result, fmp_err *err
 {
     bool resumed = false;
     FMP_TRY(plan_steps(t, err));
+    FMP_TRY(check_lengths(t, t->train, err));
+    if (t->eval) { FMP_TRY(check_lengths(t, t->eval, err)); }
     FMP_TRY(take_memory(t, err));
     FMP_TRY(make_trainer(t, err));
     FMP_TRY(checkpoint_resume(t, &resumed, err));
@@ -418,12 +448,22 @@ static fmp_status run_loop(train_loop *t, fmp_train_result *result, fmp_err *err
     return finish(t, result, err);
 }
 
+void train_loop_restart(train_loop *t)
+{
+    t->step = t->best_step = t->n_tokens = t->n_labels = 0;
+    t->n_worse = t->n_not_finite = 0;
+    t->best_eval = INFINITY;
+    t->first_loss = t->last_loss = NAN;
+    t->interval_nll = t->interval_weight = t->tail_nll = t->tail_weight = 0;
+    t->loss.n = t->eval_loss.n = 0;
+    for (uint32_t i = 0; t->locale_nll && i < t->train->n_locales; i++) { t->locale_nll[i] = t->locale_weight[i] = 0; }
+}
+
 fmp_status fmp_train_run(const fmp_task *task, const fmp_train_config *config, fmp_model *model, fmp_adapter *adapter,
                          const fmp_tokens *train, const fmp_tokens *eval, fmp_train_result *result, fmp_err *err)
 {
     train_loop t = {.task = task, .config = config, .model = model, .adapter = adapter, .train = train, .eval = eval};
-    t.best_eval = INFINITY;
-    t.first_loss = t.last_loss = NAN;
+    train_loop_restart(&t);
     memset(result, 0, sizeof *result);
     fmp_status status = run_loop(&t, result, err);
     fmp_trainer_free(t.trainer);

@@ -35,16 +35,23 @@ typedef struct train_loop {
     size_t max_tokens, max_segments;
     /* What a checkpoint carries beside the trainer. */
     curve loss, eval_loss;
-    double best_eval, first_loss, last_loss;
+    double best_eval, first_loss, last_loss; /* last_loss: mean of the last logged interval, for people */
     uint64_t best_step, n_tokens, n_labels;
     uint32_t n_worse, n_not_finite;
     double *locale_nll, *locale_weight; /* (locales) since the last log */
     double interval_nll, interval_weight;
+    double tail_nll, tail_weight; /* since the last multiple of ten steps: the loss at the end, whatever log_every is */
 } train_loop;
 
 bool curve_add(curve *c, uint64_t step, double value);
 
-/* Save under work_dir/NAME ("ckpt-00000200", "best"); older ckpt-* beyond two are removed. */
+/* State of step 0, but for memory that is kept. */
+void train_loop_restart(train_loop *t);
+
+enum { CHECKPOINT_NAME = 32 };
+/* "ckpt-" and the step with zeros before it, so that byte order is the order of steps. */
+void checkpoint_name(uint64_t step, char name[CHECKPOINT_NAME]);
+/* Save under work_dir/NAME (a checkpoint_name, or "best"); older ckpt-* beyond two are removed. */
 FMP_MUST_USE fmp_status checkpoint_save(train_loop *t, const char *name, fmp_err *err);
 /* Newest valid ckpt-*; *found = false if there is none. Damaged ones are logged. */
 FMP_MUST_USE fmp_status checkpoint_resume(train_loop *t, bool *found, fmp_err *err);

@@ -27,8 +27,12 @@
 enum { FMK_ISA_BASE, FMK_ISA_AVX2, FMK_ISA_AVX512 };
 
 #define FMK_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__) /* full-width vectors are its default */
+#define FMK_T512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#else
 #define FMK_T512                                                                                             \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
+#endif
 #define FMK_T256 __attribute__((target("avx2,fma")))
 
 #if FMK_X86

@@ -66,7 +66,8 @@ void fmk_dnn_free(fmk_dnn *dnn)
 bool fmk_dnn_preferred(void)
 {
 #if FMK_X86
-    return __builtin_cpu_supports("amx-bf16") && fmk_has_bf16();
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx &&
+           fmk_has_bf16();
 #else
     return false;
 #endif
@@ -317,9 +318,17 @@ static bool get_prims(fmk_ctx *ctx, dnn_job *job)
     return true;
 }
 
+/* Tiles one row or one column wide, where oneDNN 3.7 ignores strides: it reads a transposed row as if it lay
+   together, and writes a column so. */
+static bool has_thin_tile(const fmk_mm *mm)
+{
+    return mm->M % DNN_ROWS == 1 || mm->N % DNN_COLS == 1;
+}
+
 bool fmk_dnn_matmul(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const float *b, const uint16_t *b16,
                     float *out)
 {
+    if (has_thin_tile(mm)) { return false; }
     int64_t a_rows = mm->ta ? mm->K : mm->M, b_rows = mm->tb ? mm->N : mm->K;
     if (a_rows * mm->lda > 2 * FMK_PACK_LIMIT || b_rows * mm->ldb > 2 * FMK_PACK_LIMIT) { return false; }
     dnn_job job = {

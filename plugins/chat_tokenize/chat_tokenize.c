@@ -204,8 +204,11 @@ static void note_golden(totals *t, const fmp_record *record, const encoded *e, c
     cJSON *row = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(row, "ids");
     for (size_t i = 0; i < e->n; i++) { cJSON_AddItemToArray(list, cJSON_CreateNumber(ids[i])); }
     cJSON_AddItemToObject(row, "messages", cJSON_Duplicate(fmp_json_get(record->doc, "messages"), true));
-    const cJSON *tools = fmp_json_get(record->doc, "tools");
-    if (tools) { cJSON_AddItemToObject(row, "tools", cJSON_Duplicate(tools, true)); }
+    static const char *const others[] = {"tools", "response_format"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        const cJSON *value = fmp_json_get(record->doc, others[i]);
+        if (value) { cJSON_AddItemToObject(row, others[i], cJSON_Duplicate(value, true)); }
+    }
     cJSON_AddItemToArray(t->golden, row);
 }
 
@@ -380,6 +383,7 @@ static void report(const chat_tokenize *s, const totals *t, const fmp_tokens *ma
         straddling += pieces[i].n_straddling;
         control += pieces[i].n_control_text;
     }
+    s->metrics->fact(s->host, "records", cJSON_CreateNumber((double)t->n_records));
     s->metrics->fact(s->host, "tokens", cJSON_CreateNumber((double)t->n_tokens));
     s->metrics->fact(s->host, "supervised_share", cJSON_CreateNumber(share(t->n_supervised, t->n_tokens)));
     s->metrics->fact(s->host, "bins", cJSON_CreateNumber((double)n_bins));

@@ -1,9 +1,10 @@
 /*
  * data.dedup: drop conversations that repeat others, exactly or nearly, and say which.
  *
- * First pass: one digest and, for minhash, one signature a record, made on all threads. Then clusters (minhash.c, or equal
- * digests). Second pass: the kept record of each cluster goes on; clusters.jsonl lists every cluster with its ids and an
- * example. Memory: 32 bytes a record, and 4 * permutations for minhash; never the records themselves.
+ * First pass: one digest and, for minhash, one signature a record, made on all threads. Then clusters
+ * (minhash.c, or equal digests). Second pass: the kept record of each cluster goes on; clusters.jsonl lists
+ * every cluster with its ids and an example. Memory: 32 bytes a record, and 4 * permutations for minhash;
+ * never the records themselves.
  */
 #include "minhash.h"
 
@@ -35,26 +36,54 @@ typedef struct table {
 } table;
 
 static const fmp_option options[] = {
-    {.name = "method", .type = FMP_OPT_ENUM, .def = "minhash", .choices = "exact|minhash",
-     .help = "exact: equal text. minhash: text whose shingle sets overlap by the threshold, which includes equal text."},
-    {.name = "threshold", .type = FMP_OPT_FLOAT, .def = "0.8", .unit = "fraction", .min = 0.3, .max = 1,
+    {.name = "method",
+     .type = FMP_OPT_ENUM,
+     .def = "minhash",
+     .choices = "exact|minhash",
+     .help = "exact: equal text. minhash: text whose shingle sets overlap by the threshold, which includes "
+             "equal text."},
+    {.name = "threshold",
+     .type = FMP_OPT_FLOAT,
+     .def = "0.8",
+     .unit = "fraction",
+     .min = 0.3,
+     .max = 1,
      .help = "Least Jaccard similarity of near-duplicates (estimated from the signatures)."},
-    {.name = "permutations", .type = FMP_OPT_INT, .def = "128", .min = 16, .max = 512, .help = "Length of the signatures."},
-    {.name = "shingle", .type = FMP_OPT_INT, .def = "5", .unit = "characters", .min = 2, .max = 16,
+    {.name = "permutations",
+     .type = FMP_OPT_INT,
+     .def = "128",
+     .min = 16,
+     .max = 512,
+     .help = "Length of the signatures."},
+    {.name = "shingle",
+     .type = FMP_OPT_INT,
+     .def = "5",
+     .unit = "characters",
+     .min = 2,
+     .max = 16,
      .help = "Length of a shingle in code points, so that scripts without spaces work."},
-    {.name = "compare", .type = FMP_OPT_ENUM, .def = "messages", .choices = "messages|user|all",
+    {.name = "compare",
+     .type = FMP_OPT_ENUM,
+     .def = "messages",
+     .choices = "messages|user|all",
      .help = "messages: all message text and tool calls. user: what the user says. all: messages and tools."},
-    {.name = "keep", .type = FMP_OPT_ENUM, .def = "first", .choices = "first|longest",
+    {.name = "keep",
+     .type = FMP_OPT_ENUM,
+     .def = "first",
+     .choices = "first|longest",
      .help = "Which record of a cluster stays: the first, or the longest (the first of several)."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "All records."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "All records."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
     {.name = "records", .type = FMP_PORT_RECORDS, .help = "One record of each cluster, in input order."},
-    {.name = "clusters", .type = FMP_PORT_PACKAGE, .help = "clusters.jsonl: the duplicates found, a cluster a line."},
+    {.name = "clusters",
+     .type = FMP_PORT_PACKAGE,
+     .help = "clusters.jsonl: the duplicates found, a cluster a line."},
     {.name = NULL}};
 
-/* ---------------------------------------------------------------------------------------------- first pass */
+/* ------------------------------------------------------------------------------------ first pass */
 
 static void compared_text(const data_dedup *s, const cJSON *doc, fmp_buf *out)
 {
@@ -72,7 +101,9 @@ static void compared_text(const data_dedup *s, const cJSON *doc, fmp_buf *out)
         if (calls) { fmp_json_print(calls, FMP_JSON_SORTED, out); }
         fmp_buf_putc(out, '\n');
     }
-    if (s->with_tools && fmp_json_get(doc, "tools")) { fmp_json_print(fmp_json_get(doc, "tools"), FMP_JSON_SORTED, out); }
+    if (s->with_tools && fmp_json_get(doc, "tools")) {
+        fmp_json_print(fmp_json_get(doc, "tools"), FMP_JSON_SORTED, out);
+    }
 }
 
 typedef struct batch_work {
@@ -97,7 +128,8 @@ static void describe_record(void *arg, size_t i)
         memcpy(w->items[i].digest, digest, sizeof w->items[i].digest);
         w->items[i].chars = (uint32_t)(text.len < UINT32_MAX ? text.len : UINT32_MAX);
         if (w->sigs) {
-            minhash_signature(text.data ? text.data : "", text.len, w->s->n_gram, w->s->n_perm, 1, w->sigs + i * w->s->n_perm);
+            minhash_signature(text.data ? text.data : "", text.len, w->s->n_gram, w->s->n_perm, 1,
+                              w->sigs + i * w->s->n_perm);
         }
     }
     fmp_buf_free(&text);
@@ -106,14 +138,18 @@ static void describe_record(void *arg, size_t i)
 static fmp_status reserve(const data_dedup *s, table *t, size_t extra, fmp_err *err)
 {
     size_t want = t->cap ? t->cap : 1024;
-    while (want < t->n + extra) { want *= 2; }
+    while (want < t->n + extra) {
+        want *= 2;
+    }
     if (want >= UINT32_MAX) { return fmp_fail(err, FMP_E_RANGE, "more than %u records", UINT32_MAX - 1); }
     if (want == t->cap) { return FMP_OK; }
     item *items = realloc(t->items, want * sizeof *items);
     if (items) { t->items = items; }
     uint32_t *sigs = s->near ? realloc(t->sigs, want * s->n_perm * sizeof *sigs) : NULL;
     if (sigs) { t->sigs = sigs; }
-    if (!items || (s->near && !sigs)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu records", want); }
+    if (!items || (s->near && !sigs)) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu records", want);
+    }
     t->cap = want;
     return FMP_OK;
 }
@@ -157,7 +193,9 @@ static fmp_status cluster_equal(table *t, uint32_t *cluster_of, fmp_err *err)
 {
     uint32_t *order = malloc((t->n ? t->n : 1) * sizeof *order);
     if (!order) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    for (size_t i = 0; i < t->n; i++) { order[i] = (uint32_t)i; }
+    for (size_t i = 0; i < t->n; i++) {
+        order[i] = (uint32_t)i;
+    }
     qsort_r(order, t->n, sizeof *order, by_digest, t->items);
     for (size_t i = 0; i < t->n; i++) {
         bool same = i > 0 && memcmp(t->items[order[i]].digest, t->items[order[i - 1]].digest, 16) == 0;
@@ -172,11 +210,13 @@ static void choose_kept(const data_dedup *s, const table *t, uint32_t *keep_of)
 {
     for (size_t i = 0; i < t->n; i++) {
         uint32_t c = t->items[i].cluster;
-        if (c == i || (s->keep_longest && t->items[i].chars > t->items[keep_of[c]].chars)) { keep_of[c] = (uint32_t)i; }
+        if (c == i || (s->keep_longest && t->items[i].chars > t->items[keep_of[c]].chars)) {
+            keep_of[c] = (uint32_t)i;
+        }
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- second pass */
+/* ------------------------------------------------------------------------------------ second pass */
 
 typedef struct cluster_line {
     cJSON *node; /* NULL for clusters of one */
@@ -185,7 +225,9 @@ typedef struct cluster_line {
 static void clip_text(const fmp_buf *text, char *out, size_t size)
 {
     size_t n = text->len < size - 1 ? text->len : size - 1;
-    while (n > 0 && n < text->len && ((unsigned char)text->data[n] & 0xC0) == 0x80) { n--; }
+    while (n > 0 && n < text->len && ((unsigned char)text->data[n] & 0xC0) == 0x80) {
+        n--;
+    }
     if (n > 0) { memcpy(out, text->data, n); }
     out[n] = '\0';
 }
@@ -206,13 +248,17 @@ static void note_member(const data_dedup *s, cluster_line *line, const fmp_recor
         cJSON_ReplaceItemInObjectCaseSensitive(line->node, "kept", cJSON_CreateString(record->id));
         cJSON_AddStringToObject(line->node, "text", excerpt);
     } else {
-        cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(line->node, "dropped"), cJSON_CreateString(record->id));
-        if (!cJSON_GetObjectItemCaseSensitive(line->node, "example")) { cJSON_AddStringToObject(line->node, "example", excerpt); }
+        cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(line->node, "dropped"),
+                             cJSON_CreateString(record->id));
+        if (!cJSON_GetObjectItemCaseSensitive(line->node, "example")) {
+            cJSON_AddStringToObject(line->node, "example", excerpt);
+        }
     }
 }
 
-static fmp_status emit_kept(const data_dedup *s, const fmp_task *task, const table *t, const uint32_t *keep_of, const uint32_t *size_of,
-                            cluster_line *lines, fmp_err *err)
+static fmp_status emit_kept(const data_dedup *s, const fmp_task *task, const table *t,
+                            const uint32_t *keep_of, const uint32_t *size_of, cluster_line *lines,
+                            fmp_err *err)
 {
     fmp_reader *reader = NULL;
     size_t at = 0;
@@ -258,19 +304,24 @@ static void report(const data_dedup *s, size_t n, size_t n_clusters, size_t n_dr
     metrics->fact(s->host, "clusters", cJSON_CreateNumber((double)n_clusters));
     metrics->fact(s->host, "dropped", cJSON_CreateNumber((double)n_dropped));
     metrics->count(s->host, "duplicate", (int64_t)n_dropped);
-    metrics->summary(s->host, "%zu %sduplicates in %zu clusters dropped, %zu kept", n_dropped, s->near ? "near-" : "", n_clusters,
-                     n - n_dropped);
+    metrics->summary(s->host, "%zu %sduplicate%s in %zu cluster%s dropped, %zu kept", n_dropped,
+                     s->near ? "near-" : "", n_dropped == 1 ? "" : "s", n_clusters,
+                     n_clusters == 1 ? "" : "s", n - n_dropped);
 }
 
 static fmp_status cluster_and_emit(const data_dedup *s, const fmp_task *task, table *t, fmp_err *err)
 {
     size_t n = t->n ? t->n : 1, n_clusters = 0, n_dropped = 0;
-    uint32_t *cluster_of = malloc(n * sizeof *cluster_of), *keep_of = calloc(n, sizeof *keep_of), *size_of = calloc(n, sizeof *size_of);
+    uint32_t *cluster_of = malloc(n * sizeof *cluster_of), *keep_of = calloc(n, sizeof *keep_of),
+             *size_of = calloc(n, sizeof *size_of);
     cluster_line *lines = calloc(n, sizeof *lines);
     fmp_status status = FMP_OK;
-    if (!cluster_of || !keep_of || !size_of || !lines) { status = fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu records", t->n); }
+    if (!cluster_of || !keep_of || !size_of || !lines) {
+        status = fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu records", t->n);
+    }
     if (status == FMP_OK) {
-        status = s->near ? minhash_cluster(t->sigs, t->n, s->n_perm, s->threshold, cluster_of, err) : cluster_equal(t, cluster_of, err);
+        status = s->near ? minhash_cluster(t->sigs, t->n, s->n_perm, s->threshold, cluster_of, err)
+                         : cluster_equal(t, cluster_of, err);
     }
     if (status == FMP_OK) {
         for (size_t i = 0; i < t->n; i++) {
@@ -286,7 +337,9 @@ static fmp_status cluster_and_emit(const data_dedup *s, const fmp_task *task, ta
     }
     if (status == FMP_OK) { status = write_clusters(task, lines, t->n, err); }
     if (status == FMP_OK) { report(s, t->n, n_clusters, n_dropped); }
-    for (size_t i = 0; lines && i < t->n; i++) { cJSON_Delete(lines[i].node); }
+    for (size_t i = 0; lines && i < t->n; i++) {
+        cJSON_Delete(lines[i].node);
+    }
     free(cluster_of);
     free(keep_of);
     free(size_of);
@@ -300,7 +353,9 @@ static fmp_status dedup_run(void *self, const fmp_task *task, fmp_err *err)
     table t = {0};
     s->records = s->host->get_extension(s->host, FMP_EXT_RECORDS);
     s->parallel = s->host->get_extension(s->host, FMP_EXT_PARALLEL);
-    if (!s->records || !s->parallel) { return fmp_fail(err, FMP_E_UNSUPPORTED, "this host offers no records or no threads"); }
+    if (!s->records || !s->parallel) {
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "this host offers no records or no threads");
+    }
     fmp_status status = describe_all(s, task, &t, err);
     if (status == FMP_OK) { status = cluster_and_emit(s, task, &t, err); }
     free(t.items);
@@ -335,7 +390,8 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .name = "data.dedup",
                                 .version = 1,
                                 .kind = FMP_GATHER,
-                                .summary = "Drop exact or near-duplicate conversations and list the clusters.",
+                                .summary =
+                                    "Drop exact or near-duplicate conversations and list the clusters.",
                                 .inputs = inputs,
                                 .outputs = outputs,
                                 .options = options,
@@ -345,9 +401,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = free};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "data-dedup",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "data-dedup", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -26,7 +26,8 @@ static void take_shingle(uint64_t h, uint32_t n_perm, const uint64_t *odd, uint3
     }
 }
 
-void minhash_signature(const char *text, size_t len, uint32_t n_gram, uint32_t n_perm, uint64_t seed, uint32_t *sig)
+void minhash_signature(const char *text, size_t len, uint32_t n_gram, uint32_t n_perm, uint64_t seed,
+                       uint32_t *sig)
 {
     uint64_t odd[MAX_PERM], ring[MAX_GRAM];
     uint32_t filled = 0;
@@ -47,13 +48,17 @@ void minhash_signature(const char *text, size_t len, uint32_t n_gram, uint32_t n
         ring[n_gram - 1] = (uint64_t)u_tolower(c);
         if (++filled < n_gram) { continue; }
         uint64_t h = seed;
-        for (uint32_t k = 0; k < n_gram; k++) { h = mix(h ^ ring[k]) + 0x9e3779b97f4a7c15u; }
+        for (uint32_t k = 0; k < n_gram; k++) {
+            h = mix(h ^ ring[k]) + 0x9e3779b97f4a7c15u;
+        }
         take_shingle(h, n_perm, odd, sig);
         any = true;
     }
     if (!any) {
         uint64_t h = seed ^ filled;
-        for (uint32_t k = n_gram - filled; k < n_gram; k++) { h = mix(h ^ ring[k]) + 0x9e3779b97f4a7c15u; }
+        for (uint32_t k = n_gram - filled; k < n_gram; k++) {
+            h = mix(h ^ ring[k]) + 0x9e3779b97f4a7c15u;
+        }
         take_shingle(h, n_perm, odd, sig);
     }
 }
@@ -61,7 +66,9 @@ void minhash_signature(const char *text, size_t len, uint32_t n_gram, uint32_t n
 double minhash_similarity(const uint32_t *a, const uint32_t *b, uint32_t n_perm)
 {
     uint32_t equal = 0;
-    for (uint32_t i = 0; i < n_perm; i++) { equal += a[i] == b[i]; }
+    for (uint32_t i = 0; i < n_perm; i++) {
+        equal += a[i] == b[i];
+    }
     return (double)equal / n_perm;
 }
 
@@ -120,16 +127,21 @@ static int by_hash(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-fmp_status minhash_cluster(const uint32_t *sigs, size_t n, uint32_t n_perm, double threshold, uint32_t *cluster_of, fmp_err *err)
+fmp_status minhash_cluster(const uint32_t *sigs, size_t n, uint32_t n_perm, double threshold,
+                           uint32_t *cluster_of, fmp_err *err)
 {
     uint32_t rows = minhash_rows(n_perm, threshold);
     band_entry *entry = malloc((n ? n : 1) * sizeof *entry);
     if (!entry) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu records", n); }
-    for (size_t i = 0; i < n; i++) { cluster_of[i] = (uint32_t)i; }
+    for (size_t i = 0; i < n; i++) {
+        cluster_of[i] = (uint32_t)i;
+    }
     for (uint32_t band = 0; band + rows <= n_perm; band += rows) {
         for (size_t i = 0; i < n; i++) {
             uint64_t h = band;
-            for (uint32_t k = 0; k < rows; k++) { h = mix(h ^ sigs[i * n_perm + band + k]) + 0x9e3779b97f4a7c15u; }
+            for (uint32_t k = 0; k < rows; k++) {
+                h = mix(h ^ sigs[i * n_perm + band + k]) + 0x9e3779b97f4a7c15u;
+            }
             entry[i] = (band_entry){h, (uint32_t)i};
         }
         qsort(entry, n, sizeof *entry, by_hash);
@@ -147,7 +159,9 @@ fmp_status minhash_cluster(const uint32_t *sigs, size_t n, uint32_t n_perm, doub
             }
         }
     }
-    for (size_t i = 0; i < n; i++) { cluster_of[i] = root_of(cluster_of, (uint32_t)i); }
+    for (size_t i = 0; i < n; i++) {
+        cluster_of[i] = root_of(cluster_of, (uint32_t)i);
+    }
     free(entry);
     return FMP_OK;
 }

@@ -1,10 +1,11 @@
 /*
  * data.mix: several record streams as one, in stated proportions.
  *
- * Each source gets a quota from its weight; a source larger than its quota gives the records with the lowest random
- * numbers of (seed, source, index), in their own order; a smaller one is an error unless repetition is asked for. The
- * quotas are then interleaved evenly: record k of a quota of n stands at (k + 1/2) / n, ties in the order of the inputs.
- * One pass to count, one to emit. Memory: one bit a record, and 16 bytes for each of the largest source while choosing.
+ * Each source gets a quota from its weight; a source larger than its quota gives the records with the
+ * lowest random numbers of (seed, source, index), in their own order; a smaller one is an error unless
+ * repetition is asked for. The quotas are then interleaved evenly: record k of a quota of n stands at (k +
+ * 1/2) / n, ties in the order of the inputs. One pass to count, one to emit. Memory: one bit a record, and
+ * 16 bytes for each of the largest source while choosing.
  */
 #include <fmpipe/fs.h>
 #include <fmpipe/plugin.h>
@@ -35,19 +36,34 @@ typedef struct source {
 } source;
 
 static const fmp_option options[] = {
-    {.name = "weights", .type = FMP_OPT_MAP,
-     .help = "Share of each input, by the id of the stage it comes from; they need not add up to 1. Left out: by size."},
-    {.name = "temperature", .type = FMP_OPT_FLOAT, .def = "1", .min = 0.1, .max = 100,
+    {.name = "weights",
+     .type = FMP_OPT_MAP,
+     .help = "Share of each input, by the id of the stage it comes from; they need not add up to 1. Left "
+             "out: by size."},
+    {.name = "temperature",
+     .type = FMP_OPT_FLOAT,
+     .def = "1",
+     .min = 0.1,
+     .max = 100,
      .help = "Without weights, shares are size^(1/temperature): above 1 small inputs count for more."},
-    {.name = "total", .type = FMP_OPT_INT, .unit = "records", .min = 1, .max = 1e12,
+    {.name = "total",
+     .type = FMP_OPT_INT,
+     .unit = "records",
+     .min = 1,
+     .max = 1e12,
      .help = "Records in all. Left out: as many as the shares allow without repeating any."},
-    {.name = "oversample", .type = FMP_OPT_ENUM, .def = "error", .choices = "error|repeat",
+    {.name = "oversample",
+     .type = FMP_OPT_ENUM,
+     .def = "error",
+     .choices = "error|repeat",
      .help = "When an input is smaller than its share of total: an error, or repeat its records."},
     {.name = NULL}};
 
 static const fmp_port inputs[] = {
-    {.name = "records", .type = FMP_PORT_RECORDS, .flags = FMP_PORT_MANY, .help = "The streams to mix."}, {.name = NULL}};
-static const fmp_port outputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "The mixture."}, {.name = NULL}};
+    {.name = "records", .type = FMP_PORT_RECORDS, .flags = FMP_PORT_MANY, .help = "The streams to mix."},
+    {.name = NULL}};
+static const fmp_port outputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "The mixture."},
+                                   {.name = NULL}};
 
 static fmp_status refuse(fmp_err *err, const char *option, const char *text, const char *name)
 {
@@ -63,7 +79,9 @@ static fmp_status count_records(const fmp_task *task, const fmp_ext_records *rec
     const fmp_record *batch;
     size_t n = 0;
     fmp_status status;
-    while ((status = records->next(reader, &batch, &n, err)) == FMP_OK && n > 0) { s->n += n; }
+    while ((status = records->next(reader, &batch, &n, err)) == FMP_OK && n > 0) {
+        s->n += n;
+    }
     records->close(reader);
     return status;
 }
@@ -75,14 +93,17 @@ static fmp_status shares(const data_mix *m, source *s, size_t n, fmp_err *err)
     cJSON_ArrayForEach(w, m->weights)
     {
         bool known = false;
-        for (size_t i = 0; i < n; i++) { known = known || strcmp(s[i].input->stage, w->string) == 0; }
+        for (size_t i = 0; i < n; i++) {
+            known = known || strcmp(s[i].input->stage, w->string) == 0;
+        }
         if (!known) { return refuse(err, "weights", "no input comes from a stage", w->string); }
     }
     for (size_t i = 0; i < n; i++) {
         if (m->weights) {
             w = cJSON_GetObjectItemCaseSensitive(m->weights, s[i].input->stage);
             if (!cJSON_IsNumber(w) || !(w->valuedouble >= 0)) {
-                return refuse(err, "weights", "expected a number of 0 or more for the input", s[i].input->stage);
+                return refuse(err, "weights", "expected a number of 0 or more for the input",
+                              s[i].input->stage);
             }
             s[i].share = w->valuedouble;
         } else {
@@ -90,8 +111,12 @@ static fmp_status shares(const data_mix *m, source *s, size_t n, fmp_err *err)
         }
         sum += s[i].share;
     }
-    if (!(sum > 0)) { return fmp_fail(err, FMP_E_DATA, "nothing to mix: every input is empty or has the weight 0"); }
-    for (size_t i = 0; i < n; i++) { s[i].share /= sum; }
+    if (!(sum > 0)) {
+        return fmp_fail(err, FMP_E_DATA, "nothing to mix: every input is empty or has the weight 0");
+    }
+    for (size_t i = 0; i < n; i++) {
+        s[i].share /= sum;
+    }
     return FMP_OK;
 }
 
@@ -107,7 +132,8 @@ static fmp_status quotas(const data_mix *m, source *s, size_t n, fmp_err *err)
     }
     for (size_t i = 0; i < n; i++) {
         if (s[i].share > 0 && s[i].n == 0) {
-            fmp_fail(err, FMP_E_DATA, "input '%s' has no records but a share of the mixture", s[i].input->stage);
+            fmp_fail(err, FMP_E_DATA, "input '%s' has no records but a share of the mixture",
+                     s[i].input->stage);
             return fmp_err_hint(err, "set its weight to 0, or leave the input out");
         }
     }
@@ -131,8 +157,8 @@ static fmp_status quotas(const data_mix *m, source *s, size_t n, fmp_err *err)
     }
     for (size_t i = 0; i < n; i++) {
         if (s[i].quota > s[i].n && (!m->repeat || s[i].n == 0)) {
-            fmp_fail(err, FMP_E_DATA, "input '%s' has %llu records, its share of the total is %llu", s[i].input->stage,
-                     (unsigned long long)s[i].n, (unsigned long long)s[i].quota);
+            fmp_fail(err, FMP_E_DATA, "input '%s' has %llu records, its share of the total is %llu",
+                     s[i].input->stage, (unsigned long long)s[i].n, (unsigned long long)s[i].quota);
             return fmp_err_hint(err, "lower total or its weight, or set oversample: repeat");
         }
     }
@@ -159,15 +185,20 @@ static fmp_status choose(source *s, uint64_t seed, uint64_t stream, fmp_err *err
         free(all);
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for %llu records", (unsigned long long)s->n);
     }
-    for (uint64_t i = 0; i < s->n; i++) { all[i] = (draw){fmp_rng_u64(seed, stream, i), i}; }
+    for (uint64_t i = 0; i < s->n; i++) {
+        all[i] = (draw){fmp_rng_u64(seed, stream, i), i};
+    }
     qsort(all, s->n, sizeof *all, by_key);
-    for (uint64_t i = 0; i < s->quota; i++) { s->taken[all[i].index / 8] |= (uint8_t)(1u << (all[i].index % 8)); }
+    for (uint64_t i = 0; i < s->quota; i++) {
+        s->taken[all[i].index / 8] |= (uint8_t)(1u << (all[i].index % 8));
+    }
     free(all);
     return FMP_OK;
 }
 
 /* The next record of the quota; starts over at the end when records repeat. */
-static fmp_status advance(const fmp_task *task, const fmp_ext_records *records, source *s, const fmp_record **out, fmp_err *err)
+static fmp_status advance(const fmp_task *task, const fmp_ext_records *records, source *s,
+                          const fmp_record **out, fmp_err *err)
 {
     for (;;) {
         if (!s->reader) {
@@ -193,7 +224,8 @@ static fmp_status advance(const fmp_task *task, const fmp_ext_records *records, 
     }
 }
 
-static fmp_status interleave(const fmp_task *task, const fmp_ext_records *records, source *s, size_t n, fmp_err *err)
+static fmp_status interleave(const fmp_task *task, const fmp_ext_records *records, source *s, size_t n,
+                             fmp_err *err)
 {
     for (;;) {
         size_t first = n;
@@ -238,7 +270,9 @@ static fmp_status mix_run(void *self, const fmp_task *task, fmp_err *err)
     size_t n = task->n_inputs;
     const fmp_ext_records *records = m->host->get_extension(m->host, FMP_EXT_RECORDS);
     if (!records) { return fmp_fail(err, FMP_E_UNSUPPORTED, "this host offers no %s", FMP_EXT_RECORDS); }
-    if (n > MAX_SOURCES) { return fmp_fail(err, FMP_E_RANGE, "expected at most %d inputs, found %zu", MAX_SOURCES, n); }
+    if (n > MAX_SOURCES) {
+        return fmp_fail(err, FMP_E_RANGE, "expected at most %d inputs, found %zu", MAX_SOURCES, n);
+    }
     fmp_status status = FMP_OK;
     for (size_t i = 0; i < n && status == FMP_OK; i++) {
         s[i].input = &task->inputs[i];
@@ -246,7 +280,9 @@ static fmp_status mix_run(void *self, const fmp_task *task, fmp_err *err)
     }
     if (status == FMP_OK) { status = shares(m, s, n, err); }
     if (status == FMP_OK) { status = quotas(m, s, n, err); }
-    for (size_t i = 0; i < n && status == FMP_OK; i++) { status = choose(&s[i], task->seed, i, err); }
+    for (size_t i = 0; i < n && status == FMP_OK; i++) {
+        status = choose(&s[i], task->seed, i, err);
+    }
     if (status == FMP_OK) { status = interleave(task, records, s, n, err); }
     if (status == FMP_OK) { report(m, s, n); }
     for (size_t i = 0; i < n; i++) {
@@ -290,9 +326,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = free};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "data-mix",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "data-mix", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -1,10 +1,10 @@
 /*
  * data.split: train, eval and test parts that stay put.
  *
- * A record's place is a number in [0, 1) made from what `by` names and the seed, compared with the fractions: adding or
- * removing other records never moves it, and with the default (content) exact duplicates always share a side. A second
- * look lifts strata (locales) that would have too few evaluation records, lowest numbers first.
- * Two passes over the records: the first keeps 16 bytes for each.
+ * A record's place is a number in [0, 1) made from what `by` names and the seed, compared with the
+ * fractions: adding or removing other records never moves it, and with the default (content) exact
+ * duplicates always share a side. A second look lifts strata (locales) that would have too few evaluation
+ * records, lowest numbers first. Two passes over the records: the first keeps 16 bytes for each.
  */
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
@@ -41,26 +41,57 @@ typedef struct places {
 } places;
 
 static const fmp_option options[] = {
-    {.name = "eval", .type = FMP_OPT_FLOAT, .def = "0.05", .unit = "fraction", .min = 0, .max = 1,
+    {.name = "eval",
+     .type = FMP_OPT_FLOAT,
+     .def = "0.05",
+     .unit = "fraction",
+     .min = 0,
+     .max = 1,
      .help = "Share of the records for evaluation."},
-    {.name = "test", .type = FMP_OPT_FLOAT, .def = "0", .unit = "fraction", .min = 0, .max = 1,
+    {.name = "test",
+     .type = FMP_OPT_FLOAT,
+     .def = "0",
+     .unit = "fraction",
+     .min = 0,
+     .max = 1,
      .help = "Share of the records for a final test."},
-    {.name = "by", .type = FMP_OPT_STRING, .def = "content", .min = 1, .max = 200,
-     .help = "What decides the side: content (the messages), id, or a field such as meta.user: records with the same value stay "
+    {.name = "by",
+     .type = FMP_OPT_STRING,
+     .def = "content",
+     .min = 1,
+     .max = 200,
+     .help = "What decides the side: content (the messages), id, or a field such as meta.user: records with "
+             "the same value stay "
              "together."},
-    {.name = "stratify", .type = FMP_OPT_STRING, .def = "locale", .min = 0, .max = 200,
-     .help = "Field whose values are the strata that min_per_stratum and the counts refer to; empty: one stratum."},
-    {.name = "min_per_stratum", .type = FMP_OPT_INT, .def = "0", .unit = "records", .min = 0, .max = 1e9,
+    {.name = "stratify",
+     .type = FMP_OPT_STRING,
+     .def = "locale",
+     .min = 0,
+     .max = 200,
+     .help = "Field whose values are the strata that min_per_stratum and the counts refer to; empty: one "
+             "stratum."},
+    {.name = "min_per_stratum",
+     .type = FMP_OPT_INT,
+     .def = "0",
+     .unit = "records",
+     .min = 0,
+     .max = 1e9,
      .help = "Fewest evaluation records of each stratum that has more than twice as many."},
-    {.name = "max_eval", .type = FMP_OPT_INT, .unit = "records", .min = 1, .max = 1e9,
+    {.name = "max_eval",
+     .type = FMP_OPT_INT,
+     .unit = "records",
+     .min = 1,
+     .max = 1e9,
      .help = "Most evaluation records in all; those beyond it, by their number, go to train."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "All records."}, {.name = NULL}};
-static const fmp_port outputs[] = {{.name = "train", .type = FMP_PORT_RECORDS, .help = "For training."},
-                                   {.name = "eval", .type = FMP_PORT_RECORDS, .help = "For evaluation while training."},
-                                   {.name = "test", .type = FMP_PORT_RECORDS, .help = "For a final test."},
-                                   {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "All records."},
+                                  {.name = NULL}};
+static const fmp_port outputs[] = {
+    {.name = "train", .type = FMP_PORT_RECORDS, .help = "For training."},
+    {.name = "eval", .type = FMP_PORT_RECORDS, .help = "For evaluation while training."},
+    {.name = "test", .type = FMP_PORT_RECORDS, .help = "For a final test."},
+    {.name = NULL}};
 
 static void *grown(void *items, size_t n, size_t *cap, size_t size)
 {
@@ -72,7 +103,8 @@ static void *grown(void *items, size_t n, size_t *cap, size_t size)
 }
 
 /* The place of one record: SHA-256 of seed and key, as a fraction of 2^53. */
-static fmp_status unit_of(const data_split *s, uint64_t seed, const fmp_record *record, fmp_buf *scratch, double *u, fmp_err *err)
+static fmp_status unit_of(const data_split *s, uint64_t seed, const fmp_record *record, fmp_buf *scratch,
+                          double *u, fmp_err *err)
 {
     unsigned char digest[32];
     scratch->len = 0;
@@ -81,18 +113,24 @@ static fmp_status unit_of(const data_split *s, uint64_t seed, const fmp_record *
         fmp_buf_puts(scratch, record->id);
     } else {
         const cJSON *node = fmp_value(record->doc, s->by_content ? "messages" : s->by);
-        if (!node) { return fmp_fail(err, FMP_E_DATA, "record %s has no field '%s', which 'by' names", record->id, s->by); }
+        if (!node) {
+            return fmp_fail(err, FMP_E_DATA, "record %s has no field '%s', which 'by' names", record->id,
+                            s->by);
+        }
         fmp_json_print(node, FMP_JSON_SORTED, scratch);
     }
     FMP_TRY(fmp_buf_ok(scratch, err));
     fmp_sha256_bytes(scratch->data, scratch->len, digest);
     uint64_t bits = 0;
-    for (int i = 0; i < 8; i++) { bits = bits << 8 | digest[i]; }
+    for (int i = 0; i < 8; i++) {
+        bits = bits << 8 | digest[i];
+    }
     *u = (double)(bits >> 11) * 0x1p-53;
     return FMP_OK;
 }
 
-static fmp_status stratum_of(const data_split *s, const fmp_record *record, strata *all, uint32_t *out, fmp_err *err)
+static fmp_status stratum_of(const data_split *s, const fmp_record *record, strata *all, uint32_t *out,
+                             fmp_err *err)
 {
     const cJSON *node = *s->stratify ? fmp_value(record->doc, s->stratify) : NULL;
     const char *name = cJSON_IsString(node) ? node->valuestring : *s->stratify ? "(none)" : "all";
@@ -103,7 +141,8 @@ static fmp_status stratum_of(const data_split *s, const fmp_record *record, stra
         }
     }
     if (all->count == MAX_STRATA) {
-        return fmp_fail(err, FMP_E_RANGE, "more than %d different values of '%s'; expected a field with few values", MAX_STRATA,
+        return fmp_fail(err, FMP_E_RANGE,
+                        "more than %d different values of '%s'; expected a field with few values", MAX_STRATA,
                         s->stratify);
     }
     all->name[all->count] = strdup(name);
@@ -112,8 +151,8 @@ static fmp_status stratum_of(const data_split *s, const fmp_record *record, stra
     return FMP_OK;
 }
 
-static fmp_status place_all(const data_split *s, const fmp_task *task, const fmp_ext_records *records, places *out, strata *all,
-                            fmp_err *err)
+static fmp_status place_all(const data_split *s, const fmp_task *task, const fmp_ext_records *records,
+                            places *out, strata *all, fmp_err *err)
 {
     fmp_reader *reader = NULL;
     fmp_buf scratch = {0};
@@ -160,7 +199,9 @@ static void move_to(place *p, strata *groups, uint8_t part)
 static size_t group_end(place *const *order, size_t begin, size_t n)
 {
     size_t end = begin + 1;
-    while (end < n && order[end]->u == order[begin]->u) { end++; }
+    while (end < n && order[end]->u == order[begin]->u) {
+        end++;
+    }
     return end;
 }
 
@@ -172,10 +213,14 @@ static bool wants_more(const data_split *s, const uint64_t n[N_PARTS])
 static void lift_strata(const data_split *s, place **order, size_t n, strata *groups)
 {
     for (size_t i = 0, end; i < n; i = end) {
-        bool wanted = false;
+        bool lift = false;
         end = group_end(order, i, n);
-        for (size_t k = i; k < end; k++) { wanted = wanted || wants_more(s, groups->n[order[k]->stratum]); }
-        for (size_t k = i; wanted && order[i]->part == TRAIN && k < end; k++) { move_to(order[k], groups, EVAL); }
+        for (size_t k = i; k < end && order[i]->part == TRAIN; k++) {
+            lift = lift || wants_more(s, groups->n[order[k]->stratum]);
+        }
+        for (size_t k = i; k < end && lift; k++) {
+            move_to(order[k], groups, EVAL);
+        }
     }
 }
 
@@ -186,7 +231,9 @@ static void cap_eval(const data_split *s, place **order, size_t n, strata *group
         end = group_end(order, i, n);
         if (order[i]->part != EVAL) { continue; }
         n_eval += end - i;
-        for (size_t k = i; n_eval > s->max_eval && k < end; k++) { move_to(order[k], groups, TRAIN); }
+        for (size_t k = i; n_eval > s->max_eval && k < end; k++) {
+            move_to(order[k], groups, TRAIN);
+        }
     }
 }
 
@@ -205,7 +252,8 @@ static fmp_status adjust(const data_split *s, places *all, strata *groups, fmp_e
     return FMP_OK;
 }
 
-static fmp_status emit_all(const fmp_task *task, const fmp_ext_records *records, const places *all, fmp_err *err)
+static fmp_status emit_all(const fmp_task *task, const fmp_ext_records *records, const places *all,
+                           fmp_err *err)
 {
     fmp_reader *reader = NULL;
     size_t at = 0;
@@ -236,16 +284,22 @@ static void report(const data_split *s, const strata *all)
     if (!metrics) { return; }
     char **names = malloc((all->count ? all->count : 1) * sizeof(char *));
     cJSON *fact = cJSON_CreateObject();
-    for (uint32_t i = 0; names && i < all->count; i++) { names[i] = all->name[i]; }
+    for (uint32_t i = 0; names && i < all->count; i++) {
+        names[i] = all->name[i];
+    }
     if (names) { qsort(names, all->count, sizeof *names, by_name); }
     for (uint32_t k = 0; names && k < all->count; k++) {
         uint32_t i = 0;
-        while (all->name[i] != names[k]) { i++; }
+        while (all->name[i] != names[k]) {
+            i++;
+        }
         cJSON *row = cJSON_AddObjectToObject(fact, names[k]);
         cJSON_AddNumberToObject(row, "train", (double)all->n[i][TRAIN]);
         cJSON_AddNumberToObject(row, "eval", (double)all->n[i][EVAL]);
         cJSON_AddNumberToObject(row, "test", (double)all->n[i][TEST]);
-        for (int part = 0; part < N_PARTS; part++) { total[part] += all->n[i][part]; }
+        for (int part = 0; part < N_PARTS; part++) {
+            total[part] += all->n[i][part];
+        }
     }
     free(names);
     metrics->fact(s->host, "by_stratum", fact);
@@ -253,7 +307,8 @@ static void report(const data_split *s, const strata *all)
         metrics->summary(s->host, "%llu train · %llu eval · %llu test", (unsigned long long)total[TRAIN],
                          (unsigned long long)total[EVAL], (unsigned long long)total[TEST]);
     } else {
-        metrics->summary(s->host, "%llu train · %llu eval", (unsigned long long)total[TRAIN], (unsigned long long)total[EVAL]);
+        metrics->summary(s->host, "%llu train · %llu eval", (unsigned long long)total[TRAIN],
+                         (unsigned long long)total[EVAL]);
     }
 }
 
@@ -269,7 +324,9 @@ static fmp_status split_run(void *self, const fmp_task *task, fmp_err *err)
     if (status == FMP_OK) { status = adjust(s, &all, groups, err); }
     if (status == FMP_OK) { status = emit_all(task, records, &all, err); }
     if (status == FMP_OK) { report(s, groups); }
-    for (uint32_t i = 0; i < groups->count; i++) { free(groups->name[i]); }
+    for (uint32_t i = 0; i < groups->count; i++) {
+        free(groups->name[i]);
+    }
     free(groups);
     free(all.item);
     return status;
@@ -317,9 +374,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = free};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "data-split",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "data-split", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -224,7 +224,9 @@ cJSON *examples(const exam *e, int n_sides, size_t most)
     int last = n_sides - 1;
     for (size_t i = 0; i < e->n_questions; i++) { n_wrong += !e->questions[i].exact[last]; }
     size_t total[2] = {n_wrong, e->n_questions - n_wrong};
-    want[0] = n_wrong < most / 2 ? n_wrong : most / 2;
+    want[0] = total[1] < most - most / 2 ? most - total[1] : most / 2;
+    want[0] = most < total[1] ? most / 2 : want[0] > most / 2 ? want[0] : most / 2;
+    want[0] = n_wrong < want[0] ? n_wrong : want[0];
     want[1] = total[1] < most - want[0] ? total[1] : most - want[0];
     for (size_t i = 0; i < e->n_questions; i++) {
         int ok = e->questions[i].exact[last];

@@ -123,6 +123,22 @@ static fmp_status write_provenance(const export_peft *s, const char *from, const
     return status;
 }
 
+/* An adapter fits the bytes of one base, which fmpipe.json names. */
+static fmp_status check_base(const char *adapter_dir, const fmp_input *model, fmp_err *err)
+{
+    char *path = fmp_path_join(adapter_dir, "fmpipe.json");
+    cJSON *made = NULL;
+    fmp_status status = path ? fmp_json_load(path, NULL, &made, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    const char *wanted = fmp_json_str(fmp_json_get(made, "base"), "digest", "");
+    if (status == FMP_OK && strcmp(wanted, model->digest) != 0) {
+        fmp_fail(err, FMP_E_MISMATCH, "the adapter was trained for the base sha256:%.12s, not for sha256:%.12s", wanted, model->digest);
+        status = fmp_err_hint(err, "give export.peft the model that the training stage had");
+    }
+    cJSON_Delete(made);
+    free(path);
+    return status;
+}
+
 static void report(const export_peft *s, double delta)
 {
     const fmp_ext_metrics *m = s->host->get_extension(s->host, FMP_EXT_METRICS);
@@ -148,6 +164,7 @@ static fmp_status export_run(void *self, const fmp_task *task, fmp_err *err)
     char *config = fmp_path_join(adapter_dir, "adapter_config.json");
     cJSON *json = NULL;
     fmp_status status = config ? fmp_json_load(config, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    if (status == FMP_OK) { status = check_base(adapter_dir, input_at(task, "model"), err); }
     if (status == FMP_OK) { status = fmp_model_open(input_at(task, "model")->path, &o, &model, err); }
     if (status == FMP_OK) { status = fmp_adapter_load(model, adapter_dir, &trained, err); }
     if (status == FMP_OK) { status = fmp_adapter_save(trained, dir, fmp_json_str(json, "base_model_name_or_path", ""), s->dtype, err); }

@@ -1,9 +1,9 @@
 /*
  * Row forms to the canonical conversation.
  *
- * Each form is first brought to messages + tools + extras by moving the parsed nodes into a fresh object; then one checker
- * applies the rules for all forms (jsonl_rules.c). A row may have several problems: the first, in document order, is told
- * in full. Read canon_row first, at the end.
+ * Each form is first brought to messages + tools + extras by moving the parsed nodes into a fresh object;
+ * then one checker applies the rules for all forms (jsonl_rules.c). A row may have several problems: the
+ * first, in document order, is told in full. Read canon_row first, at the end.
  */
 #include "jsonl_row.h"
 
@@ -17,7 +17,8 @@ static cJSON *meta_of(canon *c)
 static void put_meta(canon *c, const char *constant_key, cJSON *node, const spot *where)
 {
     if (fmp_json_get(meta_of(c), constant_key)) {
-        fault(c, "given_twice", where, "expected '%s' once, found it also as meta.%s", where->key, constant_key);
+        fault(c, "given_twice", where, "expected '%s' once, found it also as meta.%s", where->key,
+              constant_key);
         return;
     }
     put(c->meta, constant_key, node);
@@ -35,16 +36,20 @@ static cJSON *join_parts(canon *c, const cJSON *parts, const spot *where)
     for (const cJSON *part = parts->child; part; part = part->next, one_at.index++) {
         const char *type = fmp_json_str(part, "type", NULL), *piece = fmp_json_str(part, "text", NULL);
         if (!type || strcmp(type, "text") != 0) {
-            fault(c, "content_part", &one_at, "expected text parts only, found %s%s%s", type ? "a part of type '" : kind_of(part),
-                  type ? quoted(word, sizeof word, type) : "", type ? "'" : "");
+            fault(c, "content_part", &one_at, "expected text parts only, found %s%s%s",
+                  type ? "a part of type '" : kind_of(part), type ? quoted(word, sizeof word, type) : "",
+                  type ? "'" : "");
             break;
         }
         if (!piece) {
-            fault(c, "content_part", &one_at, "expected the part's 'text', found %s", kind_of(fmp_json_get(part, "text")));
+            fault(c, "content_part", &one_at, "expected the part's 'text', found %s",
+                  kind_of(fmp_json_get(part, "text")));
             break;
         }
         for (const cJSON *k = part->child; k; k = k->next) {
-            if (!is_key(k, "type") && !is_key(k, "text")) { unknown_key(c, &one_at, k->string, "a text part", known); }
+            if (!is_key(k, "type") && !is_key(k, "text")) {
+                unknown_key(c, &one_at, k->string, "a text part", known);
+            }
         }
         fmp_buf_puts(&text, piece);
     }
@@ -103,11 +108,13 @@ static void check_format(canon *c, const cJSON *format, const spot *where)
     } else if (strcmp(type, "json_schema") == 0) {
         const cJSON *named = fmp_json_get(format, "json_schema");
         if (!cJSON_IsObject(fmp_json_get(named, "schema")) || !fmp_json_str(named, "name", NULL)) {
-            fault(c, "format_schema", named ? &schema_at : where, "expected 'json_schema' with a 'name' and a 'schema' object");
+            fault(c, "format_schema", named ? &schema_at : where,
+                  "expected 'json_schema' with a 'name' and a 'schema' object");
         }
     } else if (strcmp(type, "text") != 0 && strcmp(type, "json_object") != 0) {
         spot type_at = {.up = where, .key = "type"};
-        fault(c, "format_type", &type_at, "expected json_schema, json_object or text, found '%s'", quoted(word, sizeof word, type));
+        fault(c, "format_type", &type_at, "expected json_schema, json_object or text, found '%s'",
+              quoted(word, sizeof word, type));
     }
 }
 
@@ -119,16 +126,19 @@ static void check_is_text(canon *c, const char *reason, const cJSON *node, const
 /* One member of a message but role and content; null says nothing. */
 static void take_member(canon *c, cJSON *m, cJSON *k, const char *role, message_parts *out, const spot *up)
 {
-    static const char *const known[] = {"role",          "content",         "tool_calls", "tool_call_id", "name",
-                                        "function_call", "response_format", "weight",     "tools",        NULL};
-    static const char *const nulls[] = {"tool_calls", "tool_call_id", "name",  "function_call", "response_format",
-                                        "weight",     "tools",        "audio", "refusal",       NULL};
+    static const char *const known[] = {
+        "role",          "content",         "tool_calls", "tool_call_id", "name",
+        "function_call", "response_format", "weight",     "tools",        NULL};
+    static const char *const nulls[] = {
+        "tool_calls", "tool_call_id", "name",  "function_call", "response_format",
+        "weight",     "tools",        "audio", "refusal",       NULL};
     spot where = {.up = up, .key = k->string};
     for (int i = 0; cJSON_IsNull(k) && nulls[i]; i++) {
         if (strcmp(k->string, nulls[i]) == 0) { return; }
     }
     if (is_key(k, "tool_calls")) {
-        replace_once(c, &out->calls, canon_calls(c, move_out(m, k), &where), "the list of tool calls", &where);
+        replace_once(c, &out->calls, canon_calls(c, move_out(m, k), &where), "the list of tool calls",
+                     &where);
     } else if (is_key(k, "function_call")) {
         cJSON *calls = cJSON_CreateArray(), *one = canon_call(c, move_out(m, k), &where);
         if (one) { cJSON_AddItemToArray(calls, one); }
@@ -142,7 +152,8 @@ static void take_member(canon *c, cJSON *m, cJSON *k, const char *role, message_
     } else if (is_key(k, "response_format")) {
         check_format(c, k, &where);
         if (strcmp(role, "user") != 0) {
-            fault(c, "format_role", &where, "expected response_format on a user message, found it on role '%s'", role);
+            fault(c, "format_role", &where,
+                  "expected response_format on a user message, found it on role '%s'", role);
         }
         out->format = move_out(m, k);
     } else if (is_key(k, "weight")) {
@@ -165,7 +176,8 @@ static const char *role_of(canon *c, const cJSON *m, const spot *where)
     if (!given) {
         fault(c, "role_missing", where, "expected a message with 'role', found none");
     } else if (!cJSON_IsString(given)) {
-        fault(c, "role_unknown", &role_at, "expected system, user, assistant or tool, found %s", kind_of(given));
+        fault(c, "role_unknown", &role_at, "expected system, user, assistant or tool, found %s",
+              kind_of(given));
     } else if (!role) {
         fault(c, "role_unknown", &role_at, "expected system, user, assistant or tool, found '%s'",
               quoted(word, sizeof word, given->valuestring));
@@ -196,9 +208,12 @@ static cJSON *canon_message(canon *c, cJSON *m, const spot *where)
         }
     }
     if (parts.calls && strcmp(role, "assistant") != 0) {
-        fault(c, "calls_role", where, "only an assistant message calls tools, found calls on role '%s'", role);
+        fault(c, "calls_role", where, "only an assistant message calls tools, found calls on role '%s'",
+              role);
     }
-    if (!has_content && !parts.calls) { fault(c, "content_missing", where, "expected a message with 'content', found none"); }
+    if (!has_content && !parts.calls) {
+        fault(c, "content_missing", where, "expected a message with 'content', found none");
+    }
     cJSON *out = cJSON_CreateObject();
     put_string(out, "role", role);
     put(out, "content", content ? content : cJSON_CreateString(""));
@@ -254,14 +269,18 @@ static bool take_common(canon *c, cJSON *row, cJSON *node)
     static const char *const keys[] = {"tools", "locale", "response_format", "meta", "id", NULL};
     spot where = {.key = node->string};
     int i = 0;
-    while (keys[i] && !is_key(node, keys[i])) { i++; }
+    while (keys[i] && !is_key(node, keys[i])) {
+        i++;
+    }
     if (!keys[i]) { return false; }
     if (cJSON_IsNull(node)) { return true; }
     move_out(row, node);
     switch (i) {
     case 0: take_tools(c, node, &where); break;
     case 1:
-        if (!cJSON_IsString(node)) { fault(c, "locale_type", &where, "expected a language tag as text, found %s", kind_of(node)); }
+        if (!cJSON_IsString(node)) {
+            fault(c, "locale_type", &where, "expected a language tag as text, found %s", kind_of(node));
+        }
         c->locale = node;
         break;
     case 2:
@@ -296,8 +315,9 @@ static void take_unknown(canon *c, cJSON *row, cJSON *node, const char *const *k
 
 static void from_messages(canon *c, cJSON *row)
 {
-    static const char *const known[] = {"messages", "tools", "functions", "parallel_tool_calls", "response_format",
-                                        "locale",   "meta",  "id",        NULL};
+    static const char *const known[] = {
+        "messages", "tools", "functions", "parallel_tool_calls", "response_format", "locale",
+        "meta",     "id",    NULL};
     cJSON *next;
     for (cJSON *m = row->child; m; m = next) {
         next = m->next;
@@ -327,9 +347,11 @@ static void from_first_key(canon *c, cJSON *row)
         static const char *const lists[] = {"messages", "conversations", "instruction", NULL};
         char word[64];
         const char *near_name = first ? nearest(first->string, lists) : NULL;
-        fault(c, "form_unknown", NULL, "expected a message array, 'messages', 'conversations' or 'instruction', found %s%s%s%s%s%s",
-              first ? "the key '" : "an empty object", first ? quoted(word, sizeof word, first->string) : "", first ? "'" : "",
-              near_name ? "; did you mean '" : "", near_name ? near_name : "", near_name ? "'?" : "");
+        fault(c, "form_unknown", NULL,
+              "expected a message array, 'messages', 'conversations' or 'instruction', found %s%s%s%s%s%s",
+              first ? "the key '" : "an empty object", first ? quoted(word, sizeof word, first->string) : "",
+              first ? "'" : "", near_name ? "; did you mean '" : "", near_name ? near_name : "",
+              near_name ? "'?" : "");
         return;
     }
     for (cJSON *m = first->next; m; m = next) {
@@ -363,10 +385,17 @@ static void take_system(canon *c, const cJSON *system)
 /* "human" -> "user"; "function_call" -> "call"; NULL after a fault. */
 static const char *sharegpt_role(canon *c, const cJSON *turn, const spot *where)
 {
-    static const char *const map[][2] = {
-        {"human", "user"},        {"user", "user"},       {"gpt", "assistant"},         {"assistant", "assistant"},
-        {"chatgpt", "assistant"}, {"model", "assistant"}, {"system", "system"},         {"function_call", "call"},
-        {"observation", "tool"},  {"tool", "tool"},       {"function_response", "tool"}};
+    static const char *const map[][2] = {{"human", "user"},
+                                         {"user", "user"},
+                                         {"gpt", "assistant"},
+                                         {"assistant", "assistant"},
+                                         {"chatgpt", "assistant"},
+                                         {"model", "assistant"},
+                                         {"system", "system"},
+                                         {"function_call", "call"},
+                                         {"observation", "tool"},
+                                         {"tool", "tool"},
+                                         {"function_response", "tool"}};
     char word[48];
     const char *from = fmp_json_str(turn, "from", NULL);
     spot from_at = {.up = where, .key = "from"};
@@ -374,8 +403,9 @@ static const char *sharegpt_role(canon *c, const cJSON *turn, const spot *where)
         if (strcmp(from, map[k][0]) == 0) { return map[k][1]; }
     }
     fault(c, from ? "role_unknown" : "role_missing", from ? &from_at : where,
-          "expected 'from' to be human, gpt, system, function_call, observation or tool, found %s%s%s", from ? "'" : "",
-          from ? quoted(word, sizeof word, from) : kind_of(fmp_json_get(turn, "from")), from ? "'" : "");
+          "expected 'from' to be human, gpt, system, function_call, observation or tool, found %s%s%s",
+          from ? "'" : "", from ? quoted(word, sizeof word, from) : kind_of(fmp_json_get(turn, "from")),
+          from ? "'" : "");
     return NULL;
 }
 
@@ -399,14 +429,16 @@ static cJSON *sharegpt_turn(canon *c, cJSON *turn, const spot *where)
     static const char *const known[] = {"from", "value", "weight", NULL};
     spot value_at = {.up = where, .key = "value"}, weight_at = {.up = where, .key = "weight"};
     if (!cJSON_IsObject(turn)) {
-        fault(c, "message_type", where, "expected an object with 'from' and 'value', found %s", kind_of(turn));
+        fault(c, "message_type", where, "expected an object with 'from' and 'value', found %s",
+              kind_of(turn));
         return NULL;
     }
     const char *value = fmp_json_str(turn, "value", NULL), *role = sharegpt_role(c, turn, where);
     if (!role) { return NULL; }
     if (!value) {
         const cJSON *node = fmp_json_get(turn, "value");
-        fault(c, "content_type", node ? &value_at : where, "expected 'value' as text, found %s", kind_of(node));
+        fault(c, "content_type", node ? &value_at : where, "expected 'value' as text, found %s",
+              kind_of(node));
         return NULL;
     }
     for (const cJSON *k = turn->child; k; k = k->next) {
@@ -470,13 +502,15 @@ static void take_history(canon *c, const cJSON *history)
     const cJSON *pair;
     if (!history || cJSON_IsNull(history)) { return; }
     if (!cJSON_IsArray(history)) {
-        fault(c, "history_type", &where, "expected an array of [question, answer], found %s", kind_of(history));
+        fault(c, "history_type", &where, "expected an array of [question, answer], found %s",
+              kind_of(history));
         return;
     }
     cJSON_ArrayForEach(pair, history)
     {
         const cJSON *question = cJSON_GetArrayItem(pair, 0), *answer = cJSON_GetArrayItem(pair, 1);
-        if (!cJSON_IsArray(pair) || !cJSON_IsString(question) || !cJSON_IsString(answer) || cJSON_GetArraySize(pair) != 2) {
+        if (!cJSON_IsArray(pair) || !cJSON_IsString(question) || !cJSON_IsString(answer) ||
+            cJSON_GetArraySize(pair) != 2) {
             fault(c, "history_type", &pair_at, "expected [question, answer], both text");
             return;
         }
@@ -489,9 +523,10 @@ static void take_history(canon *c, const cJSON *history)
 
 static void from_alpaca(canon *c, cJSON *row)
 {
-    static const char *const known[] = {"instruction", "input", "output", "system", "history",
-                                        "tools",       "locale","meta",   "id",     NULL};
-    const char *instruction = alpaca_text(c, row, "instruction", true), *input = alpaca_text(c, row, "input", false);
+    static const char *const known[] = {"instruction", "input",  "output", "system", "history",
+                                        "tools",       "locale", "meta",   "id",     NULL};
+    const char *instruction = alpaca_text(c, row, "instruction", true),
+               *input = alpaca_text(c, row, "input", false);
     const char *output = alpaca_text(c, row, "output", c->opt->require_last == LAST_ASSISTANT);
     spot output_at = {.key = "output"};
     c->messages = cJSON_CreateArray();
@@ -507,14 +542,14 @@ static void from_alpaca(canon *c, cJSON *row)
     fmp_buf_free(&user);
     if (*output) {
         cJSON_AddItemToArray(c->messages, plain_message("assistant", output));
-    } else if (c->opt->require_last == LAST_ASSISTANT) {
+    } else if (c->opt->require_last == LAST_ASSISTANT && cJSON_IsString(fmp_json_get(row, "output"))) {
         fault(c, "assistant_empty", &output_at, "expected text, found an empty 'output'");
     }
     cJSON *next;
     for (cJSON *m = row->child; m; m = next) {
         next = m->next;
-        bool text = is_key(m, "instruction") || is_key(m, "input") || is_key(m, "output") || is_key(m, "system") ||
-                    is_key(m, "history");
+        bool text = is_key(m, "instruction") || is_key(m, "input") || is_key(m, "output") ||
+                    is_key(m, "system") || is_key(m, "history");
         if (!text && !take_common(c, row, m)) { take_unknown(c, row, m, known); }
     }
 }
@@ -543,7 +578,8 @@ cJSON *canon_row(cJSON *row, const canon_options *opt, canon_problem *problem)
     }
     c.form = opt->form == FORM_AUTO ? detect(row) : opt->form;
     if (cJSON_IsArray(row) && c.form != FORM_ARRAY) {
-        fault(&c, "form_mismatch", NULL, "expected an object of the form asked for, found a bare message array");
+        fault(&c, "form_mismatch", NULL,
+              "expected an object of the form asked for, found a bare message array");
         return NULL;
     }
     switch (c.form) {

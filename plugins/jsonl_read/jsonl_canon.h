@@ -36,8 +36,8 @@ typedef struct canon_problem {
 } canon_problem;
 
 /*
- * canon_row: `row` (taken; its nodes are moved, not copied) -> canonical document in the JSON scope, or NULL and `problem`.
- * When     any thread. Cost  O(nodes); allocates only new objects.
+ * canon_row: `row` (taken; its nodes are moved, not copied) -> canonical document in the JSON scope, or
+ * NULL and `problem`. When     any thread. Cost  O(nodes); allocates only new objects.
  */
 cJSON *canon_row(cJSON *row, const canon_options *opt, canon_problem *problem);
 

@@ -1,9 +1,10 @@
 /*
  * jsonl.read: conversations from JSON Lines files, every row checked.
  *
- * fetch reads (decompressing by content, not by name) and cuts at line ends; decode parses a block's rows, brings each to
- * the canonical conversation (jsonl_canon.c) and emits it, or rejects it with its position and the reason. Where a block
- * ends depends on the file only, never on the buffer at hand, so that runs with any number of threads see the same blocks.
+ * fetch reads (decompressing by content, not by name) and cuts at line ends; decode parses a block's rows,
+ * brings each to the canonical conversation (jsonl_canon.c) and emits it, or rejects it with its position
+ * and the reason. Where a block ends depends on the file only, never on the buffer at hand, so that runs
+ * with any number of threads see the same blocks.
  */
 #include "jsonl_canon.h"
 
@@ -31,29 +32,54 @@ typedef struct jsonl_read {
     /* The file being read. */
     size_t next_path;
     const char *path;
-    int fd;             /* -1: none open, or read through `archive` */
+    int fd; /* -1: none open, or read through `archive` */
     struct archive *archive;
+    bool archive_ended;
     uint64_t line, offset;
-    char *carry;        /* the unfinished last line of the block before */
+    char *carry; /* the unfinished last line of the block before */
     size_t carry_len, carry_cap;
 
     atomic_uint_least64_t n_good; /* conversations of all threads, for the summary */
 } jsonl_read;
 
 static const fmp_option options[] = {
-    {.name = "path", .type = FMP_OPT_PATHS, .flags = FMP_OPT_REQUIRED,
-     .help = "Files to read: a glob or a list of globs. Compressed files (.gz, .zst, .xz) are recognised by their content."},
-    {.name = "form", .type = FMP_OPT_ENUM, .def = "auto",
+    {.name = "path",
+     .type = FMP_OPT_PATHS,
+     .flags = FMP_OPT_REQUIRED,
+     .help = "Files to read: a glob or a list of globs. Compressed files (.gz, .zst, .xz) are recognised by "
+             "their content."},
+    {.name = "form",
+     .type = FMP_OPT_ENUM,
+     .def = "auto",
      .choices = "auto|messages_array|messages|openai|sharegpt|alpaca",
      .help = "Form of the rows. auto decides for each row."},
-    {.name = "require_last", .type = FMP_OPT_ENUM, .def = "assistant", .choices = "assistant|user|any",
+    {.name = "require_last",
+     .type = FMP_OPT_ENUM,
+     .def = "assistant",
+     .choices = "assistant|user|any",
      .help = "Role a conversation must end with: assistant for training, user for inference."},
-    {.name = "unknown_keys", .type = FMP_OPT_ENUM, .def = "error", .choices = "error|meta",
-     .help = "What to do with a row's unknown top-level keys: refuse the row, or keep them under meta.extra."},
-    {.name = "skip_blank", .type = FMP_OPT_BOOL, .def = "true", .help = "Pass over blank lines; they are counted."},
-    {.name = "max_line", .type = FMP_OPT_SIZE, .def = "64MiB", .unit = "bytes", .min = 1024, .max = 1073741824.0,
+    {.name = "unknown_keys",
+     .type = FMP_OPT_ENUM,
+     .def = "error",
+     .choices = "error|meta",
+     .help =
+         "What to do with a row's unknown top-level keys: refuse the row, or keep them under meta.extra."},
+    {.name = "skip_blank",
+     .type = FMP_OPT_BOOL,
+     .def = "true",
+     .help = "Pass over blank lines; they are counted."},
+    {.name = "max_line",
+     .type = FMP_OPT_SIZE,
+     .def = "64MiB",
+     .unit = "bytes",
+     .min = 1024,
+     .max = 1073741824.0,
      .help = "Longest row that is accepted."},
-    {.name = "max_depth", .type = FMP_OPT_INT, .def = "64", .min = 8, .max = 512,
+    {.name = "max_depth",
+     .type = FMP_OPT_INT,
+     .def = "64",
+     .min = 8,
+     .max = 512,
      .help = "Deepest nesting of a row's JSON that is accepted."},
     {.name = NULL}};
 
@@ -68,6 +94,12 @@ static fmp_status io_error(const jsonl_read *s, const char *what, const char *wh
     return fmp_err_at(err, s->path, 0, 0, s->offset);
 }
 
+static fmp_status archive_failed(const jsonl_read *s, fmp_err *err)
+{
+    const char *why = archive_error_string(s->archive);
+    return io_error(s, "decompress the file", why ? why : "its content is damaged", err);
+}
+
 static void close_file(jsonl_read *s)
 {
     if (s->archive) { archive_read_free(s->archive); }
@@ -78,9 +110,12 @@ static void close_file(jsonl_read *s)
 
 static bool looks_compressed(const unsigned char *head, ssize_t n)
 {
-    return (n >= 2 && head[0] == 0x1f && head[1] == 0x8b) || (n >= 4 && memcmp(head, "\x28\xb5\x2f\xfd", 4) == 0) ||
-           (n >= 6 && memcmp(head, "\xfd"
-                                   "7zXZ\0", 6) == 0) ||
+    return (n >= 2 && head[0] == 0x1f && head[1] == 0x8b) ||
+           (n >= 4 && memcmp(head, "\x28\xb5\x2f\xfd", 4) == 0) ||
+           (n >= 6 && memcmp(head,
+                             "\xfd"
+                             "7zXZ\0",
+                             6) == 0) ||
            (n >= 3 && memcmp(head, "BZh", 3) == 0);
 }
 
@@ -98,30 +133,36 @@ static fmp_status open_file(jsonl_read *s, fmp_err *err)
     struct archive_entry *entry;
     s->archive = archive_read_new();
     if (!s->archive) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    /* Named one by one: "all" would also unpack what lies inside, and start other programs for some formats. */
+    /*
+     * Named one by one: "all" would also unpack what lies inside, and start other programs for some
+     * formats.
+     */
     archive_read_support_filter_gzip(s->archive);
     archive_read_support_filter_zstd(s->archive);
     archive_read_support_filter_xz(s->archive);
     archive_read_support_filter_bzip2(s->archive);
     archive_read_support_format_raw(s->archive);
     archive_read_support_format_empty(s->archive);
-    if (archive_read_open_fd(s->archive, s->fd, BLOCK_BYTES) != ARCHIVE_OK ||
-        archive_read_next_header(s->archive, &entry) != ARCHIVE_OK) {
-        return io_error(s, "decompress the file", archive_error_string(s->archive), err);
-    }
-    return FMP_OK;
+    int rc = archive_read_open_fd(s->archive, s->fd, BLOCK_BYTES);
+    if (rc == ARCHIVE_OK) { rc = archive_read_next_header(s->archive, &entry); }
+    s->archive_ended = rc == ARCHIVE_EOF; /* nothing inside */
+    return rc == ARCHIVE_OK || rc == ARCHIVE_EOF ? FMP_OK : archive_failed(s, err);
 }
 
 /* Up to `size` bytes; *n = 0 at the end of the file. */
 static fmp_status read_some(jsonl_read *s, char *to, size_t size, size_t *n, fmp_err *err)
 {
     for (;;) {
+        if (s->archive && s->archive_ended) {
+            *n = 0;
+            return FMP_OK;
+        }
         ssize_t got = s->archive ? archive_read_data(s->archive, to, size) : read(s->fd, to, size);
         if (got >= 0) {
             *n = (size_t)got;
             return FMP_OK;
         }
-        if (s->archive) { return io_error(s, "decompress the file", archive_error_string(s->archive), err); }
+        if (s->archive) { return archive_failed(s, err); }
         if (errno != EINTR) { return io_error(s, "read the file", strerror(errno), err); }
     }
 }
@@ -142,14 +183,18 @@ static fmp_status keep_carry(jsonl_read *s, const char *data, size_t len, fmp_er
 static uint64_t count_lines(const char *data, size_t len)
 {
     uint64_t n = 0;
-    for (size_t i = 0; i < len; i++) { n += data[i] == '\n'; }
+    for (size_t i = 0; i < len; i++) {
+        n += data[i] == '\n';
+    }
     return n;
 }
 
 /* Grow to `size`; the block's bytes come from the host. */
 static fmp_status reserve(fmp_block *block, size_t size, fmp_err *err)
 {
-    if (block->cap < size && !block->grow(block, size)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    if (block->cap < size && !block->grow(block, size)) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    }
     return FMP_OK;
 }
 
@@ -240,8 +285,9 @@ static bool is_blank(const char *row, size_t len)
     return true;
 }
 
-static fmp_status reject_row(const fmp_call *call, const fmp_origin *origin, const char *row, size_t len, const char *reason,
-                             const char *path, uint32_t column, const char *message, fmp_err *err)
+static fmp_status reject_row(const fmp_call *call, const fmp_origin *origin, const char *row, size_t len,
+                             const char *reason, const char *path, uint32_t column, const char *message,
+                             fmp_err *err)
 {
     fmp_reject why = {.struct_size = (uint32_t)sizeof why,
                       .reason = reason,
@@ -254,16 +300,63 @@ static fmp_status reject_row(const fmp_call *call, const fmp_origin *origin, con
     return call->reject(call, &why, err);
 }
 
-static fmp_status reject_long(const jsonl_read *s, const fmp_call *call, const fmp_origin *origin, const char *row, fmp_err *err)
+/* Bytes before the key of the member whose value begins at row[at]. */
+static size_t key_begin(const char *row, size_t at)
+{
+    size_t i = at;
+    while (i > 0 && row[i] != ':') {
+        i--;
+    }
+    while (i > 0 && row[i] != '"') {
+        i--;
+    }
+    while (i > 0) {
+        size_t slashes = 0;
+        i--;
+        while (slashes < i && row[i - 1 - slashes] == '\\') {
+            slashes++;
+        }
+        if (row[i] == '"' && slashes % 2 == 0) { return i; }
+    }
+    return at;
+}
+
+/*
+ * Where the fault is: at the unknown key itself, at the row where there is no place; 0: the host looks
+ * at the path.
+ */
+static uint32_t column_of(const canon_problem *problem, const char *row, size_t len)
+{
+    size_t at = 0;
+    if (!problem->path[0]) { return 1; }
+    if (strcmp(problem->reason, "unknown_key") != 0 || !fmp_json_locate(row, len, problem->path, &at)) {
+        return 0;
+    }
+    return (uint32_t)key_begin(row, at) + 1;
+}
+
+static fmp_status reject_syntax(const fmp_call *call, const fmp_origin *origin, const char *row, size_t len,
+                                fmp_status status, const fmp_err *why, fmp_err *err)
+{
+    char message[sizeof why->message + 40];
+    bool cut = strstr(why->message, "found the end of the text") != NULL;
+    snprintf(message, sizeof message, "%s%s", why->message, cut ? "; a row ends with its line" : "");
+    return reject_row(call, origin, row, len, status == FMP_E_RANGE ? "json_limit" : "json_syntax", NULL,
+                      why->column, message, err);
+}
+
+static fmp_status reject_long(const jsonl_read *s, const fmp_call *call, const fmp_origin *origin,
+                              const char *row, fmp_err *err)
 {
     char message[160];
-    snprintf(message, sizeof message, "expected a row of at most %zu bytes (max_line), found a longer one; is it one row a line?",
+    snprintf(message, sizeof message,
+             "expected a row of at most %zu bytes (max_line), found a longer one; is it one row a line?",
              s->max_line);
     return reject_row(call, origin, row, SHOWN_BYTES, "line_too_long", NULL, 1, message, err);
 }
 
-static fmp_status decode_row(jsonl_read *s, const char *row, size_t len, const fmp_origin *origin, const fmp_call *call,
-                             fmp_err *err)
+static fmp_status decode_row(jsonl_read *s, const char *row, size_t len, const fmp_origin *origin,
+                             const fmp_call *call, fmp_err *err)
 {
     cJSON *tree = NULL;
     if (len > s->max_line) { return reject_long(s, call, origin, row, err); }
@@ -273,10 +366,7 @@ static fmp_status decode_row(jsonl_read *s, const char *row, size_t len, const f
         if (err) { *err = why; }
         return status;
     }
-    if (status != FMP_OK) {
-        return reject_row(call, origin, row, len, status == FMP_E_RANGE ? "json_limit" : "json_syntax", NULL, why.column,
-                          why.message, err);
-    }
+    if (status != FMP_OK) { return reject_syntax(call, origin, row, len, status, &why, err); }
     canon_problem problem;
     cJSON *doc = canon_row(tree, &s->canon, &problem);
     if (doc) {
@@ -289,7 +379,8 @@ static fmp_status decode_row(jsonl_read *s, const char *row, size_t len, const f
         size_t used = strlen(message);
         snprintf(message + used, sizeof message - used, " (and %u more in this row)", problem.n - 1);
     }
-    return reject_row(call, origin, row, len, problem.reason, problem.path, 0, message, err);
+    return reject_row(call, origin, row, len, problem.reason, problem.path, column_of(&problem, row, len),
+                      message, err);
 }
 
 static fmp_status read_decode(void *self, const fmp_block *block, const fmp_call *call, fmp_err *err)
@@ -308,7 +399,8 @@ static fmp_status read_decode(void *self, const fmp_block *block, const fmp_call
         if (is_blank(row, len)) {
             blank++;
             if (!s->skip_blank) {
-                FMP_TRY(reject_row(call, &origin, row, len, "blank_line", NULL, 1, "expected a JSON row, found a blank line", err));
+                FMP_TRY(reject_row(call, &origin, row, len, "blank_line", NULL, 1,
+                                   "expected a JSON row, found a blank line", err));
             }
             continue;
         }
@@ -318,7 +410,7 @@ static fmp_status read_decode(void *self, const fmp_block *block, const fmp_call
     return FMP_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------- life cycle */
+/* ------------------------------------------------------------------------------------ life cycle */
 
 static fmp_status read_create(const fmp_host *host, void **self, fmp_err *err)
 {
@@ -338,7 +430,9 @@ static fmp_status read_configure(void *self, const cJSON *values, fmp_err *err)
     for (int i = 0; i < 6; i++) {
         if (strcmp(form, forms[i]) == 0) { s->canon.form = (row_form)i; }
     }
-    s->canon.require_last = strcmp(last, "any") == 0 ? LAST_ANY : strcmp(last, "user") == 0 ? LAST_USER : LAST_ASSISTANT;
+    s->canon.require_last = strcmp(last, "any") == 0    ? LAST_ANY
+                            : strcmp(last, "user") == 0 ? LAST_USER
+                                                        : LAST_ASSISTANT;
     s->canon.unknown_to_meta = strcmp(fmp_value_str(values, "unknown_keys"), "meta") == 0;
     s->skip_blank = fmp_value_bool(values, "skip_blank");
     s->max_line = (size_t)fmp_value_int(values, "max_line");
@@ -347,7 +441,10 @@ static fmp_status read_configure(void *self, const cJSON *values, fmp_err *err)
     const cJSON *paths = fmp_value(values, "path"), *path;
     s->paths = calloc((size_t)cJSON_GetArraySize(paths) + 1, sizeof *s->paths);
     if (!s->paths) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    cJSON_ArrayForEach(path, paths) { s->paths[s->n_paths++] = path->valuestring; }
+    cJSON_ArrayForEach(path, paths)
+    {
+        s->paths[s->n_paths++] = path->valuestring;
+    }
     return FMP_OK;
 }
 
@@ -388,9 +485,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = read_destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "jsonl-read",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "jsonl-read", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -86,7 +86,9 @@ const char *nearest(const char *word, const char *const *names)
     for (; n < 40 && *names; names++) {
         size_t m = strlen(*names), row[41];
         if (m > 39) { continue; }
-        for (size_t j = 0; j <= m; j++) { row[j] = j; }
+        for (size_t j = 0; j <= m; j++) {
+            row[j] = j;
+        }
         for (size_t i = 1; i <= n; i++) {
             size_t diagonal = row[0];
             row[0] = i;

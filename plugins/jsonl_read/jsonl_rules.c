@@ -1,10 +1,13 @@
 /*
- * The rules that every conversation must keep, whatever form its row had: order of roles, no empty messages, only declared
- * tools are called, the last role.
+ * The rules that every conversation must keep, whatever form its row had: order of roles, no empty
+ * messages, only declared tools are called, the last role.
  */
 #include "jsonl_row.h"
 
-/* Where in the row the canonical message i came from: `s` holds the spots. Not every form has "messages[i]". */
+/*
+ * Where in the row the canonical message i came from: `s` holds the spots. Not every form has
+ * "messages[i]".
+ */
 static const spot *message_spot(const canon *c, int i, const char *tail, spot s[3])
 {
     int k = i - c->own_system;
@@ -38,7 +41,8 @@ static void check_calls(canon *c, const cJSON *calls, int i)
         const char *name = fmp_json_str(fmp_json_get(call, "function"), "name", "");
         if (!tool_declared(c->tools, name)) {
             fault(c, "tool_unknown", c->form == FORM_SHAREGPT ? call_at.up : &call_at,
-                  "expected a call of one of the declared tools, found '%s'", quoted(word, sizeof word, name));
+                  "expected a call of one of the declared tools, found '%s'",
+                  quoted(word, sizeof word, name));
         }
         call_at.index++;
     }
@@ -51,12 +55,13 @@ static void check_text(canon *c, const cJSON *m, const char *role, int i)
     const char *text = cJSON_IsString(content) ? content->valuestring : NULL;
     size_t n = text ? strlen(text) : 1;
     if (n == 0 && strcmp(role, "assistant") == 0 && !calls) {
-        fault(c, "assistant_empty", message_spot(c, i, "content", s), "expected text or tool calls, found an empty message");
+        fault(c, "assistant_empty", message_spot(c, i, "content", s),
+              "expected text or tool calls, found an empty message");
     } else if (n == 0 && strcmp(role, "user") == 0) {
         fault(c, "user_empty", message_spot(c, i, "content", s), "expected text, found an empty message");
     } else if (n > 0 && text && strcmp(role, "system") == 0 && (text[0] == ' ' || text[n - 1] == ' ')) {
-        fault(c, "system_space", message_spot(c, i, "content", s), "expected a system message without a space at its %s",
-              text[0] == ' ' ? "beginning" : "end");
+        fault(c, "system_space", message_spot(c, i, "content", s),
+              "expected a system message without a space at its %s", text[0] == ' ' ? "beginning" : "end");
     }
 }
 
@@ -66,7 +71,10 @@ static void check_order(canon *c, const char *role, const char *before, bool cal
     spot s[3];
     const spot *where = message_spot(c, i, "role", s);
     if (strcmp(role, "system") == 0) {
-        if (before) { fault(c, "system_not_first", where, "a system message may only be the first, found one after '%s'", before); }
+        if (before) {
+            fault(c, "system_not_first", where,
+                  "a system message may only be the first, found one after '%s'", before);
+        }
     } else if (strcmp(role, "tool") == 0) {
         if (!called_before) {
             fault(c, "tool_without_call", where,
@@ -81,7 +89,8 @@ static void check_order(canon *c, const char *role, const char *before, bool cal
                   before ? "directly after system" : "at the start");
         }
     } else if (before && strcmp(before, "tool") == 0) {
-        fault(c, "role_order", where, "user message directly after a tool result, expected the assistant's answer first");
+        fault(c, "role_order", where,
+              "user message directly after a tool result, expected the assistant's answer first");
     }
 }
 
@@ -103,7 +112,7 @@ void check_rules(canon *c)
     if (i < 2) { fault(c, "too_few_messages", &list_at, "expected at least two messages, found %d", i); }
     const char *want = c->opt->require_last == LAST_USER ? "user" : "assistant";
     if (c->opt->require_last != LAST_ANY && before && strcmp(before, want) != 0) {
-        fault(c, "last_role", message_spot(c, i - 1, "role", s), "expected the conversation to end with '%s', found '%s'", want,
-              before);
+        fault(c, "last_role", message_spot(c, i - 1, "role", s),
+              "expected the conversation to end with '%s', found '%s'", want, before);
     }
 }

@@ -1,30 +1,34 @@
 /*
- * Tool calls and tool declarations in all their spellings: nested in "function" or flat, arguments as an object or as its
- * text, "parameters" or "arguments" for the schema. All come out in one form.
+ * Tool calls and tool declarations in all their spellings: nested in "function" or flat, arguments as an
+ * object or as its text, "parameters" or "arguments" for the schema. All come out in one form.
  */
 #include "jsonl_row.h"
 
 enum { MAX_TOOLS = 1024 }; /* of one row; the search of a call's tool is linear */
 
-/* ---------------------------------------------------------------------------------------------- tool calls */
+/* ------------------------------------------------------------------------------------ tool calls */
 
 /* Arguments as text or value -> a value; the text must be a JSON object. */
 static cJSON *canon_arguments(canon *c, cJSON *arguments, const spot *where)
 {
     if (cJSON_IsObject(arguments)) { return arguments; }
     if (!cJSON_IsString(arguments)) {
-        fault(c, "arguments_type", where, "expected an object or its JSON text, found %s", kind_of(arguments));
+        fault(c, "arguments_type", where, "expected an object or its JSON text, found %s",
+              kind_of(arguments));
         return arguments;
     }
     cJSON *value = NULL;
     fmp_err err = FMP_ERR_INIT;
-    if (fmp_json_parse(arguments->valuestring, strlen(arguments->valuestring), NULL, &value, &err) != FMP_OK) {
-        fault(c, "arguments_not_json", where, "expected the JSON text of an object: %s (byte %llu of the string)", err.message,
+    if (fmp_json_parse(arguments->valuestring, strlen(arguments->valuestring), NULL, &value, &err) !=
+        FMP_OK) {
+        fault(c, "arguments_not_json", where,
+              "expected the JSON text of an object: %s (byte %llu of the string)", err.message,
               (unsigned long long)err.offset + 1);
         return arguments;
     }
     if (!cJSON_IsObject(value)) {
-        fault(c, "arguments_type", where, "expected the JSON text of an object, found that of %s", kind_of(value));
+        fault(c, "arguments_type", where, "expected the JSON text of an object, found that of %s",
+              kind_of(value));
     }
     return value;
 }
@@ -36,11 +40,15 @@ static void check_type(canon *c, const char *reason, const cJSON *type, const sp
     if (!cJSON_IsString(type)) {
         fault(c, reason, &where, "expected \"function\", found %s", kind_of(type));
     } else if (strcmp(type->valuestring, "function") != 0) {
-        fault(c, reason, &where, "expected \"function\", found '%s'", quoted(word, sizeof word, type->valuestring));
+        fault(c, reason, &where, "expected \"function\", found '%s'",
+              quoted(word, sizeof word, type->valuestring));
     }
 }
 
-/* A call's id, type and index (left over from streaming: the list's order says it); false if `m` is none of them. */
+/*
+ * A call's id, type and index (left over from streaming: the list's order says it); false if `m` is
+ * none of them.
+ */
 static bool take_call_frame(canon *c, cJSON *call, cJSON *m, cJSON **id, const spot *where)
 {
     if (is_key(m, "id")) {
@@ -59,8 +67,12 @@ static bool take_call_frame(canon *c, cJSON *call, cJSON *m, cJSON **id, const s
     return is_key(m, "index");
 }
 
-/* Name and arguments of `function`, the object that a call nests or, in the flat spelling, the call itself. */
-static void take_function(canon *c, cJSON *function, bool flat, cJSON **name, cJSON **arguments, const spot *where)
+/*
+ * Name and arguments of `function`, the object that a call nests or, in the flat spelling, the call
+ * itself.
+ */
+static void take_function(canon *c, cJSON *function, bool flat, cJSON **name, cJSON **arguments,
+                          const spot *where)
 {
     static const char *const known[] = {"name", "arguments", NULL};
     cJSON *next;
@@ -77,7 +89,10 @@ static void take_function(canon *c, cJSON *function, bool flat, cJSON **name, cJ
     }
 }
 
-/* {id?, type?, function:{name, arguments}} or {id?, type?, name, arguments} -> {id?, type, function:{name, arguments}} */
+/*
+ * {id?, type?, function:{name, arguments}} or {id?, type?, name, arguments} -> {id?, type,
+ * function:{name, arguments}}
+ */
 cJSON *canon_call(canon *c, cJSON *call, const spot *where)
 {
     static const char *const known[] = {"id", "type", "function", NULL};
@@ -96,13 +111,15 @@ cJSON *canon_call(canon *c, cJSON *call, const spot *where)
     }
     take_function(c, nested ? nested : call, !nested, &name, &arguments, nested ? &below : where);
     if (!cJSON_IsString(name) || !name->valuestring[0]) {
-        fault(c, "call_name", nested ? &below : where, "expected the tool's name as a string, found %s", kind_of(name));
+        fault(c, "call_name", nested ? &below : where, "expected the tool's name as a string, found %s",
+              kind_of(name));
         return NULL;
     }
     if (!arguments) {
         char word[64];
         fault(c, "arguments_missing", nested ? &below : where,
-              "the call of '%s' has no 'arguments'; expected an object, {} for none", quoted(word, sizeof word, name->valuestring));
+              "the call of '%s' has no 'arguments'; expected an object, {} for none",
+              quoted(word, sizeof word, name->valuestring));
         return NULL;
     }
     cJSON *out = cJSON_CreateObject(), *fn = cJSON_CreateObject();
@@ -127,7 +144,9 @@ cJSON *canon_calls(canon *c, cJSON *calls, const spot *where)
         cJSON *one = canon_call(c, move_out(calls, call), &one_at);
         if (one) { cJSON_AddItemToArray(out, one); }
     }
-    if (one_at.index == 0) { fault(c, "calls_empty", where, "expected at least one tool call, found an empty array"); }
+    if (one_at.index == 0) {
+        fault(c, "calls_empty", where, "expected at least one tool call, found an empty array");
+    }
     return out;
 }
 
@@ -146,7 +165,8 @@ static void check_tool_frame(canon *c, const cJSON *tool, const spot *where)
     }
 }
 
-static void check_tool(canon *c, const cJSON *name, const cJSON *description, const cJSON *parameters, const spot *where)
+static void check_tool(canon *c, const cJSON *name, const cJSON *description, const cJSON *parameters,
+                       const spot *where)
 {
     char word[64];
     if (!cJSON_IsString(name) || !name->valuestring[0]) {
@@ -158,12 +178,16 @@ static void check_tool(canon *c, const cJSON *name, const cJSON *description, co
               quoted(word, sizeof word, name->valuestring), kind_of(description));
     }
     if (parameters && !cJSON_IsObject(parameters)) {
-        fault(c, "tool_parameters", where, "expected the parameters of '%s' as a JSON Schema object, found %s",
+        fault(c, "tool_parameters", where,
+              "expected the parameters of '%s' as a JSON Schema object, found %s",
               quoted(word, sizeof word, name->valuestring), kind_of(parameters));
     }
 }
 
-/* One declaration, whichever spelling -> {"type":"function","function":{"name","description","parameters",…}} */
+/*
+ * One declaration, whichever spelling ->
+ * {"type":"function","function":{"name","description","parameters",…}}
+ */
 static cJSON *canon_tool(canon *c, cJSON *tool, const spot *where)
 {
     static const char *const known[] = {"name", "description", "parameters", "arguments", "strict", NULL};
@@ -183,7 +207,9 @@ static cJSON *canon_tool(canon *c, cJSON *tool, const spot *where)
         } else if (is_key(m, "description")) {
             description = cJSON_IsNull(m) ? NULL : move_out(function, m);
         } else if (is_key(m, "parameters") || is_key(m, "arguments")) {
-            if (!cJSON_IsNull(m)) { replace_once(c, &parameters, move_out(function, m), "the tool's parameter schema", here); }
+            if (!cJSON_IsNull(m)) {
+                replace_once(c, &parameters, move_out(function, m), "the tool's parameter schema", here);
+            }
         } else if (is_key(m, "strict")) {
             strict = cJSON_IsNull(m) ? NULL : move_out(function, m);
         } else if (nested || !is_key(m, "type")) {
@@ -247,7 +273,8 @@ void take_tools(canon *c, cJSON *tools, const spot *where)
         const char *name = fmp_json_str(fmp_json_get(one, "function"), "name", NULL);
         if (name && tool_declared(out, name)) {
             char word[64];
-            fault(c, "tool_twice", &one_at, "expected each tool once, found '%s' again", quoted(word, sizeof word, name));
+            fault(c, "tool_twice", &one_at, "expected each tool once, found '%s' again",
+                  quoted(word, sizeof word, name));
         }
         if (one) { cJSON_AddItemToArray(out, one); }
     }

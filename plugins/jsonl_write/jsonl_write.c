@@ -1,8 +1,9 @@
 /*
  * jsonl.write: records as JSON Lines, in the form another program expects.
  *
- * Every form is a view of the canonical document built from references to its nodes, printed once. A form that cannot
- * carry part of a record refuses it unless the part is listed in `drop`: nothing is lost unsaid.
+ * Every form is a view of the canonical document built from references to its nodes, printed once. A form
+ * that cannot carry part of a record refuses it unless the part is listed in `drop`: nothing is lost
+ * unsaid.
  */
 #include <fmpipe/json.h>
 #include <fmpipe/plugin.h>
@@ -26,21 +27,39 @@ typedef struct jsonl_write {
 } jsonl_write;
 
 static const fmp_option options[] = {
-    {.name = "name", .type = FMP_OPT_STRING, .def = "records.jsonl", .min = 1, .max = 200,
+    {.name = "name",
+     .type = FMP_OPT_STRING,
+     .def = "records.jsonl",
+     .min = 1,
+     .max = 200,
      .help = "Name of the file in the artifact; no folders."},
-    {.name = "form", .type = FMP_OPT_ENUM, .def = "messages", .choices = "messages|openai|toolkit|messages_array",
-     .help = "messages: the canonical document. openai: the fine-tuning form, arguments as JSON text. toolkit: a bare message "
+    {.name = "form",
+     .type = FMP_OPT_ENUM,
+     .def = "messages",
+     .choices = "messages|openai|toolkit|messages_array",
+     .help = "messages: the canonical document. openai: the fine-tuning form, arguments as JSON text. "
+             "toolkit: a bare message "
              "array with the tools on the system message. messages_array: a bare message array."},
-    {.name = "arguments", .type = FMP_OPT_ENUM, .def = "auto", .choices = "auto|object|text",
-     .help = "Tool-call arguments as a JSON object or as its text. auto: text for openai and toolkit, else object."},
-    {.name = "style", .type = FMP_OPT_ENUM, .def = "compact", .choices = "compact|spaced",
+    {.name = "arguments",
+     .type = FMP_OPT_ENUM,
+     .def = "auto",
+     .choices = "auto|object|text",
+     .help = "Tool-call arguments as a JSON object or as its text. auto: text for openai and toolkit, else "
+             "object."},
+    {.name = "style",
+     .type = FMP_OPT_ENUM,
+     .def = "compact",
+     .choices = "compact|spaced",
      .help = "Separators: compact {\"a\":1}, or spaced {\"a\": 1}."},
-    {.name = "drop", .type = FMP_OPT_LIST, .def = "[]",
-     .help = "Parts that may be left out where the form has no place for them: tools, response_format, locale, meta."},
+    {.name = "drop",
+     .type = FMP_OPT_LIST,
+     .def = "[]",
+     .help = "Parts that may be left out where the form has no place for them: tools, response_format, "
+             "locale, meta."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {
-    {.name = "records", .type = FMP_PORT_RECORDS, .help = "What to write."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "What to write."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
     {.name = "file", .type = FMP_PORT_PACKAGE, .help = "A folder with the one file."}, {.name = NULL}};
 
@@ -105,7 +124,10 @@ static cJSON *message_view(const jsonl_write *s, const cJSON *m)
         if (s->arguments_as_text && strcmp(k->string, "tool_calls") == 0) {
             cJSON *calls = cJSON_CreateArray();
             const cJSON *call;
-            cJSON_ArrayForEach(call, k) { cJSON_AddItemToArray(calls, call_view(call)); }
+            cJSON_ArrayForEach(call, k)
+            {
+                cJSON_AddItemToArray(calls, call_view(call));
+            }
             put(out, "tool_calls", calls);
         } else if (s->form == FORM_OPENAI && strcmp(k->string, "content") == 0 && !cJSON_IsString(k)) {
             put(out, "content", content_text(k));
@@ -175,7 +197,9 @@ static const char *homeless_part(const jsonl_write *s, const cJSON *doc)
                       (s->form == FORM_TOOLKIT && i == 0 && has_system(doc));
         if (!placed && fmp_json_get(doc, parts[i]) && !may_drop(s, parts[i])) { return parts[i]; }
     }
-    if (s->form == FORM_OPENAI && has_message_format(doc) && !may_drop(s, "response_format")) { return "response_format"; }
+    if (s->form == FORM_OPENAI && has_message_format(doc) && !may_drop(s, "response_format")) {
+        return "response_format";
+    }
     return NULL;
 }
 
@@ -184,7 +208,8 @@ static cJSON *view_of(const jsonl_write *s, const cJSON *doc)
     if (s->form == FORM_TOOLKIT || s->form == FORM_ARRAY) { return messages_view(s, doc); }
     cJSON *out = cJSON_CreateObject();
     for (const cJSON *k = doc->child; k; k = k->next) {
-        bool openai_lacks = s->form == FORM_OPENAI && (strcmp(k->string, "locale") == 0 || strcmp(k->string, "meta") == 0);
+        bool openai_lacks =
+            s->form == FORM_OPENAI && (strcmp(k->string, "locale") == 0 || strcmp(k->string, "meta") == 0);
         if (strcmp(k->string, "messages") == 0) {
             put(out, "messages", messages_view(s, doc));
         } else if (!openai_lacks) {
@@ -202,7 +227,8 @@ static fmp_status write_encode(void *self, const fmp_record *record, const fmp_c
     if (homeless) {
         char message[160];
         bool needs_system = s->form == FORM_TOOLKIT && strcmp(homeless, "tools") == 0;
-        snprintf(message, sizeof message, "the form has no place for '%s'%s; name it in 'drop' if it may be left out", homeless,
+        snprintf(message, sizeof message,
+                 "the form has no place for '%s'%s; name it in 'drop' if it may be left out", homeless,
                  needs_system ? " without a system message" : "");
         return fmp_reject_record(call, "form_cannot_hold", homeless, message, err);
     }
@@ -251,7 +277,9 @@ static fmp_status write_configure(void *self, const cJSON *values, fmp_err *err)
         char option[24];
         snprintf(option, sizeof option, "drop[%d]", i++);
         bool known = false;
-        for (int k = 0; k < N_PARTS; k++) { known = known || strcmp(part->valuestring, parts[k]) == 0; }
+        for (int k = 0; k < N_PARTS; k++) {
+            known = known || strcmp(part->valuestring, parts[k]) == 0;
+        }
         if (!known) {
             return refuse(err, option, "tools, response_format, locale or meta", part->valuestring);
         }
@@ -275,7 +303,9 @@ static const char *write_file_name(void *self)
 static void write_destroy(void *self)
 {
     jsonl_write *s = self;
-    for (uint32_t i = 0; i < s->n_workers && s->line; i++) { fmp_buf_free(&s->line[i]); }
+    for (uint32_t i = 0; i < s->n_workers && s->line; i++) {
+        fmp_buf_free(&s->line[i]);
+    }
     free(s->line);
     free(s);
 }
@@ -284,7 +314,8 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .name = "jsonl.write",
                                 .version = 1,
                                 .kind = FMP_SINK,
-                                .summary = "Write records to a JSON Lines file in the form another program expects.",
+                                .summary =
+                                    "Write records to a JSON Lines file in the form another program expects.",
                                 .inputs = inputs,
                                 .outputs = outputs,
                                 .options = options,
@@ -296,9 +327,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = write_destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "jsonl-write",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "jsonl-write", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -14,10 +14,11 @@ extern "C" double locale_detect(const char *text, size_t len, char *tag, size_t 
     double score[3];
     bool reliable = false;
     const int take = len > 32768 ? 32768 : static_cast<int>(len);
-    CLD2::ExtDetectLanguageSummaryCheckUTF8(text, take, true, &hints, 0, best, percent, score, nullptr, &text_bytes, &reliable,
-                                            &valid_prefix);
+    CLD2::ExtDetectLanguageSummaryCheckUTF8(text, take, true, &hints, 0, best, percent, score, nullptr,
+                                            &text_bytes, &reliable, &valid_prefix);
     if (valid_prefix < take) { // the cut fell inside a character: look at the whole characters only
-        CLD2::ExtDetectLanguageSummary(text, valid_prefix, true, &hints, 0, best, percent, score, nullptr, &text_bytes, &reliable);
+        CLD2::ExtDetectLanguageSummary(text, valid_prefix, true, &hints, 0, best, percent, score, nullptr,
+                                       &text_bytes, &reliable);
     }
     if (best[0] == CLD2::UNKNOWN_LANGUAGE || text_bytes == 0) {
         tag[0] = '\0';

@@ -1,4 +1,4 @@
-/* System messages in the conversation's own language: our wording, overridable in the pipeline (option `messages`). */
+/* System messages in the language of the conversation: our wording; the option `messages` goes before it. */
 #include "locale_tag.h"
 
 #include <string.h>

@@ -1,9 +1,10 @@
 /*
  * locale.tag: the language and region of each conversation, as a canonical BCP-47 tag in `locale`.
  *
- * A tag that the record carries is canonicalised (ICU) and, where a set is allowed, matched to it by likely subtags; a
- * record without one is read by CLD2; below the confidence the default is used. Explicit tags repeat, so each worker keeps
- * the last few with their answers. Read resolve() first.
+ * A tag that the record carries is canonicalised (ICU) and, where a set is allowed, matched to it by likely
+ * subtags; a record without one is read by CLD2 (and, if too short for it, judged by its script); below the
+ * confidence the default is used. Explicit tags repeat, so each worker keeps the last few with their
+ * answers. Read resolve() first.
  */
 #include "locale_tag.h"
 
@@ -47,24 +48,52 @@ typedef struct locale_tag {
 } locale_tag;
 
 static const fmp_option options[] = {
-    {.name = "field", .type = FMP_OPT_STRING, .def = "locale", .min = 1, .max = 200,
+    {.name = "field",
+     .type = FMP_OPT_STRING,
+     .def = "locale",
+     .min = 1,
+     .max = 200,
      .help = "Where a record says its locale: locale, or a path such as meta.lang."},
-    {.name = "use", .type = FMP_OPT_ENUM, .def = "auto", .choices = "auto|explicit|detect",
+    {.name = "use",
+     .type = FMP_OPT_ENUM,
+     .def = "auto",
+     .choices = "auto|explicit|detect",
      .help = "auto: the field if there, else detection. explicit: the field only. detect: the text only."},
-    {.name = "min_confidence", .type = FMP_OPT_FLOAT, .def = "0.6", .unit = "fraction", .min = 0, .max = 1,
+    {.name = "min_confidence",
+     .type = FMP_OPT_FLOAT,
+     .def = "0.6",
+     .unit = "fraction",
+     .min = 0,
+     .max = 1,
      .help = "Lowest confidence at which a detected language counts."},
-    {.name = "default", .type = FMP_OPT_STRING, .min = 2, .max = 60,
-     .help = "Tag of records whose locale is neither given nor detected. Left out: such records are rejected."},
-    {.name = "allowed", .type = FMP_OPT_LIST, .def = "[]",
-     .help = "Tags that may come out; a tag is matched to the nearest by likely subtags (en to en-US). Empty: any."},
-    {.name = "outside", .type = FMP_OPT_ENUM, .def = "reject", .choices = "reject|default|keep",
+    {.name = "default",
+     .type = FMP_OPT_STRING,
+     .min = 2,
+     .max = 60,
+     .help =
+         "Tag of records whose locale is neither given nor detected. Left out: such records are rejected."},
+    {.name = "allowed",
+     .type = FMP_OPT_LIST,
+     .def = "[]",
+     .help = "Tags that may come out; a tag is matched to the nearest by likely subtags (en to en-US). "
+             "Empty: any."},
+    {.name = "outside",
+     .type = FMP_OPT_ENUM,
+     .def = "reject",
+     .choices = "reject|default|keep",
      .help = "What becomes of a record whose locale matches none of allowed."},
-    {.name = "system", .type = FMP_OPT_ENUM, .def = "none", .choices = "none|add_missing",
+    {.name = "system",
+     .type = FMP_OPT_ENUM,
+     .def = "none",
+     .choices = "none|add_missing",
      .help = "add_missing: begin conversations that have no system message with one in their language."},
-    {.name = "messages", .type = FMP_OPT_MAP, .help = "System messages by tag or language, before the built-in ones."},
+    {.name = "messages",
+     .type = FMP_OPT_MAP,
+     .help = "System messages by tag or language, before the built-in ones."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
     {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same with `locale` set."}, {.name = NULL}};
 
@@ -78,15 +107,20 @@ static bool canonical_tag(const char *given, char *tag)
     int32_t used = 0;
     size_t n = strlen(given);
     if (n < 2 || n >= sizeof dashed) { return false; }
-    for (size_t i = 0; i <= n; i++) { dashed[i] = given[i] == '_' ? '-' : given[i]; }
+    for (size_t i = 0; i <= n; i++) {
+        dashed[i] = given[i] == '_' ? '-' : given[i];
+    }
     uloc_forLanguageTag(dashed, locale, (int32_t)sizeof locale, &used, &status);
-    if (U_FAILURE(status) || status == U_STRING_NOT_TERMINATED_WARNING || used != (int32_t)n) { return false; }
+    if (U_FAILURE(status) || status == U_STRING_NOT_TERMINATED_WARNING || used != (int32_t)n) {
+        return false;
+    }
     uloc_canonicalize(locale, canonical, (int32_t)sizeof canonical, &status);
     /* Well-formed is not enough: "english" is, and so is "xx". Of three letters ICU does not know all. */
     size_t language = strcspn(canonical, "_@");
     if (language > 3 || (language == 2 && !*uloc_getISO3Language(canonical))) { return false; }
     int32_t len = uloc_toLanguageTag(canonical, tag, TAG, true, &status);
-    return U_SUCCESS(status) && status != U_STRING_NOT_TERMINATED_WARNING && len >= 2 && strcmp(tag, "und") != 0;
+    return U_SUCCESS(status) && status != U_STRING_NOT_TERMINATED_WARNING && len >= 2 &&
+           strcmp(tag, "und") != 0;
 }
 
 static bool maximise(const char *tag, allowed_tag *out)
@@ -152,12 +186,15 @@ static size_t gather_text(const cJSON *doc, char *out)
     const cJSON *m;
     cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(doc, "messages"))
     {
-        const char *role = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(m, "role")), *text = text_of(m);
+        const char *role = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(m, "role")),
+                   *text = text_of(m);
         if (!role || (strcmp(role, "user") != 0 && strcmp(role, "assistant") != 0)) { continue; }
         size_t len = strlen(text), room = DETECT_BYTES - 1 - n;
         if (len > room) {
             len = room;
-            while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80) { len--; }
+            while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80) {
+                len--;
+            }
         }
         memcpy(out + n, text, len);
         n += len;
@@ -182,12 +219,14 @@ static cJSON *with_locale(const locale_tag *s, const cJSON *doc, const char *tag
     if (!copy) { return NULL; }
     if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(doc, "locale")) ||
         strcmp(cJSON_GetObjectItemCaseSensitive(doc, "locale")->valuestring, tag) != 0) {
-        cJSON *meta = cJSON_DetachItemFromObjectCaseSensitive(copy, "meta"); /* keeps the canonical key order */
+        cJSON *meta =
+            cJSON_DetachItemFromObjectCaseSensitive(copy, "meta"); /* keeps the canonical key order */
         cJSON_DeleteItemFromObjectCaseSensitive(copy, "locale");
         cJSON_AddStringToObject(copy, "locale", tag);
         if (meta) { cJSON_AddItemToObject(copy, "meta", meta); }
     }
-    cJSON *messages = cJSON_GetObjectItemCaseSensitive(copy, "messages"), *first = messages ? messages->child : NULL;
+    cJSON *messages = cJSON_GetObjectItemCaseSensitive(copy, "messages"),
+          *first = messages ? messages->child : NULL;
     const char *role = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(first, "role"));
     bool wanted = s->add_system && role && strcmp(role, "system") != 0;
     const char *text = wanted ? system_message(s, tag) : NULL;
@@ -201,8 +240,8 @@ static cJSON *with_locale(const locale_tag *s, const cJSON *doc, const char *tag
     return copy;
 }
 
-static fmp_status tag_as(const locale_tag *s, const fmp_record *record, const char *tag, const char *how, const fmp_call *call,
-                         fmp_err *err)
+static fmp_status tag_as(const locale_tag *s, const fmp_record *record, const char *tag, const char *how,
+                         const fmp_call *call, fmp_err *err)
 {
     char counter[TAG + 16];
     snprintf(counter, sizeof counter, "locale.%s", tag);
@@ -214,15 +253,15 @@ static fmp_status tag_as(const locale_tag *s, const fmp_record *record, const ch
     return doc ? call->emit(call, doc, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
 }
 
-static fmp_status no_locale(const locale_tag *s, const fmp_record *record, const char *reason, const char *message,
-                            const fmp_call *call, fmp_err *err)
+static fmp_status no_locale(const locale_tag *s, const fmp_record *record, const char *reason,
+                            const char *message, const fmp_call *call, fmp_err *err)
 {
     if (*s->fallback_tag) { return tag_as(s, record, s->fallback_tag, "default", call, err); }
     return fmp_reject_record(call, reason, NULL, message, err);
 }
 
-static fmp_status settle(const locale_tag *s, const fmp_record *record, const resolved *r, const char *how, const fmp_call *call,
-                         fmp_err *err)
+static fmp_status settle(const locale_tag *s, const fmp_record *record, const resolved *r, const char *how,
+                         const fmp_call *call, fmp_err *err)
 {
     char message[2 * TAG + 80];
     if (r->state == TAG_OK || (r->state == TAG_OUTSIDE && s->outside == OUTSIDE_KEEP)) {
@@ -231,6 +270,17 @@ static fmp_status settle(const locale_tag *s, const fmp_record *record, const re
     snprintf(message, sizeof message, "expected one of the allowed locales, found '%s'", r->tag);
     if (s->outside == OUTSIDE_DEFAULT) { return no_locale(s, record, "locale_outside", message, call, err); }
     return fmp_reject_record(call, "locale_outside", NULL, message, err);
+}
+
+/* CLD2's answer, or that of the script alone where it is surer. */
+static double detect(const char *text, size_t len, char found[TAG])
+{
+    char by_script[TAG];
+    double confidence = locale_detect(text, len, found, TAG), other = 0.0;
+    if (confidence < 0.5) { other = locale_by_script(text, len, by_script, sizeof by_script); }
+    if (other <= confidence) { return confidence; }
+    memcpy(found, by_script, TAG);
+    return other;
 }
 
 static fmp_status tag_process(void *self, const fmp_record *record, const fmp_call *call, fmp_err *err)
@@ -243,29 +293,34 @@ static fmp_status tag_process(void *self, const fmp_record *record, const fmp_ca
         const char *given = cJSON_IsString(node) ? node->valuestring : NULL;
         const resolved *r = given ? resolve(s, cache, given) : NULL;
         if (r && r->state != TAG_INVALID) { return settle(s, record, r, "explicit", call, err); }
-        int need = snprintf(message, sizeof message, "expected a BCP-47 language tag such as en-US, found %s%s%s", given ? "'" : "",
-                            given ? given : "no text", given ? "'" : "");
+        int need =
+            snprintf(message, sizeof message, "expected a BCP-47 language tag such as en-US, found %s%s%s",
+                     given ? "'" : "", given ? given : "no text", given ? "'" : "");
         fmp_err_clip_(message, sizeof message, need);
         return fmp_reject_record(call, "locale_invalid", s->field, message, err);
     }
     if (s->use == USE_EXPLICIT) {
-        fmp_err_clip_(message, sizeof message, snprintf(message, sizeof message, "the record has no '%s'", s->field));
+        fmp_err_clip_(message, sizeof message,
+                      snprintf(message, sizeof message, "the record has no '%s'", s->field));
         return no_locale(s, record, "locale_missing", message, call, err);
     }
     char *text = call->arena_take(call, DETECT_BYTES);
     if (!text) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    double confidence = locale_detect(text, gather_text(record->doc, text), found, sizeof found);
+    double confidence = detect(text, gather_text(record->doc, text), found);
     if (!*found || confidence < s->min_confidence) {
-        snprintf(message, sizeof message, "no language detected with confidence %.2f or more (best: %s at %.2f)", s->min_confidence,
+        snprintf(message, sizeof message,
+                 "no language detected with confidence %.2f or more (best: %s at %.2f)", s->min_confidence,
                  *found ? found : "none", confidence);
         return no_locale(s, record, "locale_unknown", message, call, err);
     }
     const resolved *r = resolve(s, cache, found);
-    if (r->state == TAG_INVALID) { return no_locale(s, record, "locale_unknown", "the detected language has no tag", call, err); }
+    if (r->state == TAG_INVALID) {
+        return no_locale(s, record, "locale_unknown", "the detected language has no tag", call, err);
+    }
     return settle(s, record, r, "detected", call, err);
 }
 
-/* ---------------------------------------------------------------------------------------------- life cycle */
+/* ------------------------------------------------------------------------------------ life cycle */
 
 static fmp_status bad_tag(fmp_err *err, const char *option, const char *tag)
 {
@@ -280,7 +335,9 @@ static fmp_status check_tags(const locale_tag *s, fmp_err *err)
     char option[128], tag[TAG];
     const cJSON *own;
     bool in_allowed = s->n_allowed == 0;
-    for (size_t i = 0; i < s->n_allowed; i++) { in_allowed = in_allowed || strcmp(s->allowed[i].tag, s->fallback_tag) == 0; }
+    for (size_t i = 0; i < s->n_allowed; i++) {
+        in_allowed = in_allowed || strcmp(s->allowed[i].tag, s->fallback_tag) == 0;
+    }
     if (s->fallback && !in_allowed) {
         fmp_fail(err, FMP_E_CONFIG, "expected one of the allowed tags, found '%s'", s->fallback);
         if (err) { snprintf(err->option, sizeof err->option, "default"); }
@@ -291,7 +348,8 @@ static fmp_status check_tags(const locale_tag *s, fmp_err *err)
         snprintf(option, sizeof option, "messages.%.60s", own->string);
         if (!canonical_tag(own->string, tag)) { return bad_tag(err, option, own->string); }
         if (strcmp(tag, own->string) != 0 || !cJSON_IsString(own)) {
-            fmp_fail(err, FMP_E_CONFIG, cJSON_IsString(own) ? "expected the tag as '%s'" : "expected text for '%s'", tag);
+            fmp_fail(err, FMP_E_CONFIG,
+                     cJSON_IsString(own) ? "expected the tag as '%s'" : "expected text for '%s'", tag);
             if (err) { snprintf(err->option, sizeof err->option, "%s", option); }
             return FMP_E_CONFIG;
         }
@@ -312,7 +370,9 @@ static fmp_status tag_configure(void *self, const cJSON *values, fmp_err *err)
     s->add_system = strcmp(fmp_value_str(values, "system"), "add_missing") == 0;
     s->messages = fmp_value(values, "messages");
     s->fallback = fmp_value_str(values, "default");
-    if (s->fallback && !canonical_tag(s->fallback, s->fallback_tag)) { return bad_tag(err, "default", s->fallback); }
+    if (s->fallback && !canonical_tag(s->fallback, s->fallback_tag)) {
+        return bad_tag(err, "default", s->fallback);
+    }
     if (!s->fallback && s->outside == OUTSIDE_DEFAULT) {
         fmp_fail(err, FMP_E_CONFIG, "expected the option 'default' beside it, found none");
         if (err) { snprintf(err->option, sizeof err->option, "outside"); }
@@ -321,7 +381,9 @@ static fmp_status tag_configure(void *self, const cJSON *values, fmp_err *err)
     const cJSON *item;
     cJSON_ArrayForEach(item, fmp_value(values, "allowed"))
     {
-        if (s->n_allowed == MAX_ALLOWED) { return fmp_fail(err, FMP_E_CONFIG, "expected at most %d allowed locales", MAX_ALLOWED); }
+        if (s->n_allowed == MAX_ALLOWED) {
+            return fmp_fail(err, FMP_E_CONFIG, "expected at most %d allowed locales", MAX_ALLOWED);
+        }
         allowed_tag *a = &s->allowed[s->n_allowed++];
         if (!canonical_tag(item->valuestring, a->tag) || !maximise(a->tag, a)) {
             char option[32];
@@ -369,9 +431,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = tag_destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "locale-tag",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "locale-tag", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -1,6 +1,6 @@
 /*
- * report.h: the pieces of the report page, from letters to sections. Everything appends to one buffer, whose failure is
- * tested once at the end (fmp_buf_ok). All texts and trees are borrowed.
+ * report.h: the pieces of the report page, from letters to sections. Everything appends to one buffer,
+ * whose failure is tested once at the end (fmp_buf_ok). All texts and trees are borrowed.
  */
 #ifndef REPORT_H
 #define REPORT_H
@@ -19,12 +19,13 @@ typedef struct report_options {
  *   rejects    report_rejects(), or NULL: the table by locale has no such column
  * Errors   FMP_E_NOMEM only: a manifest of any content gives a page.
  */
-FMP_MUST_USE fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report_options *o, fmp_buf *out,
-                                    fmp_err *err);
+FMP_MUST_USE fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report_options *o,
+                                    fmp_buf *out, fmp_err *err);
 
 /*
- * report_rejects: {"by_locale": {tag: n}, "examples": [{stage, file, line, reason, message}]} of a run's rejected.jsonl.
- * A row whose locale cannot be read counts under "(unknown)".                             returned; cJSON_Delete
+ * report_rejects: {"by_locale": {tag: n}, "examples": [{stage, file, line, reason, message}]} of a run's
+ * rejected.jsonl. A row whose locale cannot be read counts under "(unknown)".
+ * returned; cJSON_Delete
  */
 FMP_MUST_USE fmp_status report_rejects(const char *path, cJSON **out, fmp_err *err);
 
@@ -39,8 +40,8 @@ bool makes_records(const cJSON *stage);
 
 /* ---- report_text.c: letters and numbers ---- */
 /*
- * Text from data: markup escaped; invalid UTF-8 as U+FFFD; control and direction-changing characters as visible names, so
- * that nothing can hide or reorder what is beside it. Line ends and tabs stay.
+ * Text from data: markup escaped; invalid UTF-8 as U+FFFD; control and direction-changing characters as
+ * visible names, so that nothing can hide or reorder what is beside it. Line ends and tabs stay.
  */
 void put_text(fmp_buf *out, const char *text);
 /* The text of a string node, or the JSON text of any other. */

@@ -1,6 +1,6 @@
 /*
- * The data sections: where records were lost, why, of which locale, how long the conversations are and how much of them is
- * supervised.
+ * The data sections: where records were lost, why, of which locale, how long the conversations are and how
+ * much of them is supervised.
  */
 #include "report.h"
 
@@ -40,7 +40,9 @@ static const cJSON *training_tokens(const cJSON *manifest)
         if (!fmp_json_get(facts_of(stage), "loss_curve")) { continue; }
         cJSON_ArrayForEach(input, fmp_json_get(stage, "inputs"))
         {
-            if (strcmp(fmp_json_str(input, "port", ""), "tokens") == 0) { found = stage_named(manifest, fmp_json_str(input, "stage", "")); }
+            if (strcmp(fmp_json_str(input, "port", ""), "tokens") == 0) {
+                found = stage_named(manifest, fmp_json_str(input, "stage", ""));
+            }
         }
     }
     return fmp_json_get(facts_of(found), "histogram") ? found : first_with(manifest, "histogram");
@@ -48,7 +50,8 @@ static const cJSON *training_tokens(const cJSON *manifest)
 
 /* ---------------------------------------------------------------------------------------------- flow */
 
-/* Where the records of one stage went. Stages whose result is no records keep what they did not refuse or leave out. */
+/* Where the records of one stage went. Stages whose result is no records keep what they did not refuse or
+ * leave out. */
 typedef struct flow {
     double in, kept, dropped, rejected;
 } flow;
@@ -57,12 +60,14 @@ bool makes_records(const cJSON *stage)
 {
     const cJSON *outputs = object_at(stage, "outputs");
     bool streamed = !outputs || !outputs->child;
-    return count_of(stage, "out") > 0 || streamed || fmp_json_get(outputs, "records") || fmp_json_get(stage, "out_by");
+    return count_of(stage, "out") > 0 || streamed || fmp_json_get(outputs, "records") ||
+           fmp_json_get(stage, "out_by");
 }
 
 static flow flow_of(const cJSON *stage)
 {
-    flow f = {.in = count_of(stage, "in"), .kept = count_of(stage, "out"), .rejected = count_of(stage, "rejected")};
+    flow f = {
+        .in = count_of(stage, "in"), .kept = count_of(stage, "out"), .rejected = count_of(stage, "rejected")};
     if (!makes_records(stage)) {
         f.dropped = count_of(facts_of(stage), "dropped_too_long");
         f.kept = f.in - f.rejected - f.dropped;
@@ -125,8 +130,10 @@ static void put_flows(fmp_buf *out, const cJSON *manifest)
         widest = made > widest ? made : widest;
     }
     if (widest <= 0) { return; }
-    fmp_buf_puts(out, "<h3>Where conversations went</h3><p class=\"legend flat\"><span><span class=\"swatch after\"></span>went on</span>"
-                      "<span><span class=\"swatch dropped\"></span>dropped by a rule</span><span><span class=\"swatch rejected\"></span>"
+    fmp_buf_puts(out, "<h3>Where conversations went</h3><p class=\"legend flat\"><span><span class=\"swatch "
+                      "after\"></span>went on</span>"
+                      "<span><span class=\"swatch dropped\"></span>dropped by a rule</span><span><span "
+                      "class=\"swatch rejected\"></span>"
                       "rejected as unfit</span></p><ol class=\"flowlist\">");
     cJSON_ArrayForEach(stage, stages)
     {
@@ -172,9 +179,12 @@ static void put_reasons(fmp_buf *out, const cJSON *manifest)
         any = any || has_reasons(object_at(stage, "rejected_by")) || has_reasons(object_at(stage, "counts"));
     }
     if (!any) { return; }
-    fmp_buf_puts(out, "<h3>Rejected and counted</h3><table role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\">"
-                      "<th role=\"columnheader\" scope=\"col\">Stage</th><th role=\"columnheader\" scope=\"col\">What</th>"
-                      "<th role=\"columnheader\" scope=\"col\" class=\"n\">Number</th></tr></thead><tbody role=\"rowgroup\">");
+    fmp_buf_puts(
+        out,
+        "<h3>Rejected and counted</h3><table role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\">"
+        "<th role=\"columnheader\" scope=\"col\">Stage</th><th role=\"columnheader\" scope=\"col\">What</th>"
+        "<th role=\"columnheader\" scope=\"col\" class=\"n\">Number</th></tr></thead><tbody "
+        "role=\"rowgroup\">");
     cJSON_ArrayForEach(stage, stages)
     {
         put_reason_rows(out, stage, object_at(stage, "rejected_by"), "rejected:");
@@ -187,7 +197,8 @@ static void put_reject_examples(fmp_buf *out, const cJSON *rejects)
 {
     const cJSON *list = fmp_json_get(rejects, "examples"), *row;
     if (cJSON_GetArraySize(list) == 0) { return; }
-    fmp_buf_puts(out, "<details><summary>The first rejected rows <span class=\"soft\">(all of them: rejected.jsonl in the run's folder)</span>"
+    fmp_buf_puts(out, "<details><summary>The first rejected rows <span class=\"soft\">(all of them: "
+                      "rejected.jsonl in the run's folder)</span>"
                       "</summary><ul>");
     cJSON_ArrayForEach(row, list)
     {
@@ -222,7 +233,9 @@ static void add_names(locales *l, const cJSON *object)
     cJSON_ArrayForEach(item, object)
     {
         size_t at = 0;
-        while (at < l->n && strcmp(l->names[at], item->string) < 0) { at++; }
+        while (at < l->n && strcmp(l->names[at], item->string) < 0) {
+            at++;
+        }
         if (at < l->n && strcmp(l->names[at], item->string) == 0) { continue; }
         l->truncated = l->truncated || l->n == MAX_LOCALE_ROWS;
         if (l->n == MAX_LOCALE_ROWS) { continue; }
@@ -265,8 +278,10 @@ static void put_locale_row(fmp_buf *out, const locales *l, const char *name)
 static void put_locale_head(fmp_buf *out, const locales *l)
 {
     static const char head[] = "<th role=\"columnheader\" scope=\"col\" class=\"n\">%s</th>";
-    fmp_buf_puts(out, "<h3>By locale</h3><table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"
-                      "<th role=\"columnheader\" scope=\"col\">Locale</th>");
+    fmp_buf_puts(
+        out,
+        "<h3>By locale</h3><table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"
+        "<th role=\"columnheader\" scope=\"col\">Locale</th>");
     if (l->split) {
         fmp_buf_printf(out, head, "Train");
         fmp_buf_printf(out, head, "Evaluation");
@@ -291,27 +306,37 @@ static void put_locales(fmp_buf *out, const cJSON *manifest, const cJSON *reject
     add_names(&l, l.tokens);
     add_names(&l, l.rejected);
     if (l.n == 0) { return; }
-    cJSON_ArrayForEach(row, l.split) { l.has_test = l.has_test || count_of(row, "test") > 0; }
+    cJSON_ArrayForEach(row, l.split)
+    {
+        l.has_test = l.has_test || count_of(row, "test") > 0;
+    }
     put_locale_head(out, &l);
-    for (size_t i = 0; i < l.n; i++) { put_locale_row(out, &l, l.names[i]); }
+    for (size_t i = 0; i < l.n; i++) {
+        put_locale_row(out, &l, l.names[i]);
+    }
     fmp_buf_puts(out, "</tbody></table>");
-    if (l.truncated) { fmp_buf_printf(out, "<p class=\"soft\">Only the first %d locales are shown.</p>", MAX_LOCALE_ROWS); }
+    if (l.truncated) {
+        fmp_buf_printf(out, "<p class=\"soft\">Only the first %d locales are shown.</p>", MAX_LOCALE_ROWS);
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------- lengths */
 
 static void put_lengths(fmp_buf *out, const cJSON *manifest)
 {
-    const cJSON *stage = training_tokens(manifest), *facts = facts_of(stage), *histogram = fmp_json_get(facts, "histogram");
+    const cJSON *stage = training_tokens(manifest), *facts = facts_of(stage),
+                *histogram = fmp_json_get(facts, "histogram");
     double longest = count_of(histogram, "longest");
     char label[200];
     if (!histogram) { return; }
-    fmp_buf_puts(out, "<h3>Lengths and supervision</h3><figure><figcaption>Conversations by their length in tokens, stage <strong>");
+    fmp_buf_puts(out, "<h3>Lengths and supervision</h3><figure><figcaption>Conversations by their length in "
+                      "tokens, stage <strong>");
     put_text(out, fmp_json_str(stage, "id", ""));
     fmp_buf_puts(out, "</strong>; the longest has ");
     put_count(out, longest);
     fmp_buf_puts(out, ".</figcaption>");
-    snprintf(label, sizeof label, "Histogram of conversation lengths in tokens; the longest has %.0f", longest);
+    snprintf(label, sizeof label, "Histogram of conversation lengths in tokens; the longest has %.0f",
+             longest);
     put_histogram(out, label, fmp_json_get(histogram, "counts"), count_of(histogram, "bucket_tokens"));
     fmp_buf_puts(out, "</figure><dl class=\"facts\"><div><dt>Tokens</dt><dd>");
     put_count(out, count_of(facts, "tokens"));
@@ -321,7 +346,8 @@ static void put_lengths(fmp_buf *out, const cJSON *manifest)
     put_count(out, count_of(facts, "bins"));
     fmp_buf_puts(out, "</dd></div><div><dt>Rows filled to</dt><dd>");
     put_percent(out, count_of(facts, "fill"));
-    fmp_buf_puts(out, "</dd></div></dl><p class=\"soft\">Supervised are the tokens that the model learns to write; the others are only read. "
+    fmp_buf_puts(out, "</dd></div></dl><p class=\"soft\">Supervised are the tokens that the model learns to "
+                      "write; the others are only read. "
                       "The share is that of the training data.</p>");
 }
 

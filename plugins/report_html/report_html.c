@@ -1,8 +1,9 @@
 /*
  * report.html: one page about the run so far, for people who were not there.
  *
- * The stage reads what the engine knows (fmp.run/1: the manifest) and the run's rejected.jsonl; its inputs only make it run
- * after what it tells about. The page is made by report_page.c; nothing in it is loaded from elsewhere and nothing is a script.
+ * The stage reads what the engine knows (fmp.run/1: the manifest) and the run's rejected.jsonl; its inputs
+ * only make it run after what it tells about. The page is made by report_page.c; nothing in it is loaded
+ * from elsewhere and nothing is a script.
  */
 #include "report.h"
 
@@ -17,23 +18,39 @@ typedef struct report_html {
 } report_html;
 
 static const fmp_option options[] = {
-    {.name = "title", .type = FMP_OPT_STRING, .min = 1, .max = 200, .unit = "bytes",
+    {.name = "title",
+     .type = FMP_OPT_STRING,
+     .min = 1,
+     .max = 200,
+     .unit = "bytes",
      .help = "Heading of the page. Left out: the pipeline's name."},
-    {.name = "examples", .type = FMP_OPT_INT, .def = "12", .min = 0, .max = 200,
+    {.name = "examples",
+     .type = FMP_OPT_INT,
+     .def = "12",
+     .min = 0,
+     .max = 200,
      .help = "Most evaluation examples that are shown."},
-    {.name = "note", .type = FMP_OPT_STRING, .def = "", .max = 4000, .unit = "bytes",
+    {.name = "note",
+     .type = FMP_OPT_STRING,
+     .def = "",
+     .max = 4000,
+     .unit = "bytes",
      .help = "A paragraph of your own below the heading: what was tried and why."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {
-    {.name = "results", .type = FMP_PORT_ANY, .flags = FMP_PORT_OPTIONAL | FMP_PORT_MANY,
-     .help = "What the page is about: it is made after these stages, and again when one of their results changes."},
-    {.name = NULL}};
-static const fmp_port outputs[] = {
-    {.name = "report", .type = FMP_PORT_PACKAGE, .help = "A folder with report.html, which needs nothing beside it."},
-    {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "results",
+                                   .type = FMP_PORT_ANY,
+                                   .flags = FMP_PORT_OPTIONAL | FMP_PORT_MANY,
+                                   .help = "What the page is about: it is made after these stages, and again "
+                                           "when one of their results changes."},
+                                  {.name = NULL}};
+static const fmp_port outputs[] = {{.name = "report",
+                                    .type = FMP_PORT_PACKAGE,
+                                    .help = "A folder with report.html, which needs nothing beside it."},
+                                   {.name = NULL}};
 
-/* The rejects of a run without a folder, or whose list cannot be read, are left out of the page; the counts stay. */
+/* The rejects of a run without a folder, or whose list cannot be read, are left out of the page; the
+ * counts stay. */
 static cJSON *rejects_of(const report_html *s, const fmp_ext_run *run, const fmp_task *task)
 {
     const fmp_ext_log *log = s->host->get_extension(s->host, FMP_EXT_LOG);
@@ -110,9 +127,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = free};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "report-html",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "report-html", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -1,6 +1,6 @@
 /*
- * The page: frame, headline, evaluation, examples, training. report_data.c and report_runs.c make the other sections.
- * What the manifest does not hold is left out; nothing is estimated.
+ * The page: frame, headline, evaluation, examples, training. report_data.c and report_runs.c make the other
+ * sections. What the manifest does not hold is left out; nothing is estimated.
  */
 #include "report.h"
 #include "report_style.h"
@@ -9,17 +9,22 @@
 
 enum { EXAMPLES_OPEN = 6 };
 
-/* A column of the evaluation: the key of its [before, after] in a row of facts.table. */
+/* A measure of the evaluation: the key of its [before, after] (or [base] alone) in a row of
+ * facts.evaluation. */
 typedef struct measure {
-    const char *key, *title, *headline;
+    const char *key, *count; /* count: the key of the number of questions behind it */
+    const char *title, *headline;
     bool fraction; /* shown as a share, more is better; else a loss, less is better */
+    bool column;   /* in the table by locale, not only among the tiles              */
 } measure;
 
 static const measure measures[] = {
-    {"tool_exact", "Tool call exact", "Tool calls that are exactly right", true},
-    {"schema_valid", "Schema valid", "Answers that fit their schema", true},
-    {"answer_exact", "Answer exact", "Answers that are exactly right", true},
-    {"loss", "Loss", "Loss on the evaluation data", false}};
+    {"tool_exact", "n_calls", "Tool call exact", "Tool calls that are exactly right", true, true},
+    {"tool_name", "n_calls", "Right tool", "Calls of the right tool", true, false},
+    {"schema_valid", "n_answers", "Schema valid", "Answers that fit their schema", true, true},
+    {"answer_exact", "n_answers", "Answer exact", "Answers that are exactly right", true, true},
+    {"json_parses", "n_answers", "Answer is JSON", "Answers that are JSON", true, false},
+    {"loss", "n", "Loss", "Loss on the evaluation data", false, true}};
 enum { N_MEASURES = sizeof measures / sizeof *measures };
 
 typedef struct change {
@@ -31,7 +36,9 @@ static change change_of(const cJSON *row, const char *key)
 {
     change c = {{0, 0}, {false, false}};
     const cJSON *pair = fmp_json_get(row, key);
-    for (int i = 0; i < 2; i++) { c.known[i] = finite_number(cJSON_GetArrayItem(pair, i), &c.value[i]); }
+    for (int i = 0; i < 2; i++) {
+        c.known[i] = finite_number(cJSON_GetArrayItem(pair, i), &c.value[i]);
+    }
     return c;
 }
 
@@ -67,8 +74,8 @@ static const cJSON *stage_with(const cJSON *manifest, const char *fact)
 
 static const cJSON *eval_rows(const cJSON *manifest)
 {
-    const cJSON *table = fmp_json_get(fmp_json_get(stage_with(manifest, "table"), "facts"), "table");
-    return fmp_json_get(table, "rows");
+    const cJSON *rows = fmp_json_get(fmp_json_get(stage_with(manifest, "evaluation"), "facts"), "evaluation");
+    return cJSON_IsArray(rows) ? rows : NULL;
 }
 
 /* The row over all locales; a table of one row is its own. */
@@ -124,28 +131,51 @@ static void put_header(fmp_buf *out, const cJSON *manifest, const report_options
     }
 }
 
+/* One value where there is no other: the base model was measured alone. */
 static void put_big(fmp_buf *out, const measure *m, const change *c)
 {
-    fmp_buf_printf(out, "<section class=\"hero\" id=\"result\"><h2>%s</h2><p class=\"big\"><span class=\"was\">", m->headline);
-    put_measure(out, m, c, 0);
-    fmp_buf_puts(out, "</span><span class=\"arrow\"> → </span><span class=\"now\">");
-    put_measure(out, m, c, 1);
+    fmp_buf_printf(out, "<section class=\"hero\" id=\"result\"><h2>%s</h2><p class=\"big\">", m->headline);
+    if (c->known[1]) {
+        fmp_buf_puts(out, "<span class=\"was\">");
+        put_measure(out, m, c, 0);
+        fmp_buf_puts(out, "</span><span class=\"arrow\"> → </span>");
+    }
+    fmp_buf_puts(out, "<span class=\"now\">");
+    put_measure(out, m, c, c->known[1] ? 1 : 0);
     fmp_buf_puts(out, "</span></p>");
+}
+
+/* ", with 95% confidence between 84% and 93%": the interval of a share of n questions, Wilson 1927. */
+static void put_interval(fmp_buf *out, double share, double n)
+{
+    const double z = 1.96, z2 = z * z;
+    if (!(n > 0) || !(share >= 0 && share <= 1)) { return; }
+    double middle = (share + z2 / (2 * n)) / (1 + z2 / n);
+    double half = z / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n));
+    fmp_buf_puts(out, "; with 95% confidence between ");
+    put_percent(out, fmax(middle - half, 0));
+    fmp_buf_puts(out, " and ");
+    put_percent(out, fmin(middle + half, 1));
 }
 
 static bool put_eval_headline(fmp_buf *out, const cJSON *rows)
 {
     const cJSON *total = total_row(rows);
     for (int i = 0; i < N_MEASURES; i++) {
-        change c = change_of(total, measures[i].key);
-        if (!c.known[0] || !c.known[1]) { continue; }
-        put_big(out, &measures[i], &c);
-        fmp_buf_puts(out, "<p class=\"soft\">Before and after training, on ");
-        put_count(out, count_of(total, "n"));
-        fmp_buf_puts(out, " evaluation conversations");
+        const measure *m = &measures[i];
+        change c = change_of(total, m->key);
+        double n = count_of(total, m->count);
         int n_locales = cJSON_GetArraySize(rows) - 1;
+        if (!c.known[0]) { continue; }
+        put_big(out, m, &c);
+        fmp_buf_puts(out, c.known[1] ? "<p class=\"soft\">Base model, then with what was trained, on "
+                                     : "<p class=\"soft\">The base model alone, on ");
+        put_count(out, n);
+        fmp_buf_puts(out, n == 1 ? " evaluation question" : " evaluation questions");
         if (n_locales > 1) { fmp_buf_printf(out, " in %d locales", n_locales); }
-        fmp_buf_printf(out, ".%s</p></section>", got_worse(&measures[i], &c) ? " <strong class=\"worse\">It got worse.</strong>" : "");
+        if (m->fraction) { put_interval(out, c.value[c.known[1] ? 1 : 0], n); }
+        fmp_buf_printf(out, ".%s</p></section>",
+                       got_worse(m, &c) ? " <strong class=\"worse\">It got worse.</strong>" : "");
         return true;
     }
     return false;
@@ -165,13 +195,14 @@ static bool curve_ends(const cJSON *points, change *out)
 /* Without an evaluation: the loss, else how many records came through. */
 static void put_headline(fmp_buf *out, const cJSON *manifest)
 {
-    static const measure loss = {"", "", "Training loss, first and last", false};
+    static const measure loss = {.headline = "Training loss, first and last"};
     const cJSON *facts = fmp_json_get(stage_with(manifest, "loss_curve"), "facts"), *stage;
     change c;
     if (put_eval_headline(out, eval_rows(manifest))) { return; }
     if (curve_ends(fmp_json_get(facts, "loss_curve"), &c)) {
         put_big(out, &loss, &c);
-        fmp_buf_puts(out, "<p class=\"soft\">No evaluation stage has run: this says how well the training data is fitted, not how well "
+        fmp_buf_puts(out, "<p class=\"soft\">No evaluation stage has run: this says how well the training "
+                          "data is fitted, not how well "
                           "the model does its work.</p></section>");
         return;
     }
@@ -182,7 +213,8 @@ static void put_headline(fmp_buf *out, const cJSON *manifest)
         if (count_of(stage, "out") > 0) { last = count_of(stage, "out"); }
         rejected += count_of(stage, "rejected");
     }
-    fmp_buf_puts(out, "<section class=\"hero\" id=\"result\"><h2>Conversations in and out</h2><p class=\"big\"><span class=\"was\">");
+    fmp_buf_puts(out, "<section class=\"hero\" id=\"result\"><h2>Conversations in and out</h2><p "
+                      "class=\"big\"><span class=\"was\">");
     put_count(out, first);
     fmp_buf_puts(out, "</span><span class=\"arrow\"> → </span><span class=\"now\">");
     put_count(out, last);
@@ -198,18 +230,22 @@ static void open_tile(fmp_buf *out, const char *name)
     fmp_buf_printf(out, "<div><dt>%s</dt><dd>", name);
 }
 
+/* All measures but the first, which is the headline. */
 static void put_eval_tiles(fmp_buf *out, const cJSON *total)
 {
     bool headline = true;
     for (int i = 0; i < N_MEASURES; i++) {
         change c = change_of(total, measures[i].key);
-        if (!c.known[0] || !c.known[1]) { continue; }
+        if (!c.known[0]) { continue; }
         if (!headline) {
             open_tile(out, measures[i].title);
-            fmp_buf_puts(out, "<small>");
-            put_measure(out, &measures[i], &c, 0);
-            fmp_buf_printf(out, " →</small> <span%s>", got_worse(&measures[i], &c) ? " class=\"worse\"" : "");
-            put_measure(out, &measures[i], &c, 1);
+            if (c.known[1]) {
+                fmp_buf_puts(out, "<small>");
+                put_measure(out, &measures[i], &c, 0);
+                fmp_buf_puts(out, " →</small> ");
+            }
+            fmp_buf_printf(out, "<span%s>", got_worse(&measures[i], &c) ? " class=\"worse\"" : "");
+            put_measure(out, &measures[i], &c, c.known[1] ? 1 : 0);
             fmp_buf_puts(out, "</span></dd></div>");
         }
         headline = false;
@@ -247,22 +283,23 @@ static void put_tiles(fmp_buf *out, const cJSON *manifest)
     fmp_buf_puts(out, "</dd></div></dl>");
 }
 
-/* ---------------------------------------------------------------------------------------------- evaluation */
+/* ----------------------------------------------------------------------------------------------
+ * evaluation */
 
 static void put_measure_cell(fmp_buf *out, const measure *m, const change *c)
 {
-    fmp_buf_printf(out, "<td role=\"cell\" data-label=\"%s\">", m->title);
-    if (c->known[0] || c->known[1]) {
-        fmp_buf_puts(out, "<span class=\"pair\"><span class=\"was\">");
-        put_measure(out, m, c, 0);
-        fmp_buf_printf(out, "</span> → <b%s>", got_worse(m, c) ? " class=\"worse\"" : "");
+    fmp_buf_printf(out, "<td role=\"cell\" data-label=\"%s\"><span class=\"pair\"><span class=\"was\">",
+                   m->title);
+    put_measure(out, m, c, 0);
+    fmp_buf_puts(out, "</span>");
+    if (c->known[1]) {
+        fmp_buf_printf(out, " → <b%s>", got_worse(m, c) ? " class=\"worse\"" : "");
         put_measure(out, m, c, 1);
-        fmp_buf_puts(out, "</b></span>");
-        if (m->fraction && c->known[0]) { put_bar(out, c->value[0], "bar-before"); }
-        if (m->fraction && c->known[1]) { put_bar(out, c->value[1], "bar-after"); }
-    } else {
-        fmp_buf_puts(out, "–");
+        fmp_buf_puts(out, "</b>");
     }
+    fmp_buf_puts(out, "</span>");
+    if (m->fraction && c->known[0]) { put_bar(out, c->value[0], "bar-before"); }
+    if (m->fraction && c->known[1]) { put_bar(out, c->value[1], "bar-after"); }
     fmp_buf_puts(out, "</td>");
 }
 
@@ -270,9 +307,10 @@ static void put_eval_row(fmp_buf *out, const cJSON *row, const bool shown[N_MEAS
 {
     const char *locale = fmp_json_str(row, "locale", "");
     bool all = strcmp(locale, "all") == 0;
-    fmp_buf_printf(out, "<tr role=\"row\"%s><th role=\"rowheader\" scope=\"row\">", all ? " class=\"all\"" : "");
-    put_text(out, all ? "All" : locale);
-    fmp_buf_puts(out, "</th><td role=\"cell\" class=\"n\" data-label=\"Conversations\">");
+    fmp_buf_printf(out, "<tr role=\"row\"%s><th role=\"rowheader\" scope=\"row\">",
+                   all ? " class=\"all\"" : "");
+    put_text(out, all ? "All" : *locale ? locale : "(none)");
+    fmp_buf_puts(out, "</th><td role=\"cell\" class=\"n\" data-label=\"Questions\">");
     put_count(out, count_of(row, "n"));
     fmp_buf_puts(out, "</td>");
     for (int i = 0; i < N_MEASURES; i++) {
@@ -291,33 +329,53 @@ static void section_eval(fmp_buf *out, const cJSON *manifest)
     {
         for (int i = 0; i < N_MEASURES; i++) {
             change c = change_of(row, measures[i].key);
-            shown[i] = shown[i] || c.known[0] || c.known[1];
+            shown[i] = shown[i] || (measures[i].column && (c.known[0] || c.known[1]));
         }
     }
-    fmp_buf_puts(out, "<section id=\"evaluation\"><h2>Before and after, by locale</h2><p class=\"legend flat\"><span><span class=\"swatch before\">"
-                      "</span>base model</span><span><span class=\"swatch after\"></span>with what was trained</span></p>"
-                      "<table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"
-                      "<th role=\"columnheader\" scope=\"col\">Locale</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Conversations</th>");
+    fmp_buf_puts(
+        out,
+        "<section id=\"evaluation\"><h2>Before and after, by locale</h2><p class=\"legend flat\"><span><span "
+        "class=\"swatch before\">"
+        "</span>base model</span><span><span class=\"swatch after\"></span>with what was trained</span></p>"
+        "<table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"
+        "<th role=\"columnheader\" scope=\"col\">Locale</th><th role=\"columnheader\" scope=\"col\" "
+        "class=\"n\">Questions</th>");
     for (int i = 0; i < N_MEASURES; i++) {
-        if (shown[i]) { fmp_buf_printf(out, "<th role=\"columnheader\" scope=\"col\">%s</th>", measures[i].title); }
+        if (shown[i]) {
+            fmp_buf_printf(out, "<th role=\"columnheader\" scope=\"col\">%s</th>", measures[i].title);
+        }
     }
     fmp_buf_puts(out, "</tr></thead><tbody role=\"rowgroup\">");
-    cJSON_ArrayForEach(row, rows) { put_eval_row(out, row, shown); }
-    fmp_buf_puts(out, "</tbody></table><p class=\"soft\">Exact: the same tool with the same arguments, as JSON values, or the same answer. "
-                      "A dash: the locale has no such conversation.</p></section>");
+    cJSON_ArrayForEach(row, rows)
+    {
+        put_eval_row(out, row, shown);
+    }
+    fmp_buf_puts(out, "</tbody></table><p class=\"soft\">Exact: the same tool with the same arguments, as "
+                      "JSON values, or the same answer. "
+                      "A dash: there is no such question in the locale.</p></section>");
 }
 
 /* ---------------------------------------------------------------------------------------------- examples */
 
-static void put_answer(fmp_buf *out, const cJSON *example, const char *key, const char *title, const char *ok_key)
+static void put_answer(fmp_buf *out, const cJSON *example, const char *key, const char *title,
+                       const char *ok_key)
 {
     const cJSON *value = fmp_json_get(example, key), *ok = ok_key ? fmp_json_get(example, ok_key) : NULL;
     if (!value) { return; }
     bool judged = cJSON_IsBool(ok), right = cJSON_IsTrue(ok);
-    fmp_buf_printf(out, "<div%s><dt>%s%s</dt><dd><pre dir=\"auto\"%s>", strcmp(key, "prompt") == 0 ? " class=\"wide\"" : "", title,
-                   !judged ? "" : right ? " <span class=\"chip good\">✓ right</span>" : " <span class=\"chip bad\">✗ wrong</span>",
-                   !judged ? "" : right ? " class=\"good\"" : " class=\"bad\"");
-    put_value(out, value);
+    fmp_buf_printf(out, "<div%s><dt>%s%s</dt><dd><pre dir=\"auto\"%s>",
+                   strcmp(key, "prompt") == 0 ? " class=\"wide\"" : "", title,
+                   !judged ? ""
+                   : right ? " <span class=\"chip good\">✓ right</span>"
+                           : " <span class=\"chip bad\">✗ wrong</span>",
+                   !judged ? ""
+                   : right ? " class=\"good\""
+                           : " class=\"bad\"");
+    if (cJSON_IsString(value) && !*value->valuestring) {
+        fmp_buf_puts(out, "<span class=\"soft\">(nothing)</span>");
+    } else {
+        put_value(out, value);
+    }
     fmp_buf_puts(out, "</pre></dd></div>");
 }
 
@@ -330,7 +388,9 @@ static void put_example(fmp_buf *out, const cJSON *example)
     if (cJSON_IsBool(before) && cJSON_IsBool(after)) {
         bool was = cJSON_IsTrue(before), is = cJSON_IsTrue(after);
         fmp_buf_printf(out, "<span class=\"chip %s\">%s</span>", is ? "good" : "bad",
-                       is ? (was ? "right before and after" : "learned") : was ? "lost" : "still wrong");
+                       is    ? (was ? "right before and after" : "learned")
+                       : was ? "lost"
+                             : "still wrong");
     }
     fmp_buf_puts(out, "<code class=\"soft\">");
     put_text(out, fmp_json_str(example, "id", ""));
@@ -353,11 +413,15 @@ static void section_examples(fmp_buf *out, const cJSON *manifest, size_t max)
     size_t n = (size_t)cJSON_GetArraySize(list), i = 0;
     if (n > max) { n = max; }
     if (n == 0) { return; }
-    fmp_buf_puts(out, "<section id=\"examples\"><h2>Examples</h2>");
+    fmp_buf_puts(out, "<section id=\"examples\"><h2>Examples</h2><p class=\"soft\">Not a random sample: "
+                      "wrong answers are shown more often than they "
+                      "occur.</p>");
     cJSON_ArrayForEach(example, list)
     {
         if (i == n) { break; }
-        if (i == EXAMPLES_OPEN) { fmp_buf_printf(out, "<details><summary>%zu more</summary>", n - EXAMPLES_OPEN); }
+        if (i == EXAMPLES_OPEN) {
+            fmp_buf_printf(out, "<details><summary>%zu more</summary>", n - EXAMPLES_OPEN);
+        }
         put_example(out, example);
         i++;
     }
@@ -388,11 +452,13 @@ static void put_training(fmp_buf *out, const cJSON *stage)
     fmp_buf_puts(out, "</figcaption>");
     label[0] = '\0';
     if (curve_ends(curves[0].points, &c)) {
-        snprintf(label, sizeof label, "Line chart of the loss: on the training data from %.4g to %.4g", c.value[0], c.value[1]);
+        snprintf(label, sizeof label, "Line chart of the loss: on the training data from %.4g to %.4g",
+                 c.value[0], c.value[1]);
     }
     if (curve_ends(curves[1].points, &c)) {
         size_t used = strlen(label);
-        snprintf(label + used, sizeof label - used, ", on the evaluation data from %.4g to %.4g", c.value[0], c.value[1]);
+        snprintf(label + used, sizeof label - used, ", on the evaluation data from %.4g to %.4g", c.value[0],
+                 c.value[1]);
     }
     put_curves(out, label, curves, 2);
     fmp_buf_puts(out, "</figure><dl class=\"facts\">");
@@ -419,23 +485,32 @@ static void section_training(fmp_buf *out, const cJSON *manifest)
 static void put_nav(fmp_buf *out, const cJSON *manifest, const report_options *o)
 {
     fmp_buf_puts(out, "<nav aria-label=\"Sections\">");
-    if (cJSON_GetArraySize(eval_rows(manifest)) > 0) { fmp_buf_puts(out, "<a href=\"#evaluation\">By locale</a>"); }
-    if (o->max_examples > 0 && cJSON_GetArraySize(examples_of(manifest)) > 0) { fmp_buf_puts(out, "<a href=\"#examples\">Examples</a>"); }
+    if (cJSON_GetArraySize(eval_rows(manifest)) > 0) {
+        fmp_buf_puts(out, "<a href=\"#evaluation\">By locale</a>");
+    }
+    if (o->max_examples > 0 && cJSON_GetArraySize(examples_of(manifest)) > 0) {
+        fmp_buf_puts(out, "<a href=\"#examples\">Examples</a>");
+    }
     if (stage_with(manifest, "loss_curve")) { fmp_buf_puts(out, "<a href=\"#training\">Training</a>"); }
-    fmp_buf_puts(out, "<a href=\"#data\">Data</a><a href=\"#stages\">What ran</a><a href=\"#settings\">Settings</a>"
-                      "<a href=\"#origin\">Where it comes from</a></nav></header>");
+    fmp_buf_puts(
+        out, "<a href=\"#data\">Data</a><a href=\"#stages\">What ran</a><a href=\"#settings\">Settings</a>"
+             "<a href=\"#origin\">Where it comes from</a></nav></header>");
 }
 
-fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report_options *o, fmp_buf *out, fmp_err *err)
+fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report_options *o, fmp_buf *out,
+                       fmp_err *err)
 {
     /* The policy makes "nothing is loaded, nothing runs" a rule that the browser keeps. */
     fmp_buf_puts(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+                      "'unsafe-inline'\">"
                       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
                       "<meta name=\"color-scheme\" content=\"light dark\"><title>");
     put_text(out, page_title(manifest, o));
     fmp_buf_puts(out, " · fmpipe report</title><style>\n");
-    for (size_t i = 0; report_style[i]; i++) { fmp_buf_puts(out, report_style[i]); }
+    for (size_t i = 0; report_style[i]; i++) {
+        fmp_buf_puts(out, report_style[i]);
+    }
     fmp_buf_puts(out, "</style></head>\n<body>");
     put_header(out, manifest, o);
     put_nav(out, manifest, o);
@@ -451,6 +526,8 @@ fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report
     section_origin(out, manifest);
     fmp_buf_puts(out, "</main>\n<footer><p>Made by fmpipe ");
     put_text(out, fmp_json_str(fmp_json_get(fmp_json_get(manifest, "runDetails"), "builder"), "version", ""));
-    fmp_buf_puts(out, ". This page loads nothing and runs nothing; it can be sent as it is.</p></footer></body></html>\n");
+    fmp_buf_puts(
+        out,
+        ". This page loads nothing and runs nothing; it can be sent as it is.</p></footer></body></html>\n");
     return fmp_buf_ok(out, err);
 }

@@ -1,6 +1,7 @@
 /*
- * What the run's rejected.jsonl says beyond the manifest: how many refused rows of each locale, and the first few of them.
- * The file is this very run's, written by the engine; a row in it is whatever the input held.
+ * What the run's rejected.jsonl says beyond the manifest: how many refused rows of each locale, and the
+ * first few of them. The file is this very run's, written by the engine; a row in it is whatever the input
+ * held.
  */
 #include "report.h"
 
@@ -47,7 +48,8 @@ fmp_status report_rejects(const char *path, cJSON **out, fmp_err *err)
     FILE *in = fopen(path, "re");
     if (!in) { return fmp_fail(err, FMP_E_IO, "cannot open %s: %s", path, strerror(errno)); }
     *out = cJSON_CreateObject();
-    cJSON *by_locale = cJSON_AddObjectToObject(*out, "by_locale"), *examples = cJSON_AddArrayToObject(*out, "examples");
+    cJSON *by_locale = cJSON_AddObjectToObject(*out, "by_locale"),
+          *examples = cJSON_AddArrayToObject(*out, "examples");
     char *text = NULL;
     size_t cap = 0;
     ssize_t len;

@@ -1,5 +1,6 @@
 /*
- * What ran, with which settings, from what: the sections for whoever has to repeat the run or to answer for it.
+ * What ran, with which settings, from what: the sections for whoever has to repeat the run or to answer for
+ * it.
  */
 #include "report.h"
 
@@ -12,7 +13,8 @@ static bool is_pending(const cJSON *stage)
 static void put_number_cell(fmp_buf *out, const cJSON *stage, const char *key, const char *label)
 {
     fmp_buf_printf(out, "<td role=\"cell\" class=\"n\" data-label=\"%s\">", label);
-    bool told = strcmp(key, "out") == 0 ? makes_records(stage) && fmp_json_get(stage, key) : count_of(stage, "in") > 0;
+    bool told = strcmp(key, "out") == 0 ? makes_records(stage) && fmp_json_get(stage, key)
+                                        : count_of(stage, "in") > 0;
     if (told) { put_count(out, count_of(stage, key)); }
     fmp_buf_puts(out, "</td>");
 }
@@ -24,7 +26,8 @@ static void put_stage(fmp_buf *out, const cJSON *stage)
     put_text(out, fmp_json_str(stage, "id", ""));
     fmp_buf_puts(out, "<br><span class=\"soft\">");
     put_text(out, fmp_json_str(stage, "use", ""));
-    fmp_buf_printf(out, "</span></th><td role=\"cell\" data-label=\"Action\"><span class=\"chip%s\">", strcmp(action, "ran") == 0 ? " ran" : "");
+    fmp_buf_printf(out, "</span></th><td role=\"cell\" data-label=\"Action\"><span class=\"chip%s\">",
+                   strcmp(action, "ran") == 0 ? " ran" : "");
     put_text(out, action);
     fmp_buf_puts(out, "</span> <span class=\"soft\">");
     put_text(out, fmp_json_str(stage, "detail", ""));
@@ -46,11 +49,15 @@ void section_stages(fmp_buf *out, const cJSON *manifest)
 {
     const cJSON *stage;
     bool cached = false;
-    fmp_buf_puts(out, "\n<section id=\"stages\"><h2>What ran</h2><table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"
-                      "<th role=\"columnheader\" scope=\"col\">Stage</th><th role=\"columnheader\" scope=\"col\">Action and result</th>"
-                      "<th role=\"columnheader\" scope=\"col\" class=\"n\">In</th><th role=\"columnheader\" scope=\"col\" class=\"n\">Out</th>"
+    fmp_buf_puts(out, "\n<section id=\"stages\"><h2>What ran</h2><table role=\"table\" "
+                      "class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"
+                      "<th role=\"columnheader\" scope=\"col\">Stage</th><th role=\"columnheader\" "
+                      "scope=\"col\">Action and result</th>"
+                      "<th role=\"columnheader\" scope=\"col\" class=\"n\">In</th><th role=\"columnheader\" "
+                      "scope=\"col\" class=\"n\">Out</th>"
                       "<th role=\"columnheader\" scope=\"col\" class=\"n\">Rejected</th>"
-                      "<th role=\"columnheader\" scope=\"col\" class=\"n\">Time</th></tr></thead><tbody role=\"rowgroup\">");
+                      "<th role=\"columnheader\" scope=\"col\" class=\"n\">Time</th></tr></thead><tbody "
+                      "role=\"rowgroup\">");
     cJSON_ArrayForEach(stage, fmp_json_get(manifest, "stages"))
     {
         if (is_pending(stage)) { continue; }
@@ -58,7 +65,8 @@ void section_stages(fmp_buf *out, const cJSON *manifest)
         put_stage(out, stage);
     }
     fmp_buf_printf(out, "</tbody></table>%s</section>",
-                   cached ? "<p class=\"soft\">Cached: the result of an earlier run with the same inputs, settings and plugin; its time is that run's."
+                   cached ? "<p class=\"soft\">Cached: the result of an earlier run with the same inputs, "
+                            "settings and plugin; its time is that run's."
                             "</p>"
                           : "");
 }
@@ -95,7 +103,8 @@ static void put_options(fmp_buf *out, const cJSON *options, const char *prefix)
 void section_settings(fmp_buf *out, const cJSON *manifest)
 {
     const cJSON *stage;
-    fmp_buf_puts(out, "\n<section id=\"settings\"><h2>Settings</h2><p class=\"soft\">Every option of every stage, defaults included.</p>");
+    fmp_buf_puts(out, "\n<section id=\"settings\"><h2>Settings</h2><p class=\"soft\">Every option of every "
+                      "stage, defaults included.</p>");
     cJSON_ArrayForEach(stage, fmp_json_get(manifest, "stages"))
     {
         fmp_buf_puts(out, "<details><summary>");
@@ -123,9 +132,12 @@ static void put_dependencies(fmp_buf *out, const cJSON *list)
 {
     const cJSON *d;
     if (cJSON_GetArraySize(list) == 0) { return; }
-    fmp_buf_puts(out, "<h3>Inputs and their digests</h3><table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"
-                      "<th role=\"columnheader\" scope=\"col\">Name</th><th role=\"columnheader\" scope=\"col\">Kind</th>"
-                      "<th role=\"columnheader\" scope=\"col\">SHA-256</th></tr></thead><tbody role=\"rowgroup\">");
+    fmp_buf_puts(
+        out,
+        "<h3>Inputs and their digests</h3><table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr "
+        "role=\"row\">"
+        "<th role=\"columnheader\" scope=\"col\">Name</th><th role=\"columnheader\" scope=\"col\">Kind</th>"
+        "<th role=\"columnheader\" scope=\"col\">SHA-256</th></tr></thead><tbody role=\"rowgroup\">");
     cJSON_ArrayForEach(d, list)
     {
         fmp_buf_puts(out, "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">");
@@ -157,13 +169,17 @@ static void put_machine(fmp_buf *out, const cJSON *machine)
     put_pair(out, "processor features", fmp_json_get(machine, "cpu_features"));
     put_pair(out, "system", fmp_json_get(machine, "os"));
     put_pair(out, "kernel", fmp_json_get(machine, "kernel"));
-    cJSON_ArrayForEach(item, object_at(machine, "libraries")) { put_pair(out, item->string, item); }
+    cJSON_ArrayForEach(item, object_at(machine, "libraries"))
+    {
+        put_pair(out, item->string, item);
+    }
     fmp_buf_puts(out, "</dl>");
 }
 
 void section_origin(fmp_buf *out, const cJSON *manifest)
 {
-    const cJSON *build = fmp_json_get(manifest, "buildDefinition"), *details = fmp_json_get(manifest, "runDetails");
+    const cJSON *build = fmp_json_get(manifest, "buildDefinition"),
+                *details = fmp_json_get(manifest, "runDetails");
     fmp_buf_puts(out, "\n<section id=\"origin\"><h2>Where it comes from</h2><dl class=\"values\">");
     put_pair(out, "run", fmp_json_get(manifest, "run"));
     put_pair(out, "pipeline file", fmp_json_get(fmp_json_get(manifest, "pipeline"), "file"));

@@ -1,6 +1,7 @@
 /*
- * Charts of the report as inline SVG. The drawing area stretches with the page (preserveAspectRatio="none", strokes that do
- * not scale); the axis labels are text beside it, so they keep their size from a phone to a wide screen.
+ * Charts of the report as inline SVG. The drawing area stretches with the page (preserveAspectRatio="none",
+ * strokes that do not scale); the axis labels are text beside it, so they keep their size from a phone to a
+ * wide screen.
  */
 #include "report.h"
 
@@ -84,7 +85,8 @@ static void open_plot(fmp_buf *out, const char *label, const axis *y)
 {
     fmp_buf_puts(out, "<div class=\"plot\">");
     put_labels(out, y, "top");
-    fmp_buf_printf(out, "<svg role=\"img\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\"><title>", WIDTH, HEIGHT);
+    fmp_buf_printf(out, "<svg role=\"img\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\"><title>", WIDTH,
+                   HEIGHT);
     put_text(out, label);
     fmp_buf_puts(out, "</title>");
     put_grid(out, y);
@@ -100,7 +102,8 @@ static void close_plot(fmp_buf *out, const axis *x, const char *unit)
 static bool point_of(const cJSON *row, double *x, double *y)
 {
     const cJSON *first = cJSON_IsArray(row) ? row->child : NULL;
-    return first && finite_number(first, x) && finite_number(first->next, y) && fabs(*x) < 1e15 && fabs(*y) < 1e15;
+    return first && finite_number(first, x) && finite_number(first->next, y) && fabs(*x) < 1e15 &&
+           fabs(*y) < 1e15;
 }
 
 /* Extent of all curves; false if there is no point. */
@@ -132,15 +135,18 @@ static void put_line(fmp_buf *out, const curve *c, const axis *x, const axis *y)
     cJSON_ArrayForEach(row, c->points)
     {
         if (!point_of(row, &px, &py)) { continue; }
-        fmp_buf_printf(out, "%s%.1f %.1f", n++ == 0 ? "M" : "L", WIDTH * place(x, px), HEIGHT * (1 - place(y, py)));
+        fmp_buf_printf(out, "%s%.1f %.1f", n++ == 0 ? "M" : "L", WIDTH * place(x, px),
+                       HEIGHT * (1 - place(y, py)));
     }
     fmp_buf_puts(out, "\"/>");
     if (n > 24) { return; }
-    /* Few points are shown as dots: a line of no length with round ends stays round when the drawing is stretched. */
+    /* Few points are shown as dots: a line of no length with round ends stays round when the drawing is
+     * stretched. */
     cJSON_ArrayForEach(row, c->points)
     {
         if (!point_of(row, &px, &py)) { continue; }
-        fmp_buf_printf(out, "<path class=\"%s dot\" d=\"M%.1f %.1fh.01\"/>", c->style, WIDTH * place(x, px), HEIGHT * (1 - place(y, py)));
+        fmp_buf_printf(out, "<path class=\"%s dot\" d=\"M%.1f %.1fh.01\"/>", c->style, WIDTH * place(x, px),
+                       HEIGHT * (1 - place(y, py)));
     }
 }
 
@@ -150,12 +156,16 @@ void put_curves(fmp_buf *out, const char *label, const curve *curves, size_t n)
     if (!extent(curves, n, low, high)) { return; }
     axis x = make_axis(low[0], high[0], 5, false), y = make_axis(low[1], high[1], 5, true);
     open_plot(out, label, &y);
-    for (size_t i = 0; i < n; i++) { put_line(out, &curves[i], &x, &y); }
+    for (size_t i = 0; i < n; i++) {
+        put_line(out, &curves[i], &x, &y);
+    }
     close_plot(out, &x, "step");
     fmp_buf_puts(out, "<p class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
         if (cJSON_GetArraySize(curves[i].points) == 0) { continue; }
-        fmp_buf_printf(out, "<span><svg class=\"key\" viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path class=\"%s\" d=\"M0 4H24\"/></svg>%s</span>",
+        fmp_buf_printf(out,
+                       "<span><svg class=\"key\" viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path "
+                       "class=\"%s\" d=\"M0 4H24\"/></svg>%s</span>",
                        curves[i].style, curves[i].name);
     }
     fmp_buf_puts(out, "</p>");
@@ -174,7 +184,8 @@ void put_histogram(fmp_buf *out, const char *label, const cJSON *counts, double 
         used = i;
     }
     if (highest <= 0 || !(bucket > 0 && bucket < 1e12)) { return; }
-    axis x = make_axis(0, used * bucket, 5, false), y = make_axis(0, fmax(highest, 4), 4, true); /* steps of whole conversations */
+    axis x = make_axis(0, used * bucket, 5, false),
+         y = make_axis(0, fmax(highest, 4), 4, true); /* steps of whole conversations */
     open_plot(out, label, &y);
     i = 0;
     cJSON_ArrayForEach(item, counts)
@@ -183,8 +194,9 @@ void put_histogram(fmp_buf *out, const char *label, const cJSON *counts, double 
         double width = (double)WIDTH / used;
         if (finite_number(item, &n) && n > 0 && n <= highest) {
             double height = HEIGHT * place(&y, n);
-            fmp_buf_printf(out, "<rect class=\"column\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", i * width + width * 0.06,
-                           HEIGHT - height, width * 0.88, height);
+            fmp_buf_printf(out,
+                           "<rect class=\"column\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>",
+                           i * width + width * 0.06, HEIGHT - height, width * 0.88, height);
         }
         i++;
     }
@@ -198,9 +210,12 @@ static double clamp(double fraction)
 
 void put_bar(fmp_buf *out, double fraction, const char *style)
 {
-    fmp_buf_printf(out, "<svg class=\"bar\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
-                        "<rect class=\"track\" width=\"100\" height=\"1\"/><rect class=\"%s\" width=\"%.1f\" height=\"1\"/></svg>",
-                   style, 100 * clamp(fraction));
+    fmp_buf_printf(
+        out,
+        "<svg class=\"bar\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
+        "<rect class=\"track\" width=\"100\" height=\"1\"/><rect class=\"%s\" width=\"%.1f\" "
+        "height=\"1\"/></svg>",
+        style, 100 * clamp(fraction));
 }
 
 void put_flow_bar(fmp_buf *out, double kept, double dropped, double rejected)
@@ -208,9 +223,12 @@ void put_flow_bar(fmp_buf *out, double kept, double dropped, double rejected)
     double a = 100 * clamp(kept), b = 100 * clamp(dropped), c = 100 * clamp(rejected);
     if (c > 0 && c < 0.8) { c = 0.8; } /* a loss of any size can be seen */
     if (b > 0 && b < 0.8) { b = 0.8; }
-    fmp_buf_printf(out, "<svg class=\"bar flow\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
-                        "<rect class=\"track\" width=\"100\" height=\"1\"/><rect class=\"bar-plain\" width=\"%.1f\" height=\"1\"/>"
-                        "<rect class=\"bar-dropped\" x=\"%.1f\" width=\"%.1f\" height=\"1\"/>"
-                        "<rect class=\"bar-rejected\" x=\"%.1f\" width=\"%.1f\" height=\"1\"/></svg>",
-                   a, a, b, a + b, c);
+    fmp_buf_printf(
+        out,
+        "<svg class=\"bar flow\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
+        "<rect class=\"track\" width=\"100\" height=\"1\"/><rect class=\"bar-plain\" width=\"%.1f\" "
+        "height=\"1\"/>"
+        "<rect class=\"bar-dropped\" x=\"%.1f\" width=\"%.1f\" height=\"1\"/>"
+        "<rect class=\"bar-rejected\" x=\"%.1f\" width=\"%.1f\" height=\"1\"/></svg>",
+        a, a, b, a + b, c);
 }

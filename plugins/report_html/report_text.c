@@ -1,6 +1,6 @@
 /*
- * Letters and numbers of the report. Every text that comes from data passes through put_text: what a conversation holds must
- * neither become markup nor change how the text around it is shown.
+ * Letters and numbers of the report. Every text that comes from data passes through put_text: what a
+ * conversation holds must neither become markup nor change how the text around it is shown.
  */
 #include "report.h"
 
@@ -14,7 +14,9 @@ static size_t decode(const char *text, size_t len, uint32_t *code)
     size_t n = p[0] < 0x80 ? 1 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
     if (n > len || fmp_utf8_invalid_at(text, n) < n) { return 0; }
     *code = n == 1 ? p[0] : p[0] & (0x7Fu >> n);
-    for (size_t i = 1; i < n; i++) { *code = *code << 6 | (p[i] & 0x3Fu); }
+    for (size_t i = 1; i < n; i++) {
+        *code = *code << 6 | (p[i] & 0x3Fu);
+    }
     return n;
 }
 
@@ -33,8 +35,9 @@ static const char *entity(uint32_t code)
 /* Characters that show nothing, or change the direction or order of what is around them. */
 static bool is_hidden(uint32_t c)
 {
-    return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c <= 0x9F) || c == 0x061C || (c >= 0x200B && c <= 0x200F && c != 0x200D) ||
-           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) ||
+    return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c <= 0x9F) || c == 0x061C ||
+           (c >= 0x200B && c <= 0x200F && c != 0x200D) || (c >= 0x2028 && c <= 0x202E) ||
+           (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) ||
            (c >= 0xE0000 && c <= 0xE007F) || (c & 0xFFFE) == 0xFFFE;
 }
 

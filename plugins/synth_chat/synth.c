@@ -8,7 +8,7 @@
 static const synth_lang *const langs[SYNTH_N_LOCALES] = {&synth_en_us, &synth_en_gb, &synth_de, &synth_fr,
                                                          &synth_es,    &synth_pt,    &synth_ja, &synth_zh};
 
-enum { MADE_UP_IN_BASE = 40, MADE_UP_IN_ADAPT = 25 }; /* percent of the values that pools give */
+enum { MADE_UP_IN_BASE = 85, MADE_UP_IN_ADAPT = 70 }; /* percent of the values that pools give */
 
 /* One conversation in the making. `failed` says at the end whether memory ran out on the way. */
 typedef struct maker {
@@ -271,13 +271,13 @@ static void base(maker *m)
 {
     size_t part = synth_below(&m->draw, 100);
     m->made_up_percent = MADE_UP_IN_BASE;
-    if (part < 30) {
+    if (part < 22) {
         restated(m);
-    } else if (part < 60) {
+    } else if (part < 46) {
         noted(m);
-    } else if (part < 78) {
+    } else if (part < 60) {
         declared_and_prose(m);
-    } else if (part < 90) {
+    } else if (part < 76) {
         reading(m);
     } else {
         repeating(m);

@@ -118,32 +118,69 @@ static bool in_a_pool(const synth_lang *lang, const char *text)
     return false;
 }
 
-/* Words of two or three syllables; a real value, which might be a held-out one, is drawn again. */
+/* Bytes of the first n characters of text, stopping at a space. */
+static size_t head_bytes(const char *text, size_t n)
+{
+    size_t at = 0;
+    while (text[at] && text[at] != ' ' && (n > 0 || ((unsigned char)text[at] & 0xC0) == 0x80)) {
+        n -= ((unsigned char)text[at] & 0xC0) != 0x80;
+        at++;
+    }
+    return at;
+}
+
+/* Where the last n characters of text begin, stopping at a space. */
+static const char *tail_of(const char *text, size_t n)
+{
+    const char *at = text + strlen(text);
+    while (at > text && at[-1] != ' ' && n > 0) {
+        at--;
+        n -= ((unsigned char)*at & 0xC0) != 0x80;
+    }
+    return at;
+}
+
+/* The head of one training value and the tail of another: looks like a word of the language, and is none. */
+static size_t spliced_word(synth_draw *d, const synth_lang *lang, char *out, size_t size)
+{
+    synth_value head, tail;
+    size_t most = (unsigned char)lang->syllables[0][0] < 0x80 ? 4 : 2;
+    from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, &head);
+    from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, &tail);
+    size_t n = head_bytes(head.text, 1 + synth_below(d, most));
+    return (size_t)snprintf(out, size, "%.*s%s", (int)n, head.text, tail_of(tail.text, 1 + synth_below(d, most)));
+}
+
+static size_t syllable_word(synth_draw *d, const synth_lang *lang, char *out, size_t size)
+{
+    size_t used = 0;
+    for (size_t n = 2 + synth_below(d, 2); n > 0 && used < size; n--) {
+        used += (size_t)snprintf(out + used, size - used, "%s", synth_pick(d, lang->syllables));
+    }
+    return used;
+}
+
+/* Words that are in no pool; a real value, which might be a held-out one, is drawn again. */
 static void made_up_words(synth_draw *d, const synth_lang *lang, size_t n_words, bool capital,
                           synth_value *value)
 {
     const char *space = (unsigned char)lang->syllables[0][0] < 0x80 ? " " : "";
     do {
-        size_t used = 0;
-        for (size_t w = 0; w < n_words; w++) {
-            size_t n = 2 + synth_below(d, 2);
-            if (w > 0) {
-                used += (size_t)snprintf(value->text + used, sizeof value->text - used, "%s", space);
-            }
-            while (n-- > 0) {
-                used += (size_t)snprintf(value->text + used, sizeof value->text - used, "%s",
-                                         synth_pick(d, lang->syllables));
-            }
+        size_t used = 0, size = sizeof value->text;
+        for (size_t w = 0; w < n_words && used + 1 < size; w++) {
+            if (w > 0) { used += (size_t)snprintf(value->text + used, size - used, "%s", space); }
+            used += synth_below(d, 3) == 0 ? syllable_word(d, lang, value->text + used, size - used)
+                                           : spliced_word(d, lang, value->text + used, size - used);
         }
         if (capital && value->text[0] >= 'a' && value->text[0] <= 'z') { value->text[0] -= 'a' - 'A'; }
-    } while (in_a_pool(lang, value->text));
+    } while (in_a_pool(lang, value->text) || synth_is_held(value->text));
 }
 
 static void made_up_value(synth_draw *d, const synth_lang *lang, synth_pool pool, synth_value *value)
 {
     bool thing = pool == SYNTH_ITEMS || pool == SYNTH_PRODUCTS,
          one = thing || pool == SYNTH_NAMES || pool == SYNTH_CITIES;
-    made_up_words(d, lang, one ? 1 : 1 + synth_below(d, 2), !thing, value);
+    made_up_words(d, lang, one ? 1 : 1 + synth_below(d, 3), !thing, value);
 }
 
 void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held,
@@ -187,7 +224,7 @@ void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value)
 {
     size_t kind = synth_below(d, 10);
     value->number = 0;
-    if (kind < 4) {
+    if (kind < 6) {
         made_up_words(d, lang, 1, synth_below(d, 2) == 0, value);
     } else if (kind < 8) {
         from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, value);

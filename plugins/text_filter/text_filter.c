@@ -1,8 +1,9 @@
 /*
  * text.filter: keep the conversations that are worth training on, by size, roles, locale and patterns.
  *
- * A condition that fails names itself; `action` says whether the conversation is then rejected (listed in rejected.jsonl
- * with the condition as its reason, the default) or dropped with a count only. Patterns run through the host's regex service.
+ * A condition that fails names itself; `action` says whether the conversation is then rejected (listed in
+ * rejected.jsonl with the condition as its reason, the default) or dropped with a count only. Patterns run
+ * through the host's regex service.
  */
 #include <fmpipe/plugin.h>
 
@@ -21,28 +22,76 @@ typedef struct text_filter {
 } text_filter;
 
 static const fmp_option options[] = {
-    {.name = "min_messages", .type = FMP_OPT_INT, .def = "0", .unit = "messages", .min = 0, .max = 1e6, .help = "Fewest messages."},
-    {.name = "max_messages", .type = FMP_OPT_INT, .unit = "messages", .min = 1, .max = 1e6, .help = "Most messages."},
-    {.name = "min_chars", .type = FMP_OPT_INT, .def = "0", .unit = "characters", .min = 0, .max = 1e12,
+    {.name = "min_messages",
+     .type = FMP_OPT_INT,
+     .def = "0",
+     .unit = "messages",
+     .min = 0,
+     .max = 1e6,
+     .help = "Fewest messages."},
+    {.name = "max_messages",
+     .type = FMP_OPT_INT,
+     .unit = "messages",
+     .min = 1,
+     .max = 1e6,
+     .help = "Most messages."},
+    {.name = "min_chars",
+     .type = FMP_OPT_INT,
+     .def = "0",
+     .unit = "characters",
+     .min = 0,
+     .max = 1e12,
      .help = "Fewest characters (code points) of text in the whole conversation."},
-    {.name = "max_chars", .type = FMP_OPT_INT, .unit = "characters", .min = 1, .max = 1e12,
+    {.name = "max_chars",
+     .type = FMP_OPT_INT,
+     .unit = "characters",
+     .min = 1,
+     .max = 1e12,
      .help = "Most characters of text in the whole conversation."},
-    {.name = "min_assistant_chars", .type = FMP_OPT_INT, .def = "0", .unit = "characters", .min = 0, .max = 1e12,
+    {.name = "min_assistant_chars",
+     .type = FMP_OPT_INT,
+     .def = "0",
+     .unit = "characters",
+     .min = 0,
+     .max = 1e12,
      .help = "Fewest characters in each assistant message that calls no tool."},
-    {.name = "max_assistant_chars", .type = FMP_OPT_INT, .unit = "characters", .min = 1, .max = 1e12,
+    {.name = "max_assistant_chars",
+     .type = FMP_OPT_INT,
+     .unit = "characters",
+     .min = 1,
+     .max = 1e12,
      .help = "Most characters in each assistant message."},
-    {.name = "locales", .type = FMP_OPT_LIST, .def = "[]", .help = "Keep only conversations of these locales; empty keeps all."},
-    {.name = "require_tools", .type = FMP_OPT_BOOL, .def = "false", .help = "Keep only conversations that declare tools."},
-    {.name = "require_system", .type = FMP_OPT_BOOL, .def = "false", .help = "Keep only conversations with a system message."},
-    {.name = "keep_regex", .type = FMP_OPT_LIST, .def = "[]",
+    {.name = "locales",
+     .type = FMP_OPT_LIST,
+     .def = "[]",
+     .help = "Keep only conversations of these locales; empty keeps all."},
+    {.name = "require_tools",
+     .type = FMP_OPT_BOOL,
+     .def = "false",
+     .help = "Keep only conversations that declare tools."},
+    {.name = "require_system",
+     .type = FMP_OPT_BOOL,
+     .def = "false",
+     .help = "Keep only conversations with a system message."},
+    {.name = "keep_regex",
+     .type = FMP_OPT_LIST,
+     .def = "[]",
      .help = "Keep only conversations in which each of these patterns matches some message."},
-    {.name = "drop_regex", .type = FMP_OPT_LIST, .def = "[]", .help = "Refuse conversations in which one of these patterns matches."},
-    {.name = "action", .type = FMP_OPT_ENUM, .def = "reject", .choices = "reject|drop",
-     .help = "What happens to a conversation that fails: reject lists it with its reason under the stage's on_bad policy; drop "
+    {.name = "drop_regex",
+     .type = FMP_OPT_LIST,
+     .def = "[]",
+     .help = "Refuse conversations in which one of these patterns matches."},
+    {.name = "action",
+     .type = FMP_OPT_ENUM,
+     .def = "reject",
+     .choices = "reject|drop",
+     .help = "What happens to a conversation that fails: reject lists it with its reason under the stage's "
+             "on_bad policy; drop "
              "only counts it."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
     {.name = "records", .type = FMP_PORT_RECORDS, .help = "Those that pass, unchanged."}, {.name = NULL}};
 
@@ -65,11 +114,14 @@ FMP_PRINTF(3, 4) static void refuse(verdict *v, const char *reason, const char *
 static int64_t count_chars(const char *text)
 {
     int64_t n = 0;
-    for (; *text; text++) { n += ((unsigned char)*text & 0xC0) != 0x80; }
+    for (; *text; text++) {
+        n += ((unsigned char)*text & 0xC0) != 0x80;
+    }
     return n;
 }
 
-static void check_range(verdict *v, int64_t n, int64_t min, int64_t max, const char *low, const char *high, const char *what)
+static void check_range(verdict *v, int64_t n, int64_t min, int64_t max, const char *low, const char *high,
+                        const char *what)
 {
     if (n < min) {
         refuse(v, low, "expected at least %lld %s, found %lld", (long long)min, what, (long long)n);
@@ -93,7 +145,8 @@ static const char *role_of(const cJSON *message)
 static void check_sizes(const text_filter *s, const cJSON *messages, verdict *v)
 {
     int64_t n = 0, total = 0;
-    bool need_chars = s->min_chars > 0 || s->max_chars > 0 || s->min_assistant_chars > 0 || s->max_assistant_chars > 0;
+    bool need_chars =
+        s->min_chars > 0 || s->max_chars > 0 || s->min_assistant_chars > 0 || s->max_assistant_chars > 0;
     const cJSON *m;
     cJSON_ArrayForEach(m, messages)
     {
@@ -102,14 +155,17 @@ static void check_sizes(const text_filter *s, const cJSON *messages, verdict *v)
             total += chars;
             if (strcmp(role_of(m), "assistant") == 0) {
                 bool calls = cJSON_GetObjectItemCaseSensitive(m, "tool_calls") != NULL;
-                check_range(v, chars, calls ? 0 : s->min_assistant_chars, s->max_assistant_chars, "assistant_too_short",
-                            "assistant_too_long", "characters in an assistant message");
+                check_range(v, chars, calls ? 0 : s->min_assistant_chars, s->max_assistant_chars,
+                            "assistant_too_short", "assistant_too_long",
+                            "characters in an assistant message");
             }
         }
         n++;
     }
     check_range(v, n, s->min_messages, s->max_messages, "too_few_messages", "too_many_messages", "messages");
-    if (need_chars) { check_range(v, total, s->min_chars, s->max_chars, "too_short", "too_long", "characters"); }
+    if (need_chars) {
+        check_range(v, total, s->min_chars, s->max_chars, "too_short", "too_long", "characters");
+    }
     if (s->require_system && strcmp(role_of(cJSON_GetArrayItem(messages, 0)), "system") != 0) {
         refuse(v, "no_system", "expected a system message first");
     }
@@ -131,7 +187,8 @@ static void check_locale(const text_filter *s, const cJSON *doc, verdict *v)
     }
 }
 
-static fmp_status matches(const text_filter *s, const fmp_regex *pattern, const cJSON *messages, bool *found, fmp_err *err)
+static fmp_status matches(const text_filter *s, const fmp_regex *pattern, const cJSON *messages, bool *found,
+                          fmp_err *err)
 {
     const cJSON *m;
     *found = false;
@@ -171,7 +228,9 @@ static fmp_status filter_process(void *self, const fmp_record *record, const fmp
     check_sizes(s, messages, &v);
     check_locale(s, record->doc, &v);
     const cJSON *tools = cJSON_GetObjectItemCaseSensitive(record->doc, "tools");
-    if (s->require_tools && (!tools || !tools->child)) { refuse(&v, "no_tools", "expected declared tools, found none"); }
+    if (s->require_tools && (!tools || !tools->child)) {
+        refuse(&v, "no_tools", "expected declared tools, found none");
+    }
     if (!v.reason && s->n_keep + s->n_refuse > 0) {
         fmp_err why = FMP_ERR_INIT;
         fmp_status status = check_patterns(s, messages, &v, &why);
@@ -197,7 +256,8 @@ static fmp_status filter_create(const fmp_host *host, void **self, fmp_err *err)
     return FMP_OK;
 }
 
-static fmp_status compile_all(text_filter *s, const cJSON *values, const char *option, fmp_regex **out, int *n, fmp_err *err)
+static fmp_status compile_all(text_filter *s, const cJSON *values, const char *option, fmp_regex **out,
+                              int *n, fmp_err *err)
 {
     const cJSON *pattern;
     cJSON_ArrayForEach(pattern, fmp_value(values, option))
@@ -222,7 +282,8 @@ static fmp_status compile_all(text_filter *s, const cJSON *values, const char *o
 static fmp_status check_order(int64_t min, int64_t max, const char *option, fmp_err *err)
 {
     if (max == 0 || min <= max) { return FMP_OK; }
-    fmp_fail(err, FMP_E_CONFIG, "expected at least the minimum, %lld, found %lld", (long long)min, (long long)max);
+    fmp_fail(err, FMP_E_CONFIG, "expected at least the minimum, %lld, found %lld", (long long)min,
+             (long long)max);
     if (err) { snprintf(err->option, sizeof err->option, "%s", option); }
     return FMP_E_CONFIG;
 }
@@ -250,8 +311,12 @@ static fmp_status filter_configure(void *self, const cJSON *values, fmp_err *err
 static void filter_destroy(void *self)
 {
     text_filter *s = self;
-    for (int i = 0; i < s->n_keep; i++) { s->regex->free(s->keep[i]); }
-    for (int i = 0; i < s->n_refuse; i++) { s->regex->free(s->refuse[i]); }
+    for (int i = 0; i < s->n_keep; i++) {
+        s->regex->free(s->keep[i]);
+    }
+    for (int i = 0; i < s->n_refuse; i++) {
+        s->regex->free(s->refuse[i]);
+    }
     free(s);
 }
 
@@ -269,9 +334,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = filter_destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "text-filter",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "text-filter", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

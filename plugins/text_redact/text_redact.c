@@ -1,10 +1,11 @@
 /*
  * text.redact: replace personal data in messages by typed placeholders.
  *
- * Rules are PCRE2 patterns run by the host's regex service; presets add a check of the digits (Luhn, IBAN mod 97, address
- * ranges), so that a number that only looks like a card stays. Where matches overlap the leftmost wins, then the longest,
- * then the earlier rule. Redaction covers message text, tool-call arguments and tool results, so that a value is replaced
- * everywhere it is repeated. Read redact_text first.
+ * Rules are PCRE2 patterns run by the host's regex service; presets add a check of the digits (Luhn, IBAN
+ * mod 97, address ranges), so that a number that only looks like a card stays. Where matches overlap the
+ * leftmost wins, then the longest, then the earlier rule. Redaction covers message text, tool-call
+ * arguments and tool results, so that a value is replaced everywhere it is repeated. Read redact_text
+ * first.
  */
 #include <fmpipe/plugin.h>
 
@@ -12,7 +13,10 @@
 
 enum { MAX_RULES = 32, MAX_GROUPS = 10 };
 
-/* How many bytes of a match are what the preset looks for; 0: none. A pattern may take a neighbour's digits along. */
+/*
+ * How many bytes of a match are what the preset looks for; 0: none. A pattern may take a neighbour's
+ * digits along.
+ */
 typedef size_t (*check_fn)(const char *text, size_t len);
 
 typedef struct rule {
@@ -32,26 +36,51 @@ typedef struct text_redact {
 } text_redact;
 
 static const fmp_option rule_options[] = {
-    {.name = "name", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 40,
+    {.name = "name",
+     .type = FMP_OPT_STRING,
+     .flags = FMP_OPT_REQUIRED,
+     .min = 1,
+     .max = 40,
      .help = "Name of the rule, for counts and the default placeholder."},
-    {.name = "pattern", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 4096, .help = "PCRE2 pattern."},
-    {.name = "replace", .type = FMP_OPT_STRING, .min = 0, .max = 1000,
+    {.name = "pattern",
+     .type = FMP_OPT_STRING,
+     .flags = FMP_OPT_REQUIRED,
+     .min = 1,
+     .max = 4096,
+     .help = "PCRE2 pattern."},
+    {.name = "replace",
+     .type = FMP_OPT_STRING,
+     .min = 0,
+     .max = 1000,
      .help = "Replacement with $0 to $9 for groups and $$ for a dollar sign. Left out: [NAME] in capitals."},
     {.name = "ignore_case", .type = FMP_OPT_BOOL, .def = "false", .help = "Match without regard to case."},
-    {.name = "roles", .type = FMP_OPT_LIST, .def = "[]", .help = "Only in messages of these roles; empty: all."},
+    {.name = "roles",
+     .type = FMP_OPT_LIST,
+     .def = "[]",
+     .help = "Only in messages of these roles; empty: all."},
     {.name = NULL}};
 
 static const fmp_option options[] = {
-    {.name = "presets", .type = FMP_OPT_LIST, .def = "[email, phone, card, iban, ip]",
+    {.name = "presets",
+     .type = FMP_OPT_LIST,
+     .def = "[email, phone, card, iban, ip]",
      .help = "Built-in rules: email, phone, card (Luhn), iban (check digits), ip (version 4 and 6)."},
-    {.name = "rules", .type = FMP_OPT_TABLE, .items = rule_options, .def = "[]", .help = "Rules of your own, before the presets."},
-    {.name = "scope", .type = FMP_OPT_LIST, .def = "[content, arguments, results]",
+    {.name = "rules",
+     .type = FMP_OPT_TABLE,
+     .items = rule_options,
+     .def = "[]",
+     .help = "Rules of your own, before the presets."},
+    {.name = "scope",
+     .type = FMP_OPT_LIST,
+     .def = "[content, arguments, results]",
      .help = "Where to look: content (message text), arguments (of tool calls), results (of tools)."},
     {.name = NULL}};
 
-static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."}, {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "records", .type = FMP_PORT_RECORDS, .help = "Conversations."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
-    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same conversations, redacted."}, {.name = NULL}};
+    {.name = "records", .type = FMP_PORT_RECORDS, .help = "The same conversations, redacted."},
+    {.name = NULL}};
 
 /* ---------------------------------------------------------------------------------------------- checks */
 
@@ -105,7 +134,10 @@ static bool mod97(const char *text, size_t len)
     return rest == 1;
 }
 
-/* The longest part of text from its start to a gap (or all of it) that passes: "4111 1111 1111 1111 12" is a card and a month. */
+/*
+ * The longest part of text from its start to a gap (or all of it) that passes: "4111 1111 1111 1111
+ * 12" is a card and a month.
+ */
 static size_t longest(const char *text, size_t len, bool (*passes)(const char *, size_t))
 {
     if (passes(text, len)) { return len; }
@@ -125,7 +157,10 @@ static size_t iban_length(const char *text, size_t len)
     return longest(text, len, mod97);
 }
 
-/* Lengths of the runs of digits; returns their number, at most `cap`. *separator: the one character between all, else 0. */
+/*
+ * Lengths of the runs of digits; returns their number, at most `cap`. *separator: the one character
+ * between all, else 0.
+ */
 static size_t digit_runs(const char *text, size_t len, size_t *runs, size_t cap, char *separator)
 {
     size_t n = 0;
@@ -144,27 +179,39 @@ static size_t digit_runs(const char *text, size_t len, size_t *runs, size_t cap,
 }
 
 /*
- * What looks like a telephone number and is none: dates (2024-03-15, 15-03-2024), ranges of years (2019-2020), amounts in
- * groups of three (1 500 000) and US postal codes (95128-1234).
+ * What looks like a telephone number and is none: dates (2024-03-15, 15-03-2024), ranges of years
+ * (2019-2020), amounts in groups of three (1 500 000) and US postal codes (95128-1234).
  */
 static bool is_other_number(const char *text, size_t len)
 {
     size_t r[6];
     char separator;
     size_t n = digit_runs(text, len, r, 6, &separator);
-    if (n == 3 && separator != '?' && ((r[0] == 4 && r[1] <= 2 && r[2] <= 2) || (r[0] <= 2 && r[1] <= 2 && r[2] == 4))) { return true; }
-    if (n == 2 && separator == '-' && r[1] == 4 && (r[0] == 5 || (r[0] == 4 && (text[0] == '1' || text[0] == '2')))) { return true; }
+    if (n == 3 && separator != '?' &&
+        ((r[0] == 4 && r[1] <= 2 && r[2] <= 2) || (r[0] <= 2 && r[1] <= 2 && r[2] == 4))) {
+        return true;
+    }
+    if (n == 2 && separator == '-' && r[1] == 4 &&
+        (r[0] == 5 || (r[0] == 4 && (text[0] == '1' || text[0] == '2')))) {
+        return true;
+    }
     bool thousands = n >= 2 && separator == ' ' && r[0] <= 3 && text[0] != '0';
-    for (size_t i = 1; i < n; i++) { thousands = thousands && r[i] == 3; }
+    for (size_t i = 1; i < n; i++) {
+        thousands = thousands && r[i] == 3;
+    }
     return thousands;
 }
 
-/* 7 to 15 digits (ITU-T E.164), and not a plain run of digits, which is more often an amount or an identifier. */
+/*
+ * 7 to 15 digits (ITU-T E.164), and not a plain run of digits, which is more often an amount or an
+ * identifier.
+ */
 static size_t phone_length(const char *text, size_t len)
 {
     char d[24];
     size_t n = digits_of(text, len, d, sizeof d);
-    bool marked = memchr(text, '-', len) || memchr(text, ' ', len), certain = text[0] == '+' || memchr(text, '(', len);
+    bool marked = memchr(text, '-', len) || memchr(text, ' ', len),
+         certain = text[0] == '+' || memchr(text, '(', len);
     if (n < 7 || n > 15) { return 0; }
     return certain || (marked && !is_other_number(text, len)) ? len : 0;
 }
@@ -212,17 +259,24 @@ static size_t ip_length(const char *text, size_t len)
 static const struct preset {
     const char *name, *pattern;
     check_fn check;
-} presets[] = {
-    {"email", "(?<![\\w.+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,24}(?![\\w-])",
-     NULL},
-    {"iban", "(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", iban_length},
-    {"card", "(?<![0-9.,-])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])", card_length},
-    {"ip", "(?<![0-9.])[0-9]{1,3}(?:\\.[0-9]{1,3}){3}(?![0-9]|\\.[0-9])|(?<![0-9A-Fa-f:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Fa-f:]|\\.[0-9])",
-     ip_length},
-    {"phone", "(?<![0-9A-Za-z.,:/-])(?:\\+[0-9]{1,3}[ .-]?)?(?:\\([0-9]{1,5}\\)[ .-]?)?[0-9]{1,5}(?:[ .-]?[0-9]{2,5}){1,4}(?![0-9A-Za-z]|[.,:/-][0-9])",
-     phone_length}};
+} presets[] = {{"email",
+                "(?<![\\w.+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-"
+                "Za-z]{2,24}(?![\\w-])",
+                NULL},
+               {"iban",
+                "(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])",
+                iban_length},
+               {"card", "(?<![0-9.,-])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])", card_length},
+               {"ip",
+                "(?<![0-9.])[0-9]{1,3}(?:\\.[0-9]{1,3}){3}(?![0-9]|\\.[0-9])|(?<![0-9A-Fa-f:])[0-9A-Fa-f]{0,"
+                "4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Fa-f:]|\\.[0-9])",
+                ip_length},
+               {"phone",
+                "(?<![0-9A-Za-z.,:/-])(?:\\+[0-9]{1,3}[ .-]?)?(?:\\([0-9]{1,5}\\)[ .-]?)?[0-9]{1,5}(?:[ "
+                ".-]?[0-9]{2,5}){1,4}(?![0-9A-Za-z]|[.,:/-][0-9])",
+                phone_length}};
 
-/* ---------------------------------------------------------------------------------------------- one string */
+/* ------------------------------------------------------------------------------------ one string */
 
 typedef struct found {
     fmp_regex_group groups[MAX_GROUPS];
@@ -251,8 +305,8 @@ static fmp_status append(const fmp_call *call, text_out *out, const char *data, 
     return FMP_OK;
 }
 
-static fmp_status append_replacement(const fmp_call *call, text_out *out, const rule *r, const found *f, const char *text,
-                                     fmp_err *err)
+static fmp_status append_replacement(const fmp_call *call, text_out *out, const rule *r, const found *f,
+                                     const char *text, fmp_err *err)
 {
     for (const char *p = r->replacement; *p; p++) {
         if (*p != '$' || (p[1] != '$' && (p[1] < '0' || p[1] > '9'))) {
@@ -281,7 +335,8 @@ static bool applies(const rule *r, const char *role)
 }
 
 /* Next match of `r` from `from` that passes its check. */
-static fmp_status next_match(const text_redact *s, const rule *r, const char *text, size_t len, size_t from, found *f, fmp_err *err)
+static fmp_status next_match(const text_redact *s, const rule *r, const char *text, size_t len, size_t from,
+                             found *f, fmp_err *err)
 {
     f->fresh = true;
     for (;;) {
@@ -293,7 +348,9 @@ static fmp_status next_match(const text_redact *s, const rule *r, const char *te
         f->groups[0].end = begin + length;
         if (length > 0) { return FMP_OK; }
         from = begin + 1; /* an empty match or one that fails the check: look further */
-        while (from < len && ((unsigned char)text[from] & 0xC0) == 0x80) { from++; }
+        while (from < len && ((unsigned char)text[from] & 0xC0) == 0x80) {
+            from++;
+        }
         if (from > len) {
             f->n_groups = 0;
             return FMP_OK;
@@ -305,13 +362,15 @@ static fmp_status next_match(const text_redact *s, const rule *r, const char *te
  * redact_text: `text` with all rules applied, in the batch's arena; *out stays NULL if nothing matched.
  * `call` NULL: stop at the first match and only say so through *hit.
  */
-static fmp_status redact_text(const text_redact *s, const char *text, const char *role, const fmp_call *call, bool *hit, char **out,
-                              fmp_err *err)
+static fmp_status redact_text(const text_redact *s, const char *text, const char *role, const fmp_call *call,
+                              bool *hit, char **out, fmp_err *err)
 {
     found f[MAX_RULES];
     text_out made = {0};
     size_t len = strlen(text), at = 0;
-    for (size_t i = 0; i < s->n_rules; i++) { f[i].fresh = false; }
+    for (size_t i = 0; i < s->n_rules; i++) {
+        f[i].fresh = false;
+    }
     for (;;) {
         size_t best = s->n_rules;
         for (size_t i = 0; i < s->n_rules; i++) {
@@ -342,7 +401,8 @@ static fmp_status redact_text(const text_redact *s, const char *text, const char
 /* ---------------------------------------------------------------------------------------------- documents */
 
 /* Every string value below `node`; with `call`, in place. */
-static fmp_status redact_tree(const text_redact *s, cJSON *node, const char *role, const fmp_call *call, bool *hit, fmp_err *err)
+static fmp_status redact_tree(const text_redact *s, cJSON *node, const char *role, const fmp_call *call,
+                              bool *hit, fmp_err *err)
 {
     if (cJSON_IsString(node)) {
         char *made = NULL;
@@ -356,7 +416,8 @@ static fmp_status redact_tree(const text_redact *s, cJSON *node, const char *rol
     return FMP_OK;
 }
 
-static fmp_status redact_document(const text_redact *s, cJSON *doc, const fmp_call *call, bool *hit, fmp_err *err)
+static fmp_status redact_document(const text_redact *s, cJSON *doc, const fmp_call *call, bool *hit,
+                                  fmp_err *err)
 {
     cJSON *m, *one;
     cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(doc, "messages"))
@@ -371,7 +432,8 @@ static fmp_status redact_document(const text_redact *s, cJSON *doc, const fmp_ca
         cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(m, "tool_calls"))
         {
             cJSON *function = cJSON_GetObjectItemCaseSensitive(one, "function");
-            FMP_TRY(redact_tree(s, cJSON_GetObjectItemCaseSensitive(function, "arguments"), role, call, hit, err));
+            FMP_TRY(redact_tree(s, cJSON_GetObjectItemCaseSensitive(function, "arguments"), role, call, hit,
+                                err));
         }
     }
     return FMP_OK;
@@ -389,7 +451,8 @@ static fmp_status redact_process(void *self, const fmp_record *record, const fmp
     cJSON *copy = NULL;
     if (status == FMP_OK) {
         copy = cJSON_Duplicate(record->doc, true);
-        status = copy ? redact_document(s, copy, call, &hit, &why) : fmp_fail(&why, FMP_E_NOMEM, "out of memory");
+        status =
+            copy ? redact_document(s, copy, call, &hit, &why) : fmp_fail(&why, FMP_E_NOMEM, "out of memory");
     }
     if (status == FMP_OK) { return call->emit(call, copy, err); }
     if (status == FMP_E_RANGE) { return fmp_reject_record(call, "regex_limit", NULL, why.message, err); }
@@ -397,7 +460,7 @@ static fmp_status redact_process(void *self, const fmp_record *record, const fmp
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------------- life cycle */
+/* ------------------------------------------------------------------------------------ life cycle */
 
 static char *default_replacement(const char *name)
 {
@@ -405,16 +468,20 @@ static char *default_replacement(const char *name)
     char *out = malloc(n + 3);
     if (!out) { return NULL; }
     out[0] = '[';
-    for (size_t i = 0; i < n; i++) { out[i + 1] = name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 32) : name[i]; }
+    for (size_t i = 0; i < n; i++) {
+        out[i + 1] = name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 32) : name[i];
+    }
     memcpy(out + n + 1, "]", 2);
     return out;
 }
 
-static fmp_status add_rule(text_redact *s, const char *name, const char *pattern, bool ignore_case, const char *replacement,
-                           check_fn check, const cJSON *roles, fmp_err *err)
+static fmp_status add_rule(text_redact *s, const char *name, const char *pattern, bool ignore_case,
+                           const char *replacement, check_fn check, const cJSON *roles, fmp_err *err)
 {
     if (!s->regex) { return fmp_fail(err, FMP_E_UNSUPPORTED, "this host offers no %s", FMP_EXT_REGEX); }
-    if (s->n_rules == MAX_RULES) { return fmp_fail(err, FMP_E_CONFIG, "expected at most %d rules", MAX_RULES); }
+    if (s->n_rules == MAX_RULES) {
+        return fmp_fail(err, FMP_E_CONFIG, "expected at most %d rules", MAX_RULES);
+    }
     rule *r = &s->rules[s->n_rules];
     FMP_TRY(s->regex->compile(s->host, pattern, ignore_case, &r->regex, err));
     s->n_rules++;
@@ -444,9 +511,12 @@ static fmp_status check_roles(const cJSON *roles, int rule_index, fmp_err *err)
     cJSON_ArrayForEach(role, roles)
     {
         bool ok = false;
-        for (int i = 0; i < 4; i++) { ok = ok || strcmp(role->valuestring, known[i]) == 0; }
+        for (int i = 0; i < 4; i++) {
+            ok = ok || strcmp(role->valuestring, known[i]) == 0;
+        }
         if (!ok) {
-            fmp_fail(err, FMP_E_CONFIG, "expected system, user, assistant or tool, found '%s'", role->valuestring);
+            fmp_fail(err, FMP_E_CONFIG, "expected system, user, assistant or tool, found '%s'",
+                     role->valuestring);
             if (err) { snprintf(err->option, sizeof err->option, "rules[%d].roles", rule_index); }
             return FMP_E_CONFIG;
         }
@@ -463,15 +533,18 @@ static fmp_status redact_configure(void *self, const cJSON *values, fmp_err *err
     {
         FMP_TRY(check_roles(fmp_value(item, "roles"), i, err));
         fmp_status status = add_rule(s, fmp_value_str(item, "name"), fmp_value_str(item, "pattern"),
-                                     fmp_value_bool(item, "ignore_case"), fmp_value_str(item, "replace"), NULL,
-                                     fmp_value(item, "roles"), err);
+                                     fmp_value_bool(item, "ignore_case"), fmp_value_str(item, "replace"),
+                                     NULL, fmp_value(item, "roles"), err);
         if (status != FMP_OK) {
             if (err) { snprintf(err->option, sizeof err->option, "rules[%d].pattern", i); }
             return status;
         }
         i++;
     }
-    cJSON_ArrayForEach(item, fmp_value(values, "presets")) { FMP_TRY(add_preset(s, item->valuestring, err)); }
+    cJSON_ArrayForEach(item, fmp_value(values, "presets"))
+    {
+        FMP_TRY(add_preset(s, item->valuestring, err));
+    }
     cJSON_ArrayForEach(item, fmp_value(values, "scope"))
     {
         bool *place = strcmp(item->valuestring, "content") == 0     ? &s->in_content
@@ -479,7 +552,8 @@ static fmp_status redact_configure(void *self, const cJSON *values, fmp_err *err
                       : strcmp(item->valuestring, "results") == 0   ? &s->in_results
                                                                     : NULL;
         if (!place) {
-            fmp_fail(err, FMP_E_CONFIG, "expected content, arguments or results, found '%s'", item->valuestring);
+            fmp_fail(err, FMP_E_CONFIG, "expected content, arguments or results, found '%s'",
+                     item->valuestring);
             if (err) { snprintf(err->option, sizeof err->option, "scope"); }
             return FMP_E_CONFIG;
         }
@@ -522,9 +596,6 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = redact_destroy};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "text-redact",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "text-redact", .version = "0.1.0",
+                                  .license = "Apache-2.0", .stages = stages};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -23,7 +23,7 @@ typedef struct train_full {
 
 static const fmp_option options[] = {
     {.name = "name", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 100,
-     .help = "Name and version of the model, as my-model-1.0; it is written into config.json."},
+     .help = "Name and version of the model, as my-model-1.0: letters, digits and . _ -; it is written into config.json."},
     {.name = "dtype", .type = FMP_OPT_ENUM, .def = "bf16", .choices = "f32|bf16", .help = "How the weights are stored."},
     {.name = "new.layers", .type = FMP_OPT_INT, .def = "6", .min = 1, .max = 512, .help = "Without a model input: decoder layers."},
     {.name = "new.channels", .type = FMP_OPT_INT, .def = "192", .min = 16, .max = 65536, .help = "Hidden size."},
@@ -147,6 +147,7 @@ static fmp_status full_run(void *self, const fmp_task *task, fmp_err *err)
     char *tokenizer_dir = fmp_path_join(input->path, "tokenizer");
     fmp_status status = tokenizer_dir ? fmp_tokens_open(input->path, &train, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK && eval_input) { status = fmp_tokens_open(eval_input->path, &eval, err); }
+    if (status == FMP_OK && eval_input) { status = fmp_train_check_tokenizer(&eval, tokenizer_dir, err); }
     if (status == FMP_OK) { status = run_with(s, task, &train, eval_input ? &eval : NULL, tokenizer_dir, err); }
     fmp_tokens_close(&train);
     fmp_tokens_close(&eval);
@@ -163,7 +164,7 @@ static fmp_status full_create(const fmp_host *host, void **self, fmp_err *err)
     return FMP_OK;
 }
 
-static fmp_status refuse_shape(fmp_err *err, const char *option, const char *text)
+static fmp_status refuse_option(fmp_err *err, const char *option, const char *text)
 {
     fmp_fail(err, FMP_E_CONFIG, "%s", text);
     if (err) { snprintf(err->option, sizeof err->option, "%s", option); }
@@ -187,10 +188,14 @@ static fmp_status full_configure(void *self, const cJSON *values, fmp_err *err)
     m->rope_theta = fmp_value_num(values, "new.rope_theta");
     m->norm_eps = 1e-5f;
     m->tied = true;
-    if (m->n_channels % m->n_heads != 0) { return refuse_shape(err, "new.heads", "expected a number that divides new.channels"); }
-    if (m->n_heads % m->n_kv_heads != 0) { return refuse_shape(err, "new.kv_heads", "expected a number that divides new.heads"); }
+    for (const char *p = s->name; *p; p++) {
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("._-", *p);
+        if (!plain || s->name[0] == '.') { return refuse_option(err, "name", "expected letters, digits and . _ -, not beginning with a dot"); }
+    }
+    if (m->n_channels % m->n_heads != 0) { return refuse_option(err, "new.heads", "expected a number that divides new.channels"); }
+    if (m->n_heads % m->n_kv_heads != 0) { return refuse_option(err, "new.kv_heads", "expected a number that divides new.heads"); }
     m->head_size = m->n_channels / m->n_heads;
-    if (m->head_size % 2 != 0) { return refuse_shape(err, "new.heads", "expected an even head size, new.channels / new.heads"); }
+    if (m->head_size % 2 != 0) { return refuse_option(err, "new.heads", "expected an even head size, new.channels / new.heads"); }
     return FMP_OK;
 }
 

@@ -95,6 +95,7 @@ static fmp_status lora_run(void *self, const fmp_task *task, fmp_err *err)
     fmp_status status = fmp_tokens_open(fmp_task_input(task, "tokens")->path, &train, err);
     if (status == FMP_OK && eval_input) { status = fmp_tokens_open(eval_input->path, &eval, err); }
     if (status == FMP_OK) { status = fmp_train_check_tokenizer(&train, base->path, err); }
+    if (status == FMP_OK && eval_input) { status = fmp_train_check_tokenizer(&eval, base->path, err); }
     if (status == FMP_OK) { status = fmp_model_folder_name(base->path, base_name, sizeof base_name, err); }
     if (status == FMP_OK) { status = fmp_model_open(base->path, &o, &model, err); }
     if (status == FMP_OK) { status = train_and_save(s, task, &train, eval_input ? &eval : NULL, model, base_name, err); }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# docs.sh FMPIPE SOURCE_DIR BUILD_DIR CMAKE LIBDIR: every example of README.md and docs/ is run, and what they claim is compared.
+# docs.sh FMPIPE SOURCE_DIR BUILD_DIR CMAKE LIBDIR: every example of README.md, docs/ and
+# plugins/*/*.md is run, and what they claim is compared.
 #
 # The word after the language of a fence says what a block is:
 #
@@ -9,8 +10,9 @@
 #   ```text output         each line must occur in what the commands before it printed; "…" stands for anything
 #
 # Every page starts in a folder of its own with data/chats.jsonl and models/base, as docs/how-to/sample-data.md makes them
-# (that page itself starts in an empty one), and with the repository's pipelines/. `fmpipe`, its headers and its CMake package are
-# found as if installed.
+# (that page itself starts in an empty one), and with the repository's pipelines/.
+# On the pages of stages, any data/NAME.jsonl that they name is there. `fmpipe`, its headers and its CMake
+# package are found as if installed.
 set -u
 fmpipe=$1 source=$2 build=$3 cmake=$4 libdir=$5
 work=$(mktemp -d) || exit 1
@@ -93,10 +95,16 @@ check_page() {
 
 check_page "$source/docs/how-to/sample-data.md" "$work/sample"
 [ "$failed" -eq 0 ] || exit 1
-for file in "$source/README.md" $(find "$source/docs" -name '*.md' | sort); do
+for file in "$source/README.md" $(find "$source/docs" "$source/plugins" -name '*.md' | sort); do
     [ -f "$file" ] && [ "$file" != "$source/docs/how-to/sample-data.md" ] || continue
     rm -rf "$work/page" && mkdir "$work/page" && cp -r "$work/sample/data" "$work/sample/models" "$work/page/" || exit 1
     ln -s "$source/pipelines" "$work/page/pipelines"
+    case $file in
+    "$source/plugins/"*)
+        for name in $(grep -o 'data/[a-z_]*\.jsonl' "$file" | sort -u); do
+            [ -e "$work/page/$name" ] || cp "$work/sample/data/chats.jsonl" "$work/page/$name"
+        done ;;
+    esac
     check_page "$file" "$work/page"
 done
 

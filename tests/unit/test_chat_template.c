@@ -564,7 +564,7 @@ static void fm_chat_writes_tools_calls_and_schemas(void **state)
     (void)state;
     renders_to(
         fmp_template_builtin("fm-chat"), tools_context,
-        "<|bos|><|system|>S<|tools|>{\"name\": \"set_light\", \"parameters\": {\"type\": \"object\"}}<|end|>"
+        "<|bos|><|system|>S<|tools|><|call|>{\"name\": \"set_light\", \"parameters\": {\"type\": \"object\"}}<|end|>"
         "<|user|>Light on<|end|><|assistant|><|call|>{\"name\": \"set_light\", \"arguments\": {\"room\": "
         "\"kitchen\"}}<|end|>"
         "<|tool|>ok<|end|><|assistant|>Done.<|end|>");

@@ -64,12 +64,12 @@ static void matmul_through_onednn_equals_the_reference_too(void **state)
     fmp_err err = FMP_ERR_INIT;
     assert_int_equal(fmk_ctx_use_onednn(CTX, true, &err), FMP_OK);
     assert_non_null(strstr(fmk_ctx_describe(CTX), "oneDNN"));
-    const int64_t more[][3] = {{200, 520, 40}, {192, 512, 64}, {385, 33, 100}};
+    const int64_t more[][3] = {{200, 520, 40}, {192, 512, 64}, {385, 33, 100}, {64, 1, 20}, {40, 513, 9}};
     for (int flags = 0; flags < 16; flags++) {
         for (size_t i = 0; i < N_MM; i++) {
             check_matmul(CTX, mm_sizes[i], flags);
         }
-        for (size_t i = 0; i < 3; i++) {
+        for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
             check_matmul(CTX, more[i], flags);
         }
     }

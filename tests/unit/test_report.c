@@ -1,8 +1,8 @@
 /* links: fmbase */
 /*
- * The report page: whatever a manifest holds, the page is well-formed, shows every text as text and loads nothing. The plugin's
- * sources are included, because a plugin shows nothing but its entry. `test_report --page FILE` writes the fixture's page, which
- * tests/cli/report_chromium.sh looks at in a browser.
+ * The report page: whatever a manifest holds, the page is well-formed, shows every text as text and loads
+ * nothing. The plugin's sources are included, because a plugin shows nothing but its entry. `test_report
+ * --page FILE` writes the fixture's page, which tests/cli/report_chromium.sh looks at in a browser.
  */
 #include "../../plugins/report_html/report_data.c"
 #include "../../plugins/report_html/report_page.c"
@@ -40,7 +40,8 @@ static char *page_of(cJSON *manifest, const cJSON *rejects, size_t max_examples)
     return page.data;
 }
 
-/* ---- a small reader of markup: every tag is closed in order, attributes are quoted, text holds no stray character ---- */
+/* ---- a small reader of markup: every tag is closed in order, attributes are quoted, text holds no stray
+ * character ---- */
 
 static bool is_void(const char *name, size_t n)
 {
@@ -86,7 +87,8 @@ static void assert_well_formed(const char *page)
             assert_true(depth > 0);
             depth--;
             if (open[depth].n != n || memcmp(open[depth].name, name, n) != 0) {
-                fail_msg("expected </%.*s>, found </%.*s>", (int)open[depth].n, open[depth].name, (int)n, name);
+                fail_msg("expected </%.*s>, found </%.*s>", (int)open[depth].n, open[depth].name, (int)n,
+                         name);
             }
             p = name + n;
             continue;
@@ -103,8 +105,9 @@ static void assert_well_formed(const char *page)
 /* No element or attribute that fetches or runs anything; what data says appears as text only. */
 static void assert_self_contained(const char *page)
 {
-    static const char *const refused[] = {"<script", "<link", "<img", "<iframe", "<object", "<embed", "<form", "@import", "url(",
-                                          " src=",   " onerror=\"", " onclick=", "href=\"h", "javascript:"};
+    static const char *const refused[] = {
+        "<script", "<link", "<img",  "<iframe",     "<object",   "<embed",   "<form",
+        "@import", "url(",  " src=", " onerror=\"", " onclick=", "href=\"h", "javascript:"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         const char *found = strstr(page, refused[i]);
         if (found && strcmp(refused[i], " src=") == 0 && strncmp(found, " src=&quot;", 11) == 0) { continue; }
@@ -128,9 +131,33 @@ static void headline_is_the_tool_call_match_before_and_after(void **state)
 {
     (void)state;
     char *page = page_of(fixture(), NULL, 12);
-    assert_non_null(strstr(page, "Tool calls that are exactly right</h2><p class=\"big\"><span class=\"was\">0.5%</span>"
-                                 "<span class=\"arrow\"> → </span><span class=\"now\">89.6%</span>"));
-    assert_non_null(strstr(page, "on 240 evaluation conversations in 8 locales."));
+    assert_non_null(
+        strstr(page, "Tool calls that are exactly right</h2><p class=\"big\"><span class=\"was\">0.5%</span>"
+                     "<span class=\"arrow\"> → </span><span class=\"now\">89.6%</span>"));
+    assert_non_null(strstr(
+        page, "on 160 evaluation questions in 8 locales; with 95% confidence between 83.9% and 93.4%."));
+    free(page);
+}
+
+static void base_model_alone_is_one_value(void **state)
+{
+    (void)state;
+    cJSON *m = fixture(), *stage, *row, *pair;
+    cJSON_ArrayForEach(stage, cJSON_GetObjectItemCaseSensitive(m, "stages"))
+    {
+        cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(
+                                    cJSON_GetObjectItemCaseSensitive(stage, "facts"), "evaluation"))
+        {
+            cJSON_ArrayForEach(pair, row)
+            {
+                cJSON_DeleteItemFromArray(pair, 1);
+            }
+        }
+    }
+    char *page = page_of(m, NULL, 12);
+    assert_well_formed(page);
+    assert_non_null(strstr(page, "<p class=\"big\"><span class=\"now\">0.5%</span></p><p class=\"soft\">The "
+                                 "base model alone, on 160"));
     free(page);
 }
 
@@ -148,8 +175,11 @@ static void control_and_direction_characters_are_named(void **state)
 {
     (void)state;
     fmp_buf out = {0};
-    put_text(&out, "a\x07\xE2\x80\xAE" "b\xFF\n\xC3\xA9");
-    assert_string_equal(out.data, "a<span class=\"hid\">U+0007</span><span class=\"hid\">U+202E</span>b\xEF\xBF\xBD\n\xC3\xA9");
+    put_text(&out, "a\x07\xE2\x80\xAE"
+                   "b\xFF\n\xC3\xA9");
+    assert_string_equal(
+        out.data,
+        "a<span class=\"hid\">U+0007</span><span class=\"hid\">U+202E</span>b\xEF\xBF\xBD\n\xC3\xA9");
     fmp_buf_free(&out);
 }
 
@@ -166,7 +196,8 @@ static void hostile_names_do_not_leave_their_place(void **state)
     }
     cJSON_AddNumberToObject(cJSON_GetObjectItemCaseSensitive(stage, "rejected_by"), evil, 3);
     cJSON_AddStringToObject(cJSON_GetObjectItemCaseSensitive(stage, "options"), evil, evil);
-    cJSON_ReplaceItemInObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(m, "pipeline"), "name", cJSON_CreateString(evil));
+    cJSON_ReplaceItemInObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(m, "pipeline"), "name",
+                                           cJSON_CreateString(evil));
     char *page = page_of(m, NULL, 12);
     assert_well_formed(page);
     assert_self_contained(page);
@@ -186,16 +217,21 @@ static void replace_members(cJSON *object, const char *const *names, const cJSON
 static void any_manifest_gives_a_page(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"null", "[[]]", "{\"rows\":[1],\"counts\":[\"x\",-1,1e400]}", "\"text\"", "-1e300"};
+    static const char *const wrong[] = {"null", "[[]]", "{\"rows\":[1],\"counts\":[\"x\",-1,1e400]}",
+                                        "\"text\"", "-1e300"};
     cJSON *all = fixture();
     for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
         cJSON *m = cJSON_Duplicate(all, true), *stage, *value = NULL;
         assert_int_equal(fmp_json_parse(wrong[w], strlen(wrong[w]), NULL, &value, NULL), FMP_OK);
         cJSON_ArrayForEach(stage, cJSON_GetObjectItemCaseSensitive(m, "stages"))
         {
-            replace_members(stage, (const char *const[]){"in", "out_by", "rejected_by", "counts", "inputs", "seconds", "options", NULL}, value);
+            replace_members(stage,
+                            (const char *const[]){"in", "out_by", "rejected_by", "counts", "inputs",
+                                                  "seconds", "options", NULL},
+                            value);
             replace_members(cJSON_GetObjectItemCaseSensitive(stage, "facts"),
-                            (const char *const[]){"table", "examples", "loss_curve", "eval_curve", "histogram", "by_locale", "by_stratum", NULL},
+                            (const char *const[]){"evaluation", "examples", "loss_curve", "eval_curve",
+                                                  "histogram", "by_locale", "by_stratum", NULL},
                             value);
         }
         char *page = page_of(m, value, 12);
@@ -224,9 +260,12 @@ static void rejects_are_counted_by_the_locale_of_the_row(void **state)
 {
     (void)state;
     static const char lines[] =
-        "{\"stage\":\"read\",\"id\":\"1\",\"file\":\"a<b.jsonl\",\"line\":3,\"reason\":\"role\",\"message\":\"m\",\"row\":\"{\\\"locale\\\":\\\"de-DE\\\"}\"}\n"
-        "{\"stage\":\"read\",\"id\":\"2\",\"reason\":\"json_syntax\",\"message\":\"m\",\"row\":\"{\\\"locale\\\":\\\"de\"}\n"
-        "{\"stage\":\"read\",\"id\":\"3\",\"reason\":\"role\",\"message\":\"m\",\"row\":\"{\\\"locale\\\":\\\"de-DE\\\"}\"}\n";
+        "{\"stage\":\"read\",\"id\":\"1\",\"file\":\"a<b.jsonl\",\"line\":3,\"reason\":\"role\",\"message\":"
+        "\"m\",\"row\":\"{\\\"locale\\\":\\\"de-DE\\\"}\"}\n"
+        "{\"stage\":\"read\",\"id\":\"2\",\"reason\":\"json_syntax\",\"message\":\"m\",\"row\":\"{"
+        "\\\"locale\\\":\\\"de\"}\n"
+        "{\"stage\":\"read\",\"id\":\"3\",\"reason\":\"role\",\"message\":\"m\",\"row\":\"{\\\"locale\\\":"
+        "\\\"de-DE\\\"}\"}\n";
     char path[] = "report_rejects_XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -277,14 +316,16 @@ static int write_fixture_page(const char *path)
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--page") == 0) { return write_fixture_page(argv[2]); }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(page_is_well_formed_and_loads_nothing),
-                                       cmocka_unit_test(headline_is_the_tool_call_match_before_and_after),
-                                       cmocka_unit_test(markup_in_data_is_shown_as_text),
-                                       cmocka_unit_test(control_and_direction_characters_are_named),
-                                       cmocka_unit_test(hostile_names_do_not_leave_their_place),
-                                       cmocka_unit_test(any_manifest_gives_a_page),
-                                       cmocka_unit_test(examples_are_limited_and_the_same_manifest_gives_the_same_bytes),
-                                       cmocka_unit_test(rejects_are_counted_by_the_locale_of_the_row),
-                                       cmocka_unit_test(numbers_read_well)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(page_is_well_formed_and_loads_nothing),
+        cmocka_unit_test(headline_is_the_tool_call_match_before_and_after),
+        cmocka_unit_test(base_model_alone_is_one_value),
+        cmocka_unit_test(markup_in_data_is_shown_as_text),
+        cmocka_unit_test(control_and_direction_characters_are_named),
+        cmocka_unit_test(hostile_names_do_not_leave_their_place),
+        cmocka_unit_test(any_manifest_gives_a_page),
+        cmocka_unit_test(examples_are_limited_and_the_same_manifest_gives_the_same_bytes),
+        cmocka_unit_test(rejects_are_counted_by_the_locale_of_the_row),
+        cmocka_unit_test(numbers_read_well)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -215,8 +215,8 @@ static void a_damaged_action_record_is_no_record(void **state)
     (void)snprintf(path, sizeof path, "%s/actions/%s.json", r.dir, key);
     static const char *const texts[] = {
         "", "{", "[]", "{\"key\":\"cc\",\"preimage\":{}}",
-        "{\"key\":\"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\","
-        "\"preimage\":{}}"};
+        ("{\"key\":\"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\","
+         "\"preimage\":{}}")};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         cJSON *record;
         assert_int_equal(fmp_write_file(path, texts[i], strlen(texts[i]), &r.err), FMP_OK);

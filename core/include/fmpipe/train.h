@@ -76,7 +76,8 @@ void fmp_train_config_read(const cJSON *values, fmp_train_config *out);
 
 typedef struct fmp_train_result {
     uint64_t steps, resumed_from, n_tokens, n_labels;
-    double first_loss, last_loss, eval_loss; /* eval_loss: NAN without evaluation data */
+    double first_loss, last_loss; /* of the first step; mean since the last multiple of ten steps */
+    double eval_loss;             /* NAN without evaluation data */
     double seconds, tokens_per_second;       /* of this process's steps */
 } fmp_train_result;
 
@@ -100,7 +101,7 @@ FMP_MUST_USE fmp_status fmp_train_check_tokenizer(const fmp_tokens *tokens, cons
 /*
  * fmp_train_run: train `adapter`, or with NULL all of `model`, on train; evaluate on eval (may be NULL).
  * Reports progress, points ("loss", "lr", "grad_norm", "eval_loss", "loss.LOCALE") and the facts "loss_curve",
- * "eval_curve", "loss_by_locale" through the host.
+ * "eval_curve" through the host.
  * Errors   FMP_E_CANCELLED after a stop request, with a checkpoint saved; FMP_E_FAILED when loss or gradient were not finite
  *          in 4 steps, naming step and records; what trainer and files raise.
  */
