@@ -289,12 +289,24 @@ static fmp_status encode_special(const fmp_chat *chat, fmp_chat_result *r, const
     return FMP_OK;
 }
 
-/* Text that no user wrote: the template's own, and the token spellings that make_context gave it. */
+/* The roles everybody knows; some templates spell a control token with one: '<|' + message.role + '|>'. */
+static bool is_known_role(const fmp_rendered *rendered, const fmp_span *span, const char *path)
+{
+    static const char *const roles[] = {"system", "user", "assistant", "tool", "developer", "function"};
+    size_t len = span->end - span->begin, n = strlen(path);
+    if (strncmp(path, "messages[", 9) != 0 || n < 6 || strcmp(path + n - 6, "].role") != 0) { return false; }
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        if (strlen(roles[i]) == len && memcmp(rendered->text.data + span->begin, roles[i], len) == 0) { return true; }
+    }
+    return false;
+}
+
+/* Text that no user wrote: the template's own, the token spellings that make_context gave it, and roles. */
 static bool is_trusted(const fmp_rendered *rendered, const fmp_span *span)
 {
     if (span->kind != FMP_SPAN_INPUT) { return true; }
     const char *path = rendered->paths[span->path];
-    return strcmp(path, "bos_token") == 0 || strcmp(path, "eos_token") == 0;
+    return strcmp(path, "bos_token") == 0 || strcmp(path, "eos_token") == 0 || is_known_role(rendered, span, path);
 }
 
 static fmp_status encode_all(const fmp_chat *chat, fmp_chat_result *r, fmp_err *err)

@@ -4,7 +4,7 @@
  * Why not a library here: at the sizes of small models (192..576 channels) this register-blocked loop reaches
  * the same share of peak as oneDNN, and it gives what no library promises: an element is one chain of
  * multiply-adds in order of k (cut at fixed multiples of KC), so a row has the same bits alone, in a batch,
- * packed or not. Hence the fused multiply-add by name: a compiler that is asked for a + x * b may fuse it in one
+ * packed or not. Hence the fused multiply-add by name: a compiler that reads a + x * b may fuse it in one
  * block and not in another (gcc 14 leaves lone chains of 256-bit sums unfused).
  */
 #include "internal.h"
@@ -56,8 +56,6 @@ T512_BF16 FMK_INLINE fmk_v16 fma_pairs(fmk_v16 sum, uint32_t x, pair16 b)
     __m512i both = _mm512_set1_epi32((int)x);
     return (fmk_v16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)both, (__m512bh)b);
 }
-#undef FMK_INLINE
-#define FMK_INLINE        T512_BF16 static inline __attribute__((always_inline))
 #define GB(name)          name##_bf16
 #define GB_TARGET         T512_BF16
 #define GB_MR             12

@@ -6,7 +6,8 @@
  * GB_E is the element type (float, or a 32-bit bf16 pair), GB_FMA(acc, a, b) multiplies and adds, GB_BV is
  * B's vector type.
  */
-FMK_INLINE void GB(store)(int mr, int nv, GB_V sum[GB_MR][2], float *c, int64_t ldc, int64_t n, bool add)
+GB_TARGET FMK_INLINE void GB(store)(int mr, int nv, GB_V sum[GB_MR][2], float *c, int64_t ldc, int64_t n,
+                                    bool add)
 {
     if (n >= nv * GB_VW) {
 #pragma GCC unroll 16
@@ -32,8 +33,8 @@ FMK_INLINE void GB(store)(int mr, int nv, GB_V sum[GB_MR][2], float *c, int64_t 
 }
 
 /* mr rows x nv vectors, of which n columns are stored. */
-FMK_INLINE void GB(block)(int mr, int nv, int64_t K, const GB_E *a, int64_t ars, int64_t acs, const GB_E *b,
-                          int64_t b_row, float *c, int64_t ldc, int64_t n, bool add)
+GB_TARGET FMK_INLINE void GB(block)(int mr, int nv, int64_t K, const GB_E *a, int64_t ars, int64_t acs,
+                                    const GB_E *b, int64_t b_row, float *c, int64_t ldc, int64_t n, bool add)
 {
     GB_V sum[GB_MR][2];
 #pragma GCC unroll 16
@@ -54,8 +55,8 @@ FMK_INLINE void GB(block)(int mr, int nv, int64_t K, const GB_E *a, int64_t ars,
 }
 
 /* All rows of one column block. nv, and acs or ars, are constants at each place of use. */
-FMK_INLINE void GB(rows)(const fmk_tile *t, int nv, int64_t K, const GB_E *a, int64_t ars, int64_t acs,
-                         const GB_E *b, float *c, int64_t n, bool add)
+GB_TARGET FMK_INLINE void GB(rows)(const fmk_tile *t, int nv, int64_t K, const GB_E *a, int64_t ars,
+                                   int64_t acs, const GB_E *b, float *c, int64_t n, bool add)
 {
     int64_t i = 0;
     for (; i + GB_MR <= t->M; i += GB_MR) {

@@ -31,7 +31,7 @@ same() { # same NEW OLD
 
 for version in 1.0 1.1; do
     stage=fm_tiny_$(echo "$version" | tr -d .)
-    for file in config.json generation_config.json model.safetensors tokenizer.json tokenizer_config.json chat_template.jinja fmpipe.json; do
+    for file in config.json generation_config.json model.safetensors tokenizer.json tokenizer_config.json chat_template.jinja; do
         same "$models/$stage/$file" "$here/base/fm-tiny-$version/$file"
     done
 done

@@ -28,7 +28,8 @@ static const fmp_option options[] = {
     {.name = "max_new_tokens", .type = FMP_OPT_INT, .def = "128", .unit = "tokens", .min = 1, .max = 65536,
      .help = "Longest answer that is generated."},
     {.name = "max_tokens", .type = FMP_OPT_INT, .def = "2048", .unit = "tokens", .min = 16, .max = 1048576,
-     .help = "Longest prompt or conversation; longer ones are counted and not asked."},
+     .help = "Longest prompt with its answer, or conversation, and never more than the model has positions; longer ones are counted and "
+             "not asked."},
     {.name = "batch", .type = FMP_OPT_INT, .def = "32", .unit = "prompts", .min = 1, .max = 4096, .flags = FMP_OPT_COSMETIC,
      .help = "Prompts generated together; no answer depends on it."},
     {.name = "style", .type = FMP_OPT_ENUM, .def = "fm-chat", .choices = "fm-chat|toolkit|hermes",
@@ -90,7 +91,7 @@ static fmp_status add_question(const eval_adapter *s, exam *e, fmp_chat_result *
 {
     fmp_chat_options o = {.n_messages = i, .generation_prompt = true};
     FMP_TRY(fmp_chat_encode(e->chat, record->doc, &o, r, err));
-    if (r->tokens.n + s->max_new_tokens > s->max_tokens) {
+    if (r->tokens.n + s->max_new_tokens > e->max_tokens) {
         e->n_too_long++;
         return FMP_OK;
     }
@@ -118,11 +119,11 @@ static fmp_status add_question(const eval_adapter *s, exam *e, fmp_chat_result *
     return FMP_OK;
 }
 
-static fmp_status add_sample(const eval_adapter *s, exam *e, fmp_chat_result *r, const fmp_record *record, fmp_err *err)
+static fmp_status add_sample(exam *e, fmp_chat_result *r, const fmp_record *record, fmp_err *err)
 {
     fmp_chat_options o = {.supervise = true};
     FMP_TRY(fmp_chat_encode(e->chat, record->doc, &o, r, err));
-    if (r->tokens.n > s->max_tokens) {
+    if (r->tokens.n > e->max_tokens) {
         e->n_too_long++;
         return FMP_OK;
     }
@@ -134,15 +135,14 @@ static fmp_status add_sample(const eval_adapter *s, exam *e, fmp_chat_result *r,
     return fmp_arena_ok(e->arena, err);
 }
 
-static fmp_status collect_record(const eval_adapter *s, exam *e, fmp_chat_result *r, const fmp_record *record, fmp_err *err)
+static fmp_status ask_about(const eval_adapter *s, exam *e, fmp_chat_result *r, const fmp_record *record, fmp_err *err)
 {
     size_t i = 0;
-    e->n_records++;
-    FMP_TRY(add_sample(s, e, r, record, err));
+    FMP_TRY(add_sample(e, r, record, err));
     const cJSON *m;
     cJSON_ArrayForEach(m, fmp_json_get(record->doc, "messages"))
     {
-        bool assistant = strcmp(fmp_json_str(m, "role", ""), "assistant") == 0;
+        bool assistant = i > 0 && strcmp(fmp_json_str(m, "role", ""), "assistant") == 0; /* a first turn has no prompt */
         const cJSON *schema = assistant ? schema_of(record->doc, m) : NULL;
         if (assistant && fmp_json_get(m, "tool_calls")) {
             FMP_TRY(add_question(s, e, r, record, m, i, ASK_CALL, NULL, err));
@@ -154,20 +154,39 @@ static fmp_status collect_record(const eval_adapter *s, exam *e, fmp_chat_result
     return FMP_OK;
 }
 
+/* A conversation that cannot be asked about is refused as a whole, under the stage's on_bad policy. */
+static fmp_status collect_record(const eval_adapter *s, const fmp_task *task, exam *e, fmp_chat_result *r, const fmp_record *record,
+                                 fmp_err *err)
+{
+    size_t n_questions = e->n_questions, n_samples = e->n_samples, n_too_long = e->n_too_long;
+    fmp_err why = FMP_ERR_INIT;
+    fmp_status status = ask_about(s, e, r, record, &why);
+    e->n_records += status == FMP_OK;
+    if (status != FMP_E_DATA && status != FMP_E_RANGE && status != FMP_E_MISMATCH) {
+        if (status != FMP_OK && err) { *err = why; }
+        return status;
+    }
+    e->n_questions = n_questions;
+    e->n_samples = n_samples;
+    e->n_too_long = n_too_long;
+    fmp_reject reject = {.struct_size = (uint32_t)sizeof reject, .reason = "not_askable", .message = why.message};
+    return s->records->reject(task, record, &reject, err);
+}
+
 static fmp_status collect(const eval_adapter *s, const fmp_task *task, exam *e, fmp_err *err)
 {
     fmp_chat_result r;
     fmp_reader *reader = NULL;
     FMP_TRY(fmp_chat_result_init(&r, err));
     fmp_status status = s->records->open(task, &task->inputs[0], &reader, err);
-    while (status == FMP_OK) {
+    while (status == FMP_OK && (s->max_records == 0 || e->n_records < s->max_records)) {
         const fmp_record *batch;
         size_t n;
         status = s->records->next(reader, &batch, &n, err);
         if (status != FMP_OK || n == 0) { break; }
         for (size_t i = 0; i < n && status == FMP_OK; i++) {
             if (s->max_records > 0 && e->n_records >= s->max_records) { break; }
-            status = collect_record(s, e, &r, &batch[i], err);
+            status = collect_record(s, task, e, &r, &batch[i], err);
         }
     }
     if (reader) { s->records->close(reader); }
@@ -194,7 +213,8 @@ static fmp_status decode_answer(const exam *e, const fmp_generated *g, const cha
     return status;
 }
 
-static fmp_status answer_all(const eval_adapter *s, exam *e, fmp_model *model, const fmp_adapter *adapter, int side, fmp_err *err)
+static fmp_status answer_all(const eval_adapter *s, exam *e, fmp_model *model, const fmp_adapter *adapter, int side, int n_sides,
+                             fmp_err *err)
 {
     const fmp_ext_progress *progress = s->host->get_extension(s->host, FMP_EXT_PROGRESS);
     const fmp_ext_cancel *cancel = s->host->get_extension(s->host, FMP_EXT_CANCEL);
@@ -211,7 +231,10 @@ static fmp_status answer_all(const eval_adapter *s, exam *e, fmp_model *model, c
             status = decode_answer(e, &answers[i], &e->questions[at + i].answer[side], err);
             if (status == FMP_OK) { status = exam_judge(&e->questions[at + i], side, s->style, err); }
         }
-        if (progress) { progress->update(s->host, (uint64_t)side * e->n_questions + at + n, 2 * e->n_questions, "questions", side ? "adapter" : "base"); }
+        if (progress) {
+            progress->update(s->host, (uint64_t)side * e->n_questions + at + n, (uint64_t)n_sides * e->n_questions, "questions",
+                             side ? "adapter" : "base");
+        }
         if (status == FMP_OK && cancel && cancel->requested(s->host)) { status = fmp_fail(err, FMP_E_CANCELLED, "stopped while evaluating"); }
     }
     free(prompts);
@@ -301,7 +324,9 @@ static void report(const eval_adapter *s, const exam *e, const score_table *t, i
     m->fact(s->host, "examples", examples(e, n_sides, s->n_examples));
     m->fact(s->host, "questions_too_long", cJSON_CreateNumber((double)e->n_too_long));
     double calls = all->n_calls > 0 ? 100.0 / (double)all->n_calls : 0;
-    if (n_sides == 2) {
+    if (all->n_calls == 0) {
+        m->summary(s->host, "%zu questions, none for a tool call", e->n_questions);
+    } else if (n_sides == 2) {
         m->summary(s->host, "%zu questions · tool call exact %.1f %% → %.1f %%", e->n_questions, calls * (double)all->call_exact[BASE],
                    calls * (double)all->call_exact[ADAPTED]);
     } else {
@@ -317,19 +342,14 @@ static const fmp_input *input_at(const fmp_task *task, const char *port)
     return NULL;
 }
 
-static fmp_status ask(eval_adapter *s, const fmp_task *task, exam *e, score_table *t, fmp_err *err)
+static fmp_status ask(eval_adapter *s, const fmp_task *task, exam *e, fmp_model *model, score_table *t, fmp_err *err)
 {
-    const fmp_ext_parallel *parallel = s->host->get_extension(s->host, FMP_EXT_PARALLEL);
     const fmp_input *adapter_input = input_at(task, "adapter");
-    fmp_model_options o = {.n_threads = parallel ? (int)parallel->n_threads(s->host) : 1,
-                           .precision = s->bf16 ? FMP_PRECISION_BF16 : FMP_PRECISION_F32};
-    fmp_model *model = NULL;
     fmp_adapter *adapter = NULL;
     int n_sides = adapter_input ? 2 : 1;
-    fmp_status status = fmp_model_open(input_at(task, "model")->path, &o, &model, err);
-    if (status == FMP_OK && adapter_input) { status = fmp_adapter_load(model, adapter_input->path, &adapter, err); }
+    fmp_status status = adapter_input ? fmp_adapter_load(model, adapter_input->path, &adapter, err) : FMP_OK;
     for (int side = 0; side < n_sides && status == FMP_OK; side++) {
-        status = answer_all(s, e, model, side == ADAPTED ? adapter : NULL, side, err);
+        status = answer_all(s, e, model, side == ADAPTED ? adapter : NULL, side, n_sides, err);
         if (status == FMP_OK) { status = measure_loss(s, e, model, side == ADAPTED ? adapter : NULL, side, t, err); }
     }
     if (status == FMP_OK) {
@@ -338,26 +358,39 @@ static fmp_status ask(eval_adapter *s, const fmp_task *task, exam *e, score_tabl
     }
     if (status == FMP_OK) { report(s, e, t, n_sides); }
     fmp_adapter_free(adapter);
-    fmp_model_free(model);
     return status;
+}
+
+static fmp_status open_model(const eval_adapter *s, const char *dir, fmp_model **out, fmp_err *err)
+{
+    const fmp_ext_parallel *parallel = s->host->get_extension(s->host, FMP_EXT_PARALLEL);
+    fmp_model_options o = {.n_threads = parallel ? (int)parallel->n_threads(s->host) : 1,
+                           .precision = s->bf16 ? FMP_PRECISION_BF16 : FMP_PRECISION_F32};
+    return fmp_model_open(dir, &o, out, err);
 }
 
 static fmp_status eval_run(void *self, const fmp_task *task, fmp_err *err)
 {
     eval_adapter *s = self;
-    exam e = {.arena = fmp_arena_new(0)};
+    const char *model_dir = input_at(task, "model")->path;
+    exam e = {.arena = fmp_arena_new(0), .max_tokens = s->max_tokens};
     score_table t = {0};
     fmp_chat *chat = NULL;
+    fmp_model *model = NULL;
     s->records = s->host->get_extension(s->host, FMP_EXT_RECORDS);
     if (!e.arena) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    fmp_status status = fmp_chat_open(input_at(task, "model")->path, NULL, &chat, err);
+    fmp_status status = fmp_chat_open(model_dir, NULL, &chat, err);
     e.chat = chat;
+    if (status == FMP_OK) { status = open_model(s, model_dir, &model, err); }
+    uint32_t positions = status == FMP_OK ? fmp_model_get_spec(model)->max_positions : 0;
+    if (positions < e.max_tokens) { e.max_tokens = positions; }
     if (status == FMP_OK) { status = collect(s, task, &e, err); }
     if (status == FMP_OK) { status = table_make(&e, &t, err); }
-    if (status == FMP_OK) { status = ask(s, task, &e, &t, err); }
+    if (status == FMP_OK) { status = ask(s, task, &e, model, &t, err); }
     free(t.rows);
     free(e.questions);
     free(e.samples);
+    fmp_model_free(model);
     fmp_chat_free(chat);
     fmp_arena_free(e.arena);
     return status;

@@ -41,6 +41,7 @@ typedef struct exam {
     sample *samples;
     size_t n_samples, cap_samples;
     size_t n_records, n_too_long;
+    size_t max_tokens; /* of a prompt with its answer, or a conversation: the option, or the model's positions if fewer */
 } exam;
 
 /* Totals of one locale, or of all. */

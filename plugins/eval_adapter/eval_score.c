@@ -216,7 +216,7 @@ static cJSON *one_example(const question *q, int n_sides)
     return row;
 }
 
-/* Half of them failures if there are that many: what went wrong teaches more; evenly spread over the questions. */
+/* Half of them failures if there are that many, more if the rest do not fill `most`; evenly spread over the questions. */
 cJSON *examples(const exam *e, int n_sides, size_t most)
 {
     cJSON *out = cJSON_CreateArray();
@@ -224,9 +224,8 @@ cJSON *examples(const exam *e, int n_sides, size_t most)
     int last = n_sides - 1;
     for (size_t i = 0; i < e->n_questions; i++) { n_wrong += !e->questions[i].exact[last]; }
     size_t total[2] = {n_wrong, e->n_questions - n_wrong};
-    want[0] = total[1] < most - most / 2 ? most - total[1] : most / 2;
-    want[0] = most < total[1] ? most / 2 : want[0] > most / 2 ? want[0] : most / 2;
-    want[0] = n_wrong < want[0] ? n_wrong : want[0];
+    size_t half = most - most / 2, right = total[1] < half ? total[1] : half;
+    want[0] = n_wrong < most - right ? n_wrong : most - right;
     want[1] = total[1] < most - want[0] ? total[1] : most - want[0];
     for (size_t i = 0; i < e->n_questions; i++) {
         int ok = e->questions[i].exact[last];

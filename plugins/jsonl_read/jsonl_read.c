@@ -79,7 +79,7 @@ static const fmp_option options[] = {
      .type = FMP_OPT_INT,
      .def = "64",
      .min = 8,
-     .max = 512,
+     .max = 128,
      .help = "Deepest nesting of a row's JSON that is accepted."},
     {.name = NULL}};
 

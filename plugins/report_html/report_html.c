@@ -87,6 +87,11 @@ static fmp_status report_run(void *self, const fmp_task *task, fmp_err *err)
     if (status == FMP_OK && metrics) {
         /* The page holds times, so a second run of the same pipeline writes another one. */
         metrics->fact(s->host, "reproducibility", cJSON_CreateString("none"));
+        cJSON *list = cJSON_CreateArray(), *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "label", "report");
+        cJSON_AddStringToObject(row, "file", "report.html");
+        cJSON_AddItemToArray(list, row);
+        metrics->fact(s->host, "artifacts", list);
         metrics->summary(s->host, "report.html, %zu kB, opens in any browser", (page.len + 999) / 1000);
     }
     fmp_buf_free(&page);

@@ -8,13 +8,14 @@
 static const synth_lang *const langs[SYNTH_N_LOCALES] = {&synth_en_us, &synth_en_gb, &synth_de, &synth_fr,
                                                          &synth_es,    &synth_pt,    &synth_ja, &synth_zh};
 
-enum { MADE_UP_IN_BASE = 85, MADE_UP_IN_ADAPT = 70 }; /* percent of the values that pools give */
+enum { MADE_UP_IN_BASE = 85, MADE_UP_IN_LATER_BASE = 25, MADE_UP_IN_ADAPT = 40 }; /* percent of the values that pools give */
 
 /* One conversation in the making. `failed` says at the end whether memory ran out on the way. */
 typedef struct maker {
     synth_draw draw;
     const synth_lang *lang;
     bool held, later;
+    synth_part part;
     size_t made_up_percent;
     cJSON *doc, *messages;
     const char *intent, *kind;
@@ -73,7 +74,7 @@ static cJSON *request(maker *m, synth_intent intent)
     const synth_phrases *phrases = &m->lang->phrases[intent];
     const char *const *openers = m->held ? m->lang->open_held : m->lang->open;
     m->intent = form->name;
-    synth_values(&m->draw, m->lang, form, m->held, m->made_up_percent, m->values);
+    synth_values(&m->draw, m->lang, form, m->part, m->made_up_percent, m->values);
     if (synth_below(&m->draw, 2) == 0) { openers = no_openers(); }
     fmp_buf_puts(&m->text, synth_pick(&m->draw, openers));
     synth_fill(synth_pick(&m->draw, m->held ? phrases->held : phrases->train), m->lang, form, m->values,
@@ -270,7 +271,8 @@ static void repeating(maker *m)
 static void base(maker *m)
 {
     size_t part = synth_below(&m->draw, 100);
-    m->made_up_percent = MADE_UP_IN_BASE;
+    m->made_up_percent = m->later ? MADE_UP_IN_LATER_BASE : MADE_UP_IN_BASE;
+    m->part = m->later ? SYNTH_ANY_VALUE : SYNTH_TRAIN_VALUE;
     if (part < 22) {
         restated(m);
     } else if (part < 46) {
@@ -336,6 +338,7 @@ static void heldout(maker *m, uint64_t index)
 {
     synth_intent intent = (synth_intent)(index / SYNTH_N_LOCALES % (SYNTH_N_TOOLS + SYNTH_N_FORMS));
     m->held = true;
+    m->part = SYNTH_HELD_VALUE;
     if (intent < SYNTH_CONTACT) {
         called(m, intent);
     } else {

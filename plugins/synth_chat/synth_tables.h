@@ -135,12 +135,15 @@ typedef struct synth_value {
     int number;    /* ROOM, DAY: index; NUMBER: value                 */
 } synth_value;
 
+/* Which values of the pools: those of training, those held out from the adapter, or all, as a base model has read. */
+typedef enum synth_part { SYNTH_TRAIN_VALUE, SYNTH_HELD_VALUE, SYNTH_ANY_VALUE } synth_part;
+
 /*
  * Values for the fields of an intent: all from the training part of the pools or all from the held-out part.
  * Of the values of pools, made_up_percent are made-up words instead: a model that has met each city hundreds
  * of times learns the cities by heart, one that meets words it cannot know learns to copy.
  */
-void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held,
+void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, synth_part part,
                   size_t made_up_percent, synth_value *values);
 /* One value of any kind, from the training part. */
 void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value);

@@ -88,19 +88,24 @@ static void clock_time(synth_draw *d, bool held, synth_value *value)
     snprintf(value->text, sizeof value->text, "%02d:%02d", hour, five * 5);
 }
 
+static bool value_in_part(const char *value, synth_part part)
+{
+    return part == SYNTH_ANY_VALUE || synth_is_held(value) == (part == SYNTH_HELD_VALUE);
+}
+
 /* A value of the pool's part that is not `other`. */
-static void from_pool(synth_draw *d, const synth_lang *lang, synth_pool pool, bool held, const char *other,
+static void from_pool(synth_draw *d, const synth_lang *lang, synth_pool pool, synth_part part, const char *other,
                       synth_value *value)
 {
     const char *const *list = lang->pools[pool];
     size_t n = 0;
     for (size_t i = 0; list[i]; i++) {
-        n += synth_is_held(list[i]) == held;
+        n += value_in_part(list[i], part);
     }
     do {
         size_t k = synth_below(d, n), i = 0;
         for (;; i++) {
-            if (synth_is_held(list[i]) == held && k-- == 0) { break; }
+            if (value_in_part(list[i], part) && k-- == 0) { break; }
         }
         set_text(value, lang, list[i]);
     } while (other && strcmp(value->text, other) == 0);
@@ -145,8 +150,8 @@ static size_t spliced_word(synth_draw *d, const synth_lang *lang, char *out, siz
 {
     synth_value head, tail;
     size_t most = (unsigned char)lang->syllables[0][0] < 0x80 ? 4 : 2;
-    from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, &head);
-    from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, &tail);
+    from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), SYNTH_TRAIN_VALUE, NULL, &head);
+    from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), SYNTH_TRAIN_VALUE, NULL, &tail);
     size_t n = head_bytes(head.text, 1 + synth_below(d, most));
     return (size_t)snprintf(out, size, "%.*s%s", (int)n, head.text, tail_of(tail.text, 1 + synth_below(d, most)));
 }
@@ -183,9 +188,10 @@ static void made_up_value(synth_draw *d, const synth_lang *lang, synth_pool pool
     made_up_words(d, lang, one ? 1 : 1 + synth_below(d, 3), !thing, value);
 }
 
-void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, bool held,
+void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form, synth_part part,
                   size_t made_up_percent, synth_value *values)
 {
+    bool held = part == SYNTH_HELD_VALUE;
     for (int i = 0; i < form->n_fields; i++) {
         const synth_field *field = &form->fields[i];
         synth_value *value = &values[i];
@@ -213,7 +219,7 @@ void synth_values(synth_draw *d, const synth_lang *lang, const synth_form *form,
             if (synth_below(d, 100) < made_up_percent) {
                 made_up_value(d, lang, field->pool, value);
             } else {
-                from_pool(d, lang, field->pool, held, second ? values[i - 1].text : NULL, value);
+                from_pool(d, lang, field->pool, part, second ? values[i - 1].text : NULL, value);
             }
             break;
         }
@@ -227,7 +233,7 @@ void synth_any_value(synth_draw *d, const synth_lang *lang, synth_value *value)
     if (kind < 6) {
         made_up_words(d, lang, 1, synth_below(d, 2) == 0, value);
     } else if (kind < 8) {
-        from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), false, NULL, value);
+        from_pool(d, lang, (synth_pool)synth_below(d, SYNTH_N_POOLS), SYNTH_TRAIN_VALUE, NULL, value);
     } else if (kind < 9) {
         snprintf(value->text, sizeof value->text, "%d", (int)synth_below(d, synth_below(d, 2) ? 100 : 10000));
     } else {

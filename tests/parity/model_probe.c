@@ -1,18 +1,23 @@
 /*
  * model_probe.c: the model library on the command line, for comparison with transformers and PEFT
- * (model_parity.py).
+ * (model_parity.py, adapter_parity.py).
  *
  *   model_probe logits MODEL ADAPTER BATCH OUT             OUT: (T,V) raw f32
  *   model_probe grads  MODEL ADAPTER BATCH OUT             OUT: safetensors, one flat tensor for each trained
  *                      one
  *   model_probe train  MODEL ADAPTER BATCH STEPS LR OUT    a loss and a gradient norm per line; OUT: folder
  *   model_probe resave MODEL OUT
+ *   model_probe tokens MODEL CONVERSATIONS OUT             CONVERSATIONS: a JSON object a line; OUT: ids, a line
+ *                                                          for each
  *
  * ADAPTER "-": none; grads and train then are those of all weights. BATCH: u32 T, u32 S, id (T), weight (T),
  * seg (S+1).
  */
+#include <fmpipe/chat.h>
 #include <fmpipe/fs.h>
+#include <fmpipe/json.h>
 #include <fmpipe/model.h>
+
 #include <stdlib.h>
 
 typedef struct probe {
@@ -98,10 +103,49 @@ static fmp_status train(probe *p, int steps, float lr, const char *out, fmp_err 
                  : fmp_model_save(p->m, NULL, out, FMP_DTYPE_F32, err);
 }
 
+static fmp_status encode_line(const fmp_chat *chat, const char *line, size_t len, fmp_chat_result *r,
+                              fmp_buf *out, fmp_err *err)
+{
+    const fmp_chat_options options = {0};
+    cJSON *doc = NULL;
+    FMP_TRY(fmp_json_parse(line, len, NULL, &doc, err));
+    fmp_status status = fmp_chat_encode(chat, doc, &options, r, err);
+    cJSON_Delete(doc);
+    for (size_t i = 0; status == FMP_OK && i < r->tokens.n; i++) {
+        fmp_buf_printf(out, "%s%u", i ? " " : "", r->tokens.ids[i]);
+    }
+    fmp_buf_putc(out, '\n');
+    return status;
+}
+
+static fmp_status write_tokens(const char *dir, const char *conversations, const char *path, fmp_err *err)
+{
+    fmp_buf in = {0}, out = {0};
+    fmp_chat *chat = NULL;
+    fmp_chat_result r = {0};
+    fmp_status status = fmp_read_file(conversations, 0, &in, err);
+    if (status == FMP_OK) { status = fmp_chat_open(dir, NULL, &chat, err); }
+    if (status == FMP_OK) { status = fmp_chat_result_init(&r, err); }
+    for (size_t at = 0; status == FMP_OK && at < in.len;) {
+        const char *end = memchr(in.data + at, '\n', in.len - at);
+        size_t len = end ? (size_t)(end - in.data) - at : in.len - at;
+        status = encode_line(chat, in.data + at, len, &r, &out, err);
+        at += len + 1;
+    }
+    if (status == FMP_OK) { status = fmp_buf_ok(&out, err); }
+    if (status == FMP_OK) { status = fmp_write_file(path, out.data ? out.data : "", out.len, err); }
+    fmp_chat_result_free(&r);
+    fmp_chat_free(chat);
+    fmp_buf_free(&in);
+    fmp_buf_free(&out);
+    return status;
+}
+
 static fmp_status run(probe *p, int argc, char **argv, fmp_err *err)
 {
     const fmp_model_options o = {.n_threads = 2, .precision = FMP_PRECISION_F32};
     if (argc < 4) { return fmp_fail(err, FMP_E_USAGE, "see the head of model_probe.c"); }
+    if (strcmp(argv[1], "tokens") == 0 && argc == 5) { return write_tokens(argv[2], argv[3], argv[4], err); }
     FMP_TRY(fmp_model_open(argv[2], &o, &p->m, err));
     if (strcmp(argv[1], "resave") == 0) { return fmp_model_save(p->m, NULL, argv[3], FMP_DTYPE_F32, err); }
     if (strcmp(argv[3], "-") != 0) { FMP_TRY(fmp_adapter_load(p->m, argv[3], &p->ad, err)); }
@@ -119,6 +163,7 @@ int main(int argc, char **argv)
 {
     fmp_err err = FMP_ERR_INIT;
     probe p = {0};
+    fmp_json_install_hooks();
     fmp_status status = run(&p, argc, argv, &err);
     if (status != FMP_OK) { fprintf(stderr, "model_probe: %s %s\n", err.message, err.notes); }
     fmp_adapter_free(p.ad);

@@ -406,7 +406,8 @@ static void no_held_out_value_is_in_a_training_text(void **state)
 {
     (void)state;
     for (uint64_t i = 0; i < N_DOCS; i++) {
-        cJSON *base_doc = make(SYNTH_BASE, i % 2, 17, i), *adapt_doc = make(SYNTH_ADAPT, false, 17, i);
+        /* base 1.1 has read the names of the world, as base models have; numbers and times stay apart there too */
+        cJSON *base_doc = make(SYNTH_BASE, false, 17, i), *adapt_doc = make(SYNTH_ADAPT, false, 17, i);
         check_text_has_no_held_value(base_doc);
         check_text_has_no_held_value(adapt_doc);
         cJSON_Delete(base_doc);

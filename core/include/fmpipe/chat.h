@@ -64,8 +64,8 @@ void fmp_chat_result_free(fmp_chat_result *result);
 /*
  * fmp_chat_encode: render and encode one canonical conversation.
  *   doc   borrowed
- * The text is cut at special tokens that lie in template text only; everything between them is encoded in one piece, as
- * `transformers` would, with special tokens off.
+ * The text is cut at special tokens that lie in template text only (a well-known role may be a part of one); everything
+ * between them is encoded in one piece, as `transformers` would, with special tokens off.
  * Errors   those of rendering; FMP_E_DATA "no supervised token" when supervise is set and nothing is; FMP_E_MISMATCH as
  *          fmp_chat_mask. All concern this conversation only.
  * When     any thread; one result is used by one thread at a time.

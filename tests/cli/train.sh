@@ -1,0 +1,275 @@
+#!/bin/sh
+# train.sh FMPIPE PLUGIN_FOLDER: training from the command line, on a model small enough to be made here: equal bytes for any
+# number of threads, after a stop, after a crash and after a damaged checkpoint; and what must be refused.
+set -eu
+fmpipe=$1
+FMPIPE_PLUGIN_PATH=$2
+NO_COLOR=1
+export FMPIPE_PLUGIN_PATH NO_COLOR
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+    echo "FAILED: $*" >&2
+    [ ! -f log ] || cat log >&2
+    exit 1
+}
+say() { echo "ok: $*"; }
+
+cat >base.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-base
+seed: 3
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: base, version: "1.1", count: 200, seed: 1}}
+  - {id: tok, use: tokenizer.train, from: texts, with: {vocab_size: 600}}
+  - {id: tokens, use: chat.tokenize, from: {records: texts, tokenizer: tok},
+     with: {max_tokens: 1024, overflow: drop, supervise: all, context_weight: 0.1}}
+  - {id: tiny, use: train.full, from: {tokens: tokens},
+     with: {name: tiny-1, new: {layers: 2, channels: 64, heads: 4, kv_heads: 2, ff: 128}, max_steps: 24, epochs: 24, batch: 2,
+            checkpoint_every: 2}}
+TEXT
+cat >adapter.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-adapter
+seed: 5
+base: base
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 60, seed: 2}}
+  - {id: split, use: data.split, with: {eval: 0.3}}
+  - {id: tokens, use: chat.tokenize, from: split.train, with: {max_tokens: 1024, overflow: drop}}
+  - {id: eval_tokens, use: chat.tokenize, from: split.eval, with: {max_tokens: 1024, overflow: drop}}
+  - {id: lora, use: train.lora, from: {tokens: tokens, eval: eval_tokens},
+     with: {rank: 4, max_steps: 48, epochs: 48, batch: 1, learning_rate: 2e-3, precision: bf16, keep: best, eval_every: 7, log_every: 4,
+            checkpoint_every: 3}}
+  - {id: export, use: export.peft, from: {adapter: lora}, with: {name: tiny_tools}}
+TEXT
+
+# run PIPELINE STORE ARGUMENTS...: output in log, exit code in $code
+run() {
+    file=$1 store=$2
+    shift 2
+    code=0
+    "$fmpipe" run "$file" --store "$store" --runs "$store-runs" "$@" >log 2>&1 || code=$?
+}
+must_run() {
+    run "$@"
+    [ "$code" -eq 0 ] || fail "run $* ended with exit code $code"
+}
+# digests STORE STAGE: of the files of a result
+digests() { (cd "$1-runs/latest/$2" && sha256sum -- * | sort -k 2); }
+same() { # same WHAT STORE STAGE
+    digests "$2" "$3" >found
+    cmp -s "wanted.$3" found || { diff "wanted.$3" found >&2 || true; fail "$1: other bytes of '$3'"; }
+}
+
+# ---- any number of threads ----
+must_run base.yaml t1 --threads 1
+digests t1 tiny >wanted.tiny
+cp -RL t1-runs/latest/tiny base
+must_run adapter.yaml a1 --threads 1
+digests a1 lora >wanted.lora
+digests a1 export >wanted.export
+for n in 2 3 8; do
+    must_run base.yaml "t$n" --threads $n
+    same "--threads $n" "t$n" tiny
+    must_run adapter.yaml "a$n" --threads $n
+    same "--threads $n" "a$n" lora
+    same "--threads $n" "a$n" export
+done
+say "threads 1, 2, 3, 8: equal bytes of model, adapter and export"
+
+# ---- the second run ----
+run adapter.yaml a2 --json
+[ "$code" -eq 0 ] || fail "second run"
+[ "$(grep -c '"event":"stage.end".*"action":"cached"' log)" -eq 6 ] || fail "a second run must find all 6 stages known"
+say "second run: 6 stages cached"
+
+# ---- options that change no result ----
+must_run adapter.yaml a2 --set lora.log_every=7 --set lora.checkpoint_every=0 --set lora.memory=1 --force lora
+same "log_every, checkpoint_every, memory" a2 lora
+say "log_every, checkpoint_every and memory change no byte"
+
+# ---- a stop, a crash ----
+# start PIPELINE STORE: in the background, as $pid
+start() {
+    "$fmpipe" run "$1" --store "$2" --runs "$2-runs" --threads 1 >log 2>&1 &
+    pid=$!
+}
+# await STORE STEP: until the newest checkpoint is of that step or later
+await() {
+    while kill -0 "$pid" 2>/dev/null; do
+        for dir in "$1"/work/*/ckpt-*; do
+            step=$(basename "$dir" | sed 's/^ckpt-0*//')
+            case $step in *[!0-9]* | '') continue ;; esac
+            [ "$step" -lt "$2" ] || return 0
+        done
+        sleep 0.02
+    done
+    fail "the run ended before step $2 was saved"
+}
+# end SIGNAL: send it, wait, exit code in $code
+end() {
+    kill "-$1" "$pid" || fail "the run was over before the signal"
+    code=0
+    wait "$pid" || code=$?
+}
+
+start adapter.yaml stop
+await stop 3
+end INT
+[ "$code" -eq 75 ] || fail "after SIGINT: expected exit code 75, found $code"
+grep -q 'stopped after step [0-9]* of 48' log || fail "the message must name the step"
+grep -q 'run it again to go on from here' log || fail "the message must say that the run can be resumed"
+must_run adapter.yaml stop --threads 2
+grep -q 'resumed' log || fail "the second run must say that it resumed"
+same "after SIGINT" stop lora
+same "after SIGINT" stop export
+say "SIGINT: exit code 75, resumed, equal bytes"
+
+start adapter.yaml kill
+for step in 6 21 36; do
+    await kill $step
+    end KILL
+    [ "$code" -eq 137 ] || fail "kill -9 at step $step: found exit code $code"
+    [ $step -eq 36 ] || start adapter.yaml kill
+done
+must_run adapter.yaml kill
+grep -q 'resumed' log || fail "after kill -9 the run must resume"
+same "after kill -9" kill lora
+say "kill -9 at three points of train.lora: resumed, equal bytes"
+
+start base.yaml killfull
+await killfull 6
+end KILL
+must_run base.yaml killfull
+grep -q 'resumed' log || fail "after kill -9 the run must resume"
+same "after kill -9" killfull tiny
+say "kill -9 in train.full: resumed, equal bytes"
+
+# ---- damaged checkpoints ----
+newest() { ls -d "$1"/work/*/ckpt-* | sort | tail -n 1; }
+for what in trainer.safetensors loop.json checkpoint.json; do
+    start adapter.yaml "hurt-$what"
+    await "hurt-$what" 9
+    end KILL
+    hurt=$(newest "hurt-$what")
+    [ "$(ls -d "hurt-$what"/work/*/ckpt-* | wc -l)" -ge 2 ] || fail "expected two checkpoints"
+    case $what in
+    trainer.safetensors) printf 'X' | dd of="$hurt/state/$what" bs=1 seek=3000 conv=notrunc 2>/dev/null ;;
+    loop.json) sed -i 's/"step": [0-9]*/"step": 4/' "$hurt/state/$what" ;;
+    checkpoint.json) : >"$hurt/$what" ;;
+    esac
+    must_run adapter.yaml "hurt-$what"
+    grep -q "checkpoint $(basename "$hurt") is not used: " log || fail "a damaged $what must be reported"
+    grep -q 'resumed' log || fail "the checkpoint before the damaged one must be used"
+    same "damaged $what" "hurt-$what" lora
+done
+say "damaged trainer.safetensors, loop.json, checkpoint.json: reported, the one before used, equal bytes"
+
+# ---- chat.tokenize: every conversation is kept, rejected or counted ----
+cat >overflow.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-overflow
+base: base
+vars: {overflow: {type: string, default: error}}
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 60, seed: 2}}
+  - {id: tokens, use: chat.tokenize, on_bad: skip, with: {max_tokens: 160, overflow: "${overflow}"}}
+TEXT
+fact() { # fact NAME: of the stage that is in `stage`
+    sed -n "s/.*\"facts\":{[^}]*\"$1\":\([0-9]*\).*/\1/p" stage
+}
+for overflow in error drop split; do
+    run overflow.yaml over --set overflow=$overflow --json
+    [ "$code" -eq 0 ] || fail "overflow: $overflow"
+    grep '"event":"stage.end","stage":"tokens"' log >stage
+    kept=$(fact records)
+    dropped=$(sed -n 's/.*"dropped_too_long":\([0-9]*\).*/\1/p' stage)
+    split=$(sed -n 's/.*"split":\([0-9]*\),.*/\1/p' stage)
+    rejected=$(sed -n 's/.*"rejected":\([0-9]*\).*/\1/p' stage)
+    [ $((kept + dropped + rejected)) -eq 60 ] || fail "overflow: $overflow: $kept kept, $dropped dropped, $rejected rejected of 60"
+    echo "ok: overflow: $overflow: $kept kept ($split of them split), $dropped dropped, $rejected rejected"
+    case $overflow in
+    error)
+        too_long=$rejected
+        [ "$rejected" -gt 0 ] && [ "$dropped" -eq 0 ] && [ "$split" -eq 0 ] &&
+            [ "$(grep -c '"reason":"too_long"' over-runs/latest/rejected.jsonl)" -eq "$rejected" ]
+        ;;
+    drop) [ "$dropped" -eq "$too_long" ] && [ "$rejected" -eq 0 ] && [ "$split" -eq 0 ] ;;
+    split) [ "$split" -eq "$too_long" ] && [ "$kept" -eq 60 ] ;;
+    esac || fail "overflow: $overflow: the counts do not fit"
+done
+# ---- refusals ----
+# refused CODE PATTERN PIPELINE ARGUMENTS...
+refused() {
+    want=$1 pattern=$2 file=$3
+    shift 3
+    run "$file" refuse "$@"
+    [ "$code" -eq "$want" ] || fail "$file $*: expected exit code $want, found $code"
+    grep -q -e "$pattern" log || fail "$file $*: expected '$pattern'"
+}
+
+sed 's/ on_bad: skip,//' overflow.yaml >strict.yaml
+refused 3 'the conversation has [0-9]* tokens, expected at most 160' strict.yaml
+cat >missing.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-missing
+base: base
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 4, seed: 2}}
+  - {id: tokens, use: chat.tokenize}
+TEXT
+refused 3 "overflow" missing.yaml
+cat >options.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-options
+base: base
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 12, seed: 2}}
+  - {id: tokens, use: chat.tokenize, with: {max_tokens: 1024, overflow: error}}
+  - {id: lora, use: train.lora, with: {rank: 4, max_steps: 2}}
+  - {id: evaluate, use: eval.adapter, from: {records: texts, adapter: lora}, with: {max_new_tokens: 8, max_records: 4}}
+  - {id: export, use: export.peft, from: {adapter: lora}, with: {name: tiny_tools}}
+TEXT
+must_run options.yaml refuse
+refused 3 'expected a bin_size of at least max_tokens (1024), found 8' options.yaml --set tokens.bin_size=8
+refused 3 'rank' options.yaml --set lora.rank=0
+refused 3 'no_such_layer. matches no linear layer' options.yaml --set 'lora.targets=[no_such_layer]'
+refused 3 'expected max_new_tokens (64) to be less than max_tokens (32)' options.yaml --set evaluate.max_new_tokens=64 \
+    --set evaluate.max_tokens=32
+refused 3 "letters, digits and _ in the name, found '-'" options.yaml --set export.name=tiny-tools
+refused 3 'new.heads' base.yaml --set tiny.new.heads=5
+cp -R base short
+sed -i 's/"max_position_embeddings": [0-9]*/"max_position_embeddings": 100/' short/config.json
+refused 3 'tokens, the model has positions for 100' options.yaml --set base=short
+
+cat >mixed.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-mixed
+base: base
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 12, seed: 2}}
+  - {id: tok, use: tokenizer.train, from: texts, with: {vocab_size: 580}}
+  - {id: other, use: chat.tokenize, from: {records: texts, tokenizer: tok}, with: {max_tokens: 1024, overflow: error}}
+  - {id: own, use: chat.tokenize, from: {records: texts}, with: {max_tokens: 1024, overflow: error}}
+  - {id: lora, use: train.lora, from: {tokens: TRAIN, eval: EVAL}, with: {rank: 4, max_steps: 2}}
+TEXT
+sed 's/TRAIN/other/; s/EVAL/own/' mixed.yaml >mixed_train.yaml
+sed 's/TRAIN/own/; s/EVAL/other/' mixed.yaml >mixed_eval.yaml
+refused 5 'the tokens were made with another tokenizer' mixed_train.yaml
+refused 5 'the tokens were made with another tokenizer' mixed_eval.yaml
+cat >wrong_base.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-wrong-base
+base: base
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 12, seed: 2}}
+  - {id: tokens, use: chat.tokenize, from: {records: texts}, with: {max_tokens: 1024, overflow: error}}
+  - {id: next, use: train.full, from: {tokens: tokens, model: base}, with: {name: tiny-2, max_steps: 1}}
+  - {id: lora, use: train.lora, from: {tokens: tokens}, with: {rank: 4, max_steps: 2}}
+  - {id: export, use: export.peft, from: {adapter: lora, model: next}, with: {name: tiny_tools}}
+TEXT
+refused 5 'the adapter was trained for the base sha256:' wrong_base.yaml
+say "options and mismatches are refused with their exit codes"
