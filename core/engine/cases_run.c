@@ -341,7 +341,8 @@ static fmp_status read_records(case_run *r, const case_section *s, const char *p
     return status;
 }
 
-/* A port that takes many connections: each further input section is one, named after the stage it comes from. */
+/* A port that takes many connections: each further input section is one, named after the stage it comes
+ * from. */
 static fmp_status read_many(case_run *r, size_t n_ports, size_t *used, fmp_err *err)
 {
     for (size_t i = 0; i < r->c->n_sections; i++) {
@@ -372,9 +373,7 @@ static fmp_status read_inputs(case_run *r, fmp_err *err)
         used++;
         FMP_TRY(read_records(r, s, port, "case", err));
     }
-    if (n > 0 && (r->info->inputs[0].flags & FMP_PORT_MANY)) {
-        FMP_TRY(read_many(r, n, &used, err));
-    }
+    if (n > 0 && (r->info->inputs[0].flags & FMP_PORT_MANY)) { FMP_TRY(read_many(r, n, &used, err)); }
     for (size_t i = 0; i < r->c->n_sections; i++) {
         present += r->c->sections[i].kind == CASE_INPUT;
     }
@@ -427,18 +426,28 @@ static fmp_status find_stage(case_run *r, const fmp_cases_options *options, fmp_
         snprintf(use, sizeof use, "%s", name);
     }
     FMP_TRY(fmp_registry_find(options->registry, use, ".", &r->info, err));
-    if (r->info->kind == FMP_TASK) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s' is a task; text cases are for record stages",
-                        r->info->name);
+    if (r->info->kind == FMP_TASK && fmp_case_section_(r->c, CASE_INPUT, NULL)) {
+        return fmp_fail(err, FMP_E_UNSUPPORTED,
+                        "'%s' is a task and reads artifacts; its case has options and no input", r->info->name);
     }
     return fmp_plugin_load(r->info, &r->stage, err);
+}
+
+/* A task reads artifacts, which a case cannot write down: its case says which options it takes. */
+static fmp_status run_kind(case_run *r, fmp_err *err)
+{
+    switch (r->stage->kind) {
+    case FMP_TASK: return fmp_trial_open(r->trial, r->values, r->n_threads, err);
+    case FMP_GATHER: return run_gather(r, err);
+    default: return run_stream(r, err);
+    }
 }
 
 static fmp_status run_stage(case_run *r, fmp_err *err)
 {
     FMP_TRY(fmp_pool_new((int)r->n_threads, &r->pool, err));
     fmp_status status = fmp_trial_new(r->stage, r->seed, r->pool, &r->trial, err);
-    if (status == FMP_OK) { status = r->stage->kind == FMP_GATHER ? run_gather(r, err) : run_stream(r, err); }
+    if (status == FMP_OK) { status = run_kind(r, err); }
     if (status == FMP_OK) {
         cJSON *counts = fmp_trial_counts_json(r->trial);
         put_json(r, counts, &r->out->counts);

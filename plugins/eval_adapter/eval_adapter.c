@@ -1,9 +1,10 @@
 /*
  * eval.adapter: what a base model cannot do and its adapter can, by locale.
  *
- * Every assistant turn that calls tools or answers under a response schema is a question: the conversation before it is the
- * prompt, generation is greedy, and the result is compared with the turn as JSON values. Base and adapter see the same
- * prompts. The loss is that of all assistant turns. Read eval_run, then collect_record.
+ * Every assistant turn that calls tools or answers under a response schema is a question: the conversation
+ * before it is the prompt, generation is greedy, and the result is compared with the turn as JSON values.
+ * Base and adapter see the same prompts. The loss is that of all assistant turns. Read eval_run, then
+ * collect_record.
  */
 #include "eval_private.h"
 
@@ -22,29 +23,69 @@ typedef struct eval_adapter {
     bool bf16;
 } eval_adapter;
 
-static const fmp_option options[] = {
-    {.name = "max_records", .type = FMP_OPT_INT, .def = "0", .unit = "records", .min = 0, .max = 1e9,
-     .help = "Ask about the first so many conversations; 0: all."},
-    {.name = "max_new_tokens", .type = FMP_OPT_INT, .def = "128", .unit = "tokens", .min = 1, .max = 65536,
-     .help = "Longest answer that is generated."},
-    {.name = "max_tokens", .type = FMP_OPT_INT, .def = "2048", .unit = "tokens", .min = 16, .max = 1048576,
-     .help = "Longest prompt with its answer, or conversation, and never more than the model has positions; longer ones are counted and "
-             "not asked."},
-    {.name = "batch", .type = FMP_OPT_INT, .def = "32", .unit = "prompts", .min = 1, .max = 4096, .flags = FMP_OPT_COSMETIC,
-     .help = "Prompts generated together; no answer depends on it."},
-    {.name = "style", .type = FMP_OPT_ENUM, .def = "fm-chat", .choices = "fm-chat|toolkit|hermes",
-     .help = "How the model's template writes tool calls."},
-    {.name = "examples", .type = FMP_OPT_INT, .def = "24", .min = 0, .max = 1000, .help = "Examples kept for the report."},
-    {.name = "precision", .type = FMP_OPT_ENUM, .def = "f32", .choices = "f32|bf16", .help = "Operands of matrix products."},
-    {.name = NULL}};
+static const fmp_option options[] = {{.name = "max_records",
+                                      .type = FMP_OPT_INT,
+                                      .def = "0",
+                                      .unit = "records",
+                                      .min = 0,
+                                      .max = 1e9,
+                                      .help = "Ask about the first so many conversations; 0: all."},
+                                     {.name = "max_new_tokens",
+                                      .type = FMP_OPT_INT,
+                                      .def = "128",
+                                      .unit = "tokens",
+                                      .min = 1,
+                                      .max = 65536,
+                                      .help = "Longest answer that is generated."},
+                                     {.name = "max_tokens",
+                                      .type = FMP_OPT_INT,
+                                      .def = "2048",
+                                      .unit = "tokens",
+                                      .min = 16,
+                                      .max = 1048576,
+                                      .help =
+                                          "Longest prompt with its answer, or conversation, and never more "
+                                          "than the model has positions; longer ones are counted and "
+                                          "not asked."},
+                                     {.name = "batch",
+                                      .type = FMP_OPT_INT,
+                                      .def = "32",
+                                      .unit = "prompts",
+                                      .min = 1,
+                                      .max = 4096,
+                                      .flags = FMP_OPT_COSMETIC,
+                                      .help = "Prompts generated together; no answer depends on it."},
+                                     {.name = "style",
+                                      .type = FMP_OPT_ENUM,
+                                      .def = "fm-chat",
+                                      .choices = "fm-chat|toolkit|hermes",
+                                      .help = "How the model's template writes tool calls."},
+                                     {.name = "examples",
+                                      .type = FMP_OPT_INT,
+                                      .def = "24",
+                                      .min = 0,
+                                      .max = 1000,
+                                      .help = "Examples kept for the report."},
+                                     {.name = "precision",
+                                      .type = FMP_OPT_ENUM,
+                                      .def = "f32",
+                                      .choices = "f32|bf16",
+                                      .help = "Operands of matrix products."},
+                                     {.name = NULL}};
 
 static const fmp_port inputs[] = {
     {.name = "records", .type = FMP_PORT_RECORDS, .help = "Held-out conversations."},
-    {.name = "adapter", .type = FMP_PORT_ADAPTER, .flags = FMP_PORT_OPTIONAL, .help = "What is compared with the base; unconnected: the base alone."},
+    {.name = "adapter",
+     .type = FMP_PORT_ADAPTER,
+     .flags = FMP_PORT_OPTIONAL,
+     .help = "What is compared with the base; unconnected: the base alone."},
     {.name = "model", .type = FMP_PORT_MODEL, .help = "The base model."},
     {.name = NULL}};
 static const fmp_port outputs[] = {
-    {.name = "metrics", .type = FMP_PORT_METRICS, .help = "metrics.json, and answers.jsonl with every question and answer."}, {.name = NULL}};
+    {.name = "metrics",
+     .type = FMP_PORT_METRICS,
+     .help = "metrics.json, and answers.jsonl with every question and answer."},
+    {.name = NULL}};
 
 /* ---------------------------------------------------------------------------------------------- questions */
 
@@ -66,7 +107,8 @@ static void *copy(fmp_arena *arena, const void *data, size_t size)
     return to;
 }
 
-/* The schema that the answer to messages[i] must keep: the nearest user turn's before it, else the conversation's. */
+/* The schema that the answer to messages[i] must keep: the nearest user turn's before it, else the
+ * conversation's. */
 static const cJSON *schema_of(const cJSON *doc, const cJSON *answer)
 {
     const cJSON *format = NULL;
@@ -86,8 +128,9 @@ static const char *last_user_text(const cJSON *doc, const cJSON *answer)
     return text;
 }
 
-static fmp_status add_question(const eval_adapter *s, exam *e, fmp_chat_result *r, const fmp_record *record, const cJSON *message, size_t i,
-                               question_kind kind, const cJSON *schema, fmp_err *err)
+static fmp_status add_question(const eval_adapter *s, exam *e, fmp_chat_result *r, const fmp_record *record,
+                               const cJSON *message, size_t i, question_kind kind, const cJSON *schema,
+                               fmp_err *err)
 {
     fmp_chat_options o = {.n_messages = i, .generation_prompt = true};
     FMP_TRY(fmp_chat_encode(e->chat, record->doc, &o, r, err));
@@ -113,7 +156,9 @@ static fmp_status add_question(const eval_adapter *s, exam *e, fmp_chat_result *
         status = fmp_json_parse(text, strlen(text), NULL, &expected, err);
     }
     fmp_json_scope(outer);
-    if (status != FMP_OK) { return fmp_err_note(err, "while reading the expected answer of record %s", record->id); }
+    if (status != FMP_OK) {
+        return fmp_err_note(err, "while reading the expected answer of record %s", record->id);
+    }
     q->expected = expected;
     e->n_questions++;
     return FMP_OK;
@@ -128,21 +173,24 @@ static fmp_status add_sample(exam *e, fmp_chat_result *r, const fmp_record *reco
         return FMP_OK;
     }
     FMP_TRY(grow((void **)&e->samples, e->n_samples, &e->cap_samples, sizeof *e->samples, err));
-    e->samples[e->n_samples++] = (sample){.locale = fmp_arena_strdup(e->arena, fmp_json_str(record->doc, "locale", "")),
-                                          .id = copy(e->arena, r->tokens.ids, r->tokens.n * sizeof *r->tokens.ids),
-                                          .weight = copy(e->arena, r->weight, r->tokens.n * sizeof *r->weight),
-                                          .n = r->tokens.n};
+    e->samples[e->n_samples++] =
+        (sample){.locale = fmp_arena_strdup(e->arena, fmp_json_str(record->doc, "locale", "")),
+                 .id = copy(e->arena, r->tokens.ids, r->tokens.n * sizeof *r->tokens.ids),
+                 .weight = copy(e->arena, r->weight, r->tokens.n * sizeof *r->weight),
+                 .n = r->tokens.n};
     return fmp_arena_ok(e->arena, err);
 }
 
-static fmp_status ask_about(const eval_adapter *s, exam *e, fmp_chat_result *r, const fmp_record *record, fmp_err *err)
+static fmp_status ask_about(const eval_adapter *s, exam *e, fmp_chat_result *r, const fmp_record *record,
+                            fmp_err *err)
 {
     size_t i = 0;
     FMP_TRY(add_sample(e, r, record, err));
     const cJSON *m;
     cJSON_ArrayForEach(m, fmp_json_get(record->doc, "messages"))
     {
-        bool assistant = i > 0 && strcmp(fmp_json_str(m, "role", ""), "assistant") == 0; /* a first turn has no prompt */
+        bool assistant =
+            i > 0 && strcmp(fmp_json_str(m, "role", ""), "assistant") == 0; /* a first turn has no prompt */
         const cJSON *schema = assistant ? schema_of(record->doc, m) : NULL;
         if (assistant && fmp_json_get(m, "tool_calls")) {
             FMP_TRY(add_question(s, e, r, record, m, i, ASK_CALL, NULL, err));
@@ -155,8 +203,8 @@ static fmp_status ask_about(const eval_adapter *s, exam *e, fmp_chat_result *r, 
 }
 
 /* A conversation that cannot be asked about is refused as a whole, under the stage's on_bad policy. */
-static fmp_status collect_record(const eval_adapter *s, const fmp_task *task, exam *e, fmp_chat_result *r, const fmp_record *record,
-                                 fmp_err *err)
+static fmp_status collect_record(const eval_adapter *s, const fmp_task *task, exam *e, fmp_chat_result *r,
+                                 const fmp_record *record, fmp_err *err)
 {
     size_t n_questions = e->n_questions, n_samples = e->n_samples, n_too_long = e->n_too_long;
     fmp_err why = FMP_ERR_INIT;
@@ -169,7 +217,8 @@ static fmp_status collect_record(const eval_adapter *s, const fmp_task *task, ex
     e->n_questions = n_questions;
     e->n_samples = n_samples;
     e->n_too_long = n_too_long;
-    fmp_reject reject = {.struct_size = (uint32_t)sizeof reject, .reason = "not_askable", .message = why.message};
+    fmp_reject reject = {
+        .struct_size = (uint32_t)sizeof reject, .reason = "not_askable", .message = why.message};
     return s->records->reject(task, record, &reject, err);
 }
 
@@ -192,8 +241,11 @@ static fmp_status collect(const eval_adapter *s, const fmp_task *task, exam *e, 
     if (reader) { s->records->close(reader); }
     fmp_chat_result_free(&r);
     if (status == FMP_OK && e->n_questions == 0) {
-        fmp_fail(err, FMP_E_DATA, "no assistant turn calls a tool or answers under a response schema: there is nothing to ask");
-        return fmp_err_hint(err, "give eval.adapter held-out conversations with tool calls or a response_format");
+        fmp_fail(
+            err, FMP_E_DATA,
+            "no assistant turn calls a tool or answers under a response schema: there is nothing to ask");
+        return fmp_err_hint(err,
+                            "give eval.adapter held-out conversations with tool calls or a response_format");
     }
     return status;
 }
@@ -213,8 +265,8 @@ static fmp_status decode_answer(const exam *e, const fmp_generated *g, const cha
     return status;
 }
 
-static fmp_status answer_all(const eval_adapter *s, exam *e, fmp_model *model, const fmp_adapter *adapter, int side, int n_sides,
-                             fmp_err *err)
+static fmp_status answer_all(const eval_adapter *s, exam *e, fmp_model *model, const fmp_adapter *adapter,
+                             int side, int n_sides, fmp_err *err)
 {
     const fmp_ext_progress *progress = s->host->get_extension(s->host, FMP_EXT_PROGRESS);
     const fmp_ext_cancel *cancel = s->host->get_extension(s->host, FMP_EXT_CANCEL);
@@ -225,17 +277,21 @@ static fmp_status answer_all(const eval_adapter *s, exam *e, fmp_model *model, c
     o.stop = fmp_chat_stops(e->chat, &o.n_stop);
     for (size_t at = 0; status == FMP_OK && at < e->n_questions; at += s->batch) {
         size_t n = e->n_questions - at < s->batch ? e->n_questions - at : s->batch;
-        for (size_t i = 0; i < n; i++) { prompts[i] = (fmp_prompt){.id = e->questions[at + i].prompt, .n = e->questions[at + i].n_prompt}; }
+        for (size_t i = 0; i < n; i++) {
+            prompts[i] = (fmp_prompt){.id = e->questions[at + i].prompt, .n = e->questions[at + i].n_prompt};
+        }
         status = fmp_generate(model, adapter, prompts, n, &o, e->arena, answers, err);
         for (size_t i = 0; status == FMP_OK && i < n; i++) {
             status = decode_answer(e, &answers[i], &e->questions[at + i].answer[side], err);
             if (status == FMP_OK) { status = exam_judge(&e->questions[at + i], side, s->style, err); }
         }
         if (progress) {
-            progress->update(s->host, (uint64_t)side * e->n_questions + at + n, (uint64_t)n_sides * e->n_questions, "questions",
-                             side ? "adapter" : "base");
+            progress->update(s->host, (uint64_t)side * e->n_questions + at + n,
+                             (uint64_t)n_sides * e->n_questions, "questions", side ? "adapter" : "base");
         }
-        if (status == FMP_OK && cancel && cancel->requested(s->host)) { status = fmp_fail(err, FMP_E_CANCELLED, "stopped while evaluating"); }
+        if (status == FMP_OK && cancel && cancel->requested(s->host)) {
+            status = fmp_fail(err, FMP_E_CANCELLED, "stopped while evaluating");
+        }
     }
     free(prompts);
     free(answers);
@@ -243,10 +299,11 @@ static fmp_status answer_all(const eval_adapter *s, exam *e, fmp_model *model, c
 }
 
 /* Loss of every conversation, several packed into one batch. */
-static fmp_status measure_loss(const eval_adapter *s, const exam *e, fmp_model *model, const fmp_adapter *adapter, int side, score_table *t,
-                               fmp_err *err)
+static fmp_status measure_loss(const eval_adapter *s, const exam *e, fmp_model *model,
+                               const fmp_adapter *adapter, int side, score_table *t, fmp_err *err)
 {
-    uint32_t *id = malloc(s->max_tokens * sizeof *id), *seg = malloc(((size_t)s->max_tokens + 1) * sizeof *seg);
+    uint32_t *id = malloc(s->max_tokens * sizeof *id),
+             *seg = malloc(((size_t)s->max_tokens + 1) * sizeof *seg);
     float *weight = malloc(s->max_tokens * sizeof *weight);
     fmp_loss *losses = malloc(s->max_tokens * sizeof *losses);
     fmp_status status = id && seg && weight && losses ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
@@ -290,7 +347,8 @@ static fmp_status write_json(const char *dir, const char *name, const fmp_buf *t
     return status;
 }
 
-static fmp_status write_results(const exam *e, const score_table *t, int n_sides, const char *dir, fmp_err *err)
+static fmp_status write_results(const exam *e, const score_table *t, int n_sides, const char *dir,
+                                fmp_err *err)
 {
     fmp_buf text = {0};
     cJSON *json = cJSON_CreateObject(), *all = examples(e, n_sides, e->n_questions), *row;
@@ -327,10 +385,11 @@ static void report(const eval_adapter *s, const exam *e, const score_table *t, i
     if (all->n_calls == 0) {
         m->summary(s->host, "%zu questions, none for a tool call", e->n_questions);
     } else if (n_sides == 2) {
-        m->summary(s->host, "%zu questions · tool call exact %.1f %% → %.1f %%", e->n_questions, calls * (double)all->call_exact[BASE],
-                   calls * (double)all->call_exact[ADAPTED]);
+        m->summary(s->host, "%zu questions · tool call exact %.1f %% → %.1f %%", e->n_questions,
+                   calls * (double)all->call_exact[BASE], calls * (double)all->call_exact[ADAPTED]);
     } else {
-        m->summary(s->host, "%zu questions · tool call exact %.1f %%", e->n_questions, calls * (double)all->call_exact[BASE]);
+        m->summary(s->host, "%zu questions · tool call exact %.1f %%", e->n_questions,
+                   calls * (double)all->call_exact[BASE]);
     }
 }
 
@@ -342,7 +401,8 @@ static const fmp_input *input_at(const fmp_task *task, const char *port)
     return NULL;
 }
 
-static fmp_status ask(eval_adapter *s, const fmp_task *task, exam *e, fmp_model *model, score_table *t, fmp_err *err)
+static fmp_status ask(eval_adapter *s, const fmp_task *task, exam *e, fmp_model *model, score_table *t,
+                      fmp_err *err)
 {
     const fmp_input *adapter_input = input_at(task, "adapter");
     fmp_adapter *adapter = NULL;
@@ -350,7 +410,9 @@ static fmp_status ask(eval_adapter *s, const fmp_task *task, exam *e, fmp_model 
     fmp_status status = adapter_input ? fmp_adapter_load(model, adapter_input->path, &adapter, err) : FMP_OK;
     for (int side = 0; side < n_sides && status == FMP_OK; side++) {
         status = answer_all(s, e, model, side == ADAPTED ? adapter : NULL, side, n_sides, err);
-        if (status == FMP_OK) { status = measure_loss(s, e, model, side == ADAPTED ? adapter : NULL, side, t, err); }
+        if (status == FMP_OK) {
+            status = measure_loss(s, e, model, side == ADAPTED ? adapter : NULL, side, t, err);
+        }
     }
     if (status == FMP_OK) {
         table_count(e, t, n_sides);
@@ -416,7 +478,8 @@ static fmp_status eval_configure(void *self, const cJSON *values, fmp_err *err)
     s->style = fmp_value_str(values, "style");
     s->bf16 = strcmp(fmp_value_str(values, "precision"), "bf16") == 0;
     if (s->max_new_tokens >= s->max_tokens) {
-        fmp_fail(err, FMP_E_CONFIG, "expected max_new_tokens (%u) to be less than max_tokens (%u)", s->max_new_tokens, s->max_tokens);
+        fmp_fail(err, FMP_E_CONFIG, "expected max_new_tokens (%u) to be less than max_tokens (%u)",
+                 s->max_new_tokens, s->max_tokens);
         if (err) { snprintf(err->option, sizeof err->option, "max_new_tokens"); }
         return FMP_E_CONFIG;
     }
@@ -430,25 +493,23 @@ static const void *get_extension(const char *name)
     return strcmp(name, FMP_EXT_NUMERIC_ENV) == 0 ? &numeric_env : NULL;
 }
 
-static const fmp_stage stage = {FMP_STAGE_HEADER,
-                                .name = "eval.adapter",
-                                .version = 1,
-                                .kind = FMP_TASK,
-                                .flags = FMP_STAGE_NUMERIC,
-                                .summary = "Measure tool calls, schema answers and loss before and after adaptation, by locale.",
-                                .inputs = inputs,
-                                .outputs = outputs,
-                                .options = options,
-                                .create = eval_create,
-                                .configure = eval_configure,
-                                .run = eval_run,
-                                .destroy = free};
+static const fmp_stage stage = {
+    FMP_STAGE_HEADER,
+    .name = "eval.adapter",
+    .version = 1,
+    .kind = FMP_TASK,
+    .flags = FMP_STAGE_NUMERIC,
+    .summary = "Measure tool calls, schema answers and loss before and after adaptation, by locale.",
+    .inputs = inputs,
+    .outputs = outputs,
+    .options = options,
+    .create = eval_create,
+    .configure = eval_configure,
+    .run = eval_run,
+    .destroy = free};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "eval-adapter",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages,
-                                  .get_extension = get_extension};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "eval-adapter",
+                                  .version = "0.1.0",   .license = "Apache-2.0",
+                                  .stages = stages,     .get_extension = get_extension};
 FMP_PLUGIN_ENTRY(&plugin)

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---------------------------------------------------------------------------------------------- one answer */
+/* --------------------------------------------------------------------------------------------- one answer */
 
 static fmp_status judge_call(question *q, int side, const char *style, fmp_err *err)
 {
@@ -12,7 +12,9 @@ static fmp_status judge_call(question *q, int side, const char *style, fmp_err *
     fmp_call_score score;
     fmp_err why = FMP_ERR_INIT;
     const char *text = q->answer[side];
-    if (fmp_toolcall_parse(text, strlen(text), style, &got, &why) != FMP_OK) { return FMP_OK; } /* no calls that could be right */
+    if (fmp_toolcall_parse(text, strlen(text), style, &got, &why) != FMP_OK) {
+        return FMP_OK;
+    } /* no calls that could be right */
     q->parses[side] = got.calls && got.calls->child;
     fmp_status status = fmp_score_tool_calls(q->expected, got.calls, 0, &score, err);
     if (status == FMP_OK) {
@@ -58,7 +60,9 @@ fmp_status table_make(const exam *e, score_table *out, fmp_err *err)
     if (!out->rows) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     for (size_t i = 0; i < e->n_samples; i++) {
         bool known = false;
-        for (size_t k = 0; k < out->n && !known; k++) { known = strcmp(out->rows[k].locale, e->samples[i].locale) == 0; }
+        for (size_t k = 0; k < out->n && !known; k++) {
+            known = strcmp(out->rows[k].locale, e->samples[i].locale) == 0;
+        }
         if (!known) { out->rows[out->n++].locale = e->samples[i].locale; }
     }
     qsort(out->rows, out->n, sizeof *out->rows, by_locale);
@@ -120,9 +124,12 @@ static void percent_cell(cJSON *row, const uint64_t part[N_SIDES], uint64_t whol
 static void loss_cell(cJSON *row, const score_row *r, int n_sides)
 {
     char text[64] = "–";
-    if (r->weight[BASE] > 0 && n_sides == 1) { snprintf(text, sizeof text, "%.2f", r->nll[BASE] / r->weight[BASE]); }
+    if (r->weight[BASE] > 0 && n_sides == 1) {
+        snprintf(text, sizeof text, "%.2f", r->nll[BASE] / r->weight[BASE]);
+    }
     if (r->weight[BASE] > 0 && n_sides == 2) {
-        snprintf(text, sizeof text, "%.2f → %.2f", r->nll[BASE] / r->weight[BASE], r->nll[ADAPTED] / r->weight[ADAPTED]);
+        snprintf(text, sizeof text, "%.2f → %.2f", r->nll[BASE] / r->weight[BASE],
+                 r->nll[ADAPTED] / r->weight[ADAPTED]);
     }
     cJSON_AddItemToArray(row, cJSON_CreateString(text));
 }
@@ -136,10 +143,14 @@ static double margin(uint64_t part, uint64_t whole)
 
 cJSON *table_for_terminal(const score_table *t, int n_sides)
 {
-    static const char *const columns[] = {"locale", "n", "tool call exact", "schema valid", "answer exact", "loss"};
-    cJSON *table = cJSON_CreateObject(), *head = cJSON_AddArrayToObject(table, "columns"), *rows = cJSON_AddArrayToObject(table, "rows");
+    static const char *const columns[] = {"locale",       "n",   "tool call exact", "schema valid",
+                                          "answer exact", "loss"};
+    cJSON *table = cJSON_CreateObject(), *head = cJSON_AddArrayToObject(table, "columns"),
+          *rows = cJSON_AddArrayToObject(table, "rows");
     char text[96];
-    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) { cJSON_AddItemToArray(head, cJSON_CreateString(columns[i])); }
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        cJSON_AddItemToArray(head, cJSON_CreateString(columns[i]));
+    }
     for (size_t i = 0; i < t->n; i++) {
         const score_row *r = &t->rows[i];
         cJSON *row = cJSON_CreateArray();
@@ -153,8 +164,8 @@ cJSON *table_for_terminal(const score_table *t, int n_sides)
         cJSON_AddItemToArray(rows, row);
     }
     const score_row *all = &t->rows[t->n - 1];
-    snprintf(text, sizeof text, "%stool call exact of all: ± %.1f points (95 %%)", n_sides == 2 ? "base → adapter; " : "",
-             margin(all->call_exact[n_sides - 1], all->n_calls));
+    snprintf(text, sizeof text, "%stool call exact of all: ± %.1f points (95 %%)",
+             n_sides == 2 ? "base → adapter; " : "", margin(all->call_exact[n_sides - 1], all->n_calls));
     cJSON_AddStringToObject(table, "note", text);
     return table;
 }
@@ -163,14 +174,17 @@ static void add_pair(cJSON *row, const char *key, const double value[N_SIDES], i
 {
     cJSON *pair = cJSON_AddArrayToObject(row, key);
     for (int side = 0; side < n_sides; side++) {
-        cJSON_AddItemToArray(pair, isfinite(value[side]) ? cJSON_CreateNumber(value[side]) : cJSON_CreateNull());
+        cJSON_AddItemToArray(pair,
+                             isfinite(value[side]) ? cJSON_CreateNumber(value[side]) : cJSON_CreateNull());
     }
 }
 
 static void add_share(cJSON *row, const char *key, const uint64_t part[N_SIDES], uint64_t whole, int n_sides)
 {
     double value[N_SIDES];
-    for (int side = 0; side < N_SIDES; side++) { value[side] = whole > 0 ? (double)part[side] / (double)whole : NAN; }
+    for (int side = 0; side < N_SIDES; side++) {
+        value[side] = whole > 0 ? (double)part[side] / (double)whole : NAN;
+    }
     add_pair(row, key, value, n_sides);
 }
 
@@ -181,7 +195,9 @@ cJSON *table_as_data(const score_table *t, int n_sides)
         const score_row *r = &t->rows[i];
         cJSON *row = cJSON_CreateObject();
         double loss[N_SIDES];
-        for (int side = 0; side < N_SIDES; side++) { loss[side] = r->weight[side] > 0 ? r->nll[side] / r->weight[side] : NAN; }
+        for (int side = 0; side < N_SIDES; side++) {
+            loss[side] = r->weight[side] > 0 ? r->nll[side] / r->weight[side] : NAN;
+        }
         cJSON_AddStringToObject(row, "locale", r->locale);
         cJSON_AddNumberToObject(row, "n", (double)r->n);
         cJSON_AddNumberToObject(row, "n_calls", (double)r->n_calls);
@@ -216,13 +232,16 @@ static cJSON *one_example(const question *q, int n_sides)
     return row;
 }
 
-/* Half of them failures if there are that many, more if the rest do not fill `most`; evenly spread over the questions. */
+/* Half of them failures if there are that many, more if the rest do not fill `most`; evenly spread over
+ * the questions. */
 cJSON *examples(const exam *e, int n_sides, size_t most)
 {
     cJSON *out = cJSON_CreateArray();
     size_t n_wrong = 0, want[2], given[2] = {0}, seen[2] = {0};
     int last = n_sides - 1;
-    for (size_t i = 0; i < e->n_questions; i++) { n_wrong += !e->questions[i].exact[last]; }
+    for (size_t i = 0; i < e->n_questions; i++) {
+        n_wrong += !e->questions[i].exact[last];
+    }
     size_t total[2] = {n_wrong, e->n_questions - n_wrong};
     size_t half = most - most / 2, right = total[1] < half ? total[1] : half;
     want[0] = n_wrong < most - right ? n_wrong : most - right;

@@ -1,8 +1,8 @@
 /*
  * train.full: all weights of a model, from an existing one or from random numbers.
  *
- * The result is a whole Hugging Face folder: config.json, model.safetensors, and the tokenizer and chat template that the
- * tokens were made with. The loop is fmtrain's.
+ * The result is a whole Hugging Face folder: config.json, model.safetensors, and the tokenizer and chat
+ * template that the tokens were made with. The loop is fmtrain's.
  */
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
@@ -22,24 +22,68 @@ typedef struct train_full {
 } train_full;
 
 static const fmp_option options[] = {
-    {.name = "name", .type = FMP_OPT_STRING, .flags = FMP_OPT_REQUIRED, .min = 1, .max = 100,
-     .help = "Name and version of the model, as my-model-1.0: letters, digits and . _ -; it is written into config.json."},
-    {.name = "dtype", .type = FMP_OPT_ENUM, .def = "bf16", .choices = "f32|bf16", .help = "How the weights are stored."},
-    {.name = "new.layers", .type = FMP_OPT_INT, .def = "6", .min = 1, .max = 512, .help = "Without a model input: decoder layers."},
-    {.name = "new.channels", .type = FMP_OPT_INT, .def = "192", .min = 16, .max = 65536, .help = "Hidden size."},
+    {.name = "name",
+     .type = FMP_OPT_STRING,
+     .flags = FMP_OPT_REQUIRED,
+     .min = 1,
+     .max = 100,
+     .help = "Name and version of the model, as my-model-1.0: letters, digits and . _ -; it is written into "
+             "config.json."},
+    {.name = "dtype",
+     .type = FMP_OPT_ENUM,
+     .def = "bf16",
+     .choices = "f32|bf16",
+     .help = "How the weights are stored."},
+    {.name = "new.layers",
+     .type = FMP_OPT_INT,
+     .def = "6",
+     .min = 1,
+     .max = 512,
+     .help = "Without a model input: decoder layers."},
+    {.name = "new.channels",
+     .type = FMP_OPT_INT,
+     .def = "192",
+     .min = 16,
+     .max = 65536,
+     .help = "Hidden size."},
     {.name = "new.heads", .type = FMP_OPT_INT, .def = "6", .min = 1, .max = 1024, .help = "Query heads."},
-    {.name = "new.kv_heads", .type = FMP_OPT_INT, .def = "2", .min = 1, .max = 1024, .help = "Key and value heads; they divide heads."},
-    {.name = "new.ff", .type = FMP_OPT_INT, .def = "512", .min = 16, .max = 1048576, .help = "Feed-forward size."},
-    {.name = "new.max_positions", .type = FMP_OPT_INT, .def = "2048", .min = 16, .max = 1048576, .help = "Longest sequence."},
-    {.name = "new.rope_theta", .type = FMP_OPT_FLOAT, .def = "10000", .min = 1, .max = 1e9, .help = "Base of the rotary positions."},
+    {.name = "new.kv_heads",
+     .type = FMP_OPT_INT,
+     .def = "2",
+     .min = 1,
+     .max = 1024,
+     .help = "Key and value heads; they divide heads."},
+    {.name = "new.ff",
+     .type = FMP_OPT_INT,
+     .def = "512",
+     .min = 16,
+     .max = 1048576,
+     .help = "Feed-forward size."},
+    {.name = "new.max_positions",
+     .type = FMP_OPT_INT,
+     .def = "2048",
+     .min = 16,
+     .max = 1048576,
+     .help = "Longest sequence."},
+    {.name = "new.rope_theta",
+     .type = FMP_OPT_FLOAT,
+     .def = "10000",
+     .min = 1,
+     .max = 1e9,
+     .help = "Base of the rotary positions."},
     FMP_TRAIN_OPTIONS("2e-3", "0.1"),
     {.name = NULL}};
 
-static const fmp_port inputs[] = {
-    {.name = "tokens", .type = FMP_PORT_TOKENS, .help = "What to train on."},
-    {.name = "eval", .type = FMP_PORT_TOKENS, .flags = FMP_PORT_OPTIONAL, .help = "What the evaluation loss is measured on."},
-    {.name = "model", .type = FMP_PORT_MODEL, .flags = FMP_PORT_OPTIONAL, .help = "Where to start; unconnected: a new model of the shape in `new`."},
-    {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "tokens", .type = FMP_PORT_TOKENS, .help = "What to train on."},
+                                  {.name = "eval",
+                                   .type = FMP_PORT_TOKENS,
+                                   .flags = FMP_PORT_OPTIONAL,
+                                   .help = "What the evaluation loss is measured on."},
+                                  {.name = "model",
+                                   .type = FMP_PORT_MODEL,
+                                   .flags = FMP_PORT_OPTIONAL,
+                                   .help = "Where to start; unconnected: a new model of the shape in `new`."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
     {.name = "model", .type = FMP_PORT_MODEL, .help = "A Hugging Face folder."}, {.name = NULL}};
 
@@ -49,8 +93,8 @@ static int64_t id_or_none(uint32_t id)
 }
 
 /* The token artifact carries the tokenizer it was made with. */
-static fmp_status new_model(const train_full *s, const fmp_task *task, const char *tokenizer_dir, const fmp_model_options *o, fmp_model **out,
-                            fmp_err *err)
+static fmp_status new_model(const train_full *s, const fmp_task *task, const char *tokenizer_dir,
+                            const fmp_model_options *o, fmp_model **out, fmp_err *err)
 {
     fmp_tokenizer *tok = NULL;
     FMP_TRY(fmp_tokenizer_load(tokenizer_dir, &tok, err));
@@ -78,12 +122,14 @@ static fmp_status name_model(const char *dir, const char *name, fmp_err *err)
 {
     char *path = fmp_path_join(dir, "config.json"), *text = NULL;
     cJSON *json = NULL;
-    fmp_status status = path ? fmp_json_load(path, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status =
+        path ? fmp_json_load(path, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK) {
         cJSON_DeleteItemFromObjectCaseSensitive(json, "_name_or_path");
         cJSON_AddStringToObject(json, "_name_or_path", name);
         text = fmp_json_text(json, FMP_JSON_PRETTY | FMP_JSON_SORTED);
-        status = text ? fmp_write_file(path, text, strlen(text), err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+        status = text ? fmp_write_file(path, text, strlen(text), err)
+                      : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     }
     free(text);
     free(path);
@@ -91,14 +137,18 @@ static fmp_status name_model(const char *dir, const char *name, fmp_err *err)
     return status;
 }
 
-static fmp_status save(const train_full *s, const fmp_task *task, const fmp_tokens *train, fmp_model *model, const char *tokenizer_dir,
-                       const char *base_name, const fmp_train_result *result, fmp_err *err)
+static fmp_status save(const train_full *s, const fmp_task *task, const fmp_tokens *train, fmp_model *model,
+                       const char *tokenizer_dir, const char *base_name, const fmp_train_result *result,
+                       fmp_err *err)
 {
-    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
+    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                        "chat_template.jinja"};
     const char *dir = task->outputs[0].path;
     FMP_TRY(fmp_model_save(model, NULL, dir, s->dtype, err));
     FMP_TRY(name_model(dir, s->name, err));
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) { FMP_TRY(copy_one(tokenizer_dir, dir, files[i], err)); }
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        FMP_TRY(copy_one(tokenizer_dir, dir, files[i], err));
+    }
     return fmp_train_provenance(task, train, "full", base_name, result, dir, err);
 }
 
@@ -110,12 +160,13 @@ static void report(const train_full *s, const fmp_model *model, const fmp_train_
     if (isfinite(r->eval_loss)) { snprintf(eval, sizeof eval, " · eval %.3f", r->eval_loss); }
     m->fact(s->host, "trained_parameters", cJSON_CreateNumber((double)fmp_model_n_params(model)));
     m->fact(s->host, "tokens_per_second", cJSON_CreateNumber(floor(r->tokens_per_second)));
-    m->summary(s->host, "%.1f M parameters · %llu steps · loss %.3f → %.3f%s · %.0f tok/s%s", (double)fmp_model_n_params(model) / 1e6,
-               (unsigned long long)r->steps, r->first_loss, r->last_loss, eval, r->tokens_per_second, r->resumed_from ? " · resumed" : "");
+    m->summary(s->host, "%.1f M parameters · %llu steps · loss %.3f → %.3f%s · %.0f tok/s%s",
+               (double)fmp_model_n_params(model) / 1e6, (unsigned long long)r->steps, r->first_loss,
+               r->last_loss, eval, r->tokens_per_second, r->resumed_from ? " · resumed" : "");
 }
 
-static fmp_status run_with(train_full *s, const fmp_task *task, const fmp_tokens *train, const fmp_tokens *eval, const char *tokenizer_dir,
-                           fmp_err *err)
+static fmp_status run_with(train_full *s, const fmp_task *task, const fmp_tokens *train,
+                           const fmp_tokens *eval, const char *tokenizer_dir, fmp_err *err)
 {
     const fmp_ext_parallel *parallel = s->host->get_extension(s->host, FMP_EXT_PARALLEL);
     const fmp_input *base = fmp_task_input(task, "model");
@@ -127,12 +178,16 @@ static fmp_status run_with(train_full *s, const fmp_task *task, const fmp_tokens
     fmp_status status = FMP_OK;
     if (base) {
         status = fmp_train_check_tokenizer(train, base->path, err);
-        if (status == FMP_OK) { status = fmp_model_folder_name(base->path, base_name, sizeof base_name, err); }
+        if (status == FMP_OK) {
+            status = fmp_model_folder_name(base->path, base_name, sizeof base_name, err);
+        }
         if (status == FMP_OK) { status = fmp_model_open(base->path, &o, &model, err); }
     } else {
         status = new_model(s, task, tokenizer_dir, &o, &model, err);
     }
-    if (status == FMP_OK) { status = fmp_train_run(task, &s->config, model, NULL, train, eval, &result, err); }
+    if (status == FMP_OK) {
+        status = fmp_train_run(task, &s->config, model, NULL, train, eval, &result, err);
+    }
     if (status == FMP_OK) { status = save(s, task, train, model, tokenizer_dir, base_name, &result, err); }
     if (status == FMP_OK) { report(s, model, &result); }
     fmp_model_free(model);
@@ -145,10 +200,13 @@ static fmp_status full_run(void *self, const fmp_task *task, fmp_err *err)
     const fmp_input *input = fmp_task_input(task, "tokens"), *eval_input = fmp_task_input(task, "eval");
     fmp_tokens train = {0}, eval = {0};
     char *tokenizer_dir = fmp_path_join(input->path, "tokenizer");
-    fmp_status status = tokenizer_dir ? fmp_tokens_open(input->path, &train, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status = tokenizer_dir ? fmp_tokens_open(input->path, &train, err)
+                                      : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK && eval_input) { status = fmp_tokens_open(eval_input->path, &eval, err); }
     if (status == FMP_OK && eval_input) { status = fmp_train_check_tokenizer(&eval, tokenizer_dir, err); }
-    if (status == FMP_OK) { status = run_with(s, task, &train, eval_input ? &eval : NULL, tokenizer_dir, err); }
+    if (status == FMP_OK) {
+        status = run_with(s, task, &train, eval_input ? &eval : NULL, tokenizer_dir, err);
+    }
     fmp_tokens_close(&train);
     fmp_tokens_close(&eval);
     free(tokenizer_dir);
@@ -189,13 +247,22 @@ static fmp_status full_configure(void *self, const cJSON *values, fmp_err *err)
     m->norm_eps = 1e-5f;
     m->tied = true;
     for (const char *p = s->name; *p; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("._-", *p);
-        if (!plain || s->name[0] == '.') { return refuse_option(err, "name", "expected letters, digits and . _ -, not beginning with a dot"); }
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+                     strchr("._-", *p);
+        if (!plain || s->name[0] == '.') {
+            return refuse_option(err, "name", "expected letters, digits and . _ -, not beginning with a dot");
+        }
     }
-    if (m->n_channels % m->n_heads != 0) { return refuse_option(err, "new.heads", "expected a number that divides new.channels"); }
-    if (m->n_heads % m->n_kv_heads != 0) { return refuse_option(err, "new.kv_heads", "expected a number that divides new.heads"); }
+    if (m->n_channels % m->n_heads != 0) {
+        return refuse_option(err, "new.heads", "expected a number that divides new.channels");
+    }
+    if (m->n_heads % m->n_kv_heads != 0) {
+        return refuse_option(err, "new.kv_heads", "expected a number that divides new.heads");
+    }
     m->head_size = m->n_channels / m->n_heads;
-    if (m->head_size % 2 != 0) { return refuse_option(err, "new.heads", "expected an even head size, new.channels / new.heads"); }
+    if (m->head_size % 2 != 0) {
+        return refuse_option(err, "new.heads", "expected an even head size, new.channels / new.heads");
+    }
     return FMP_OK;
 }
 
@@ -206,25 +273,23 @@ static const void *get_extension(const char *name)
     return strcmp(name, FMP_EXT_NUMERIC_ENV) == 0 ? &numeric_env : NULL;
 }
 
-static const fmp_stage stage = {FMP_STAGE_HEADER,
-                                .name = "train.full",
-                                .version = 1,
-                                .kind = FMP_TASK,
-                                .flags = FMP_STAGE_NUMERIC,
-                                .summary = "Train all weights of a model, from one that exists or from random numbers.",
-                                .inputs = inputs,
-                                .outputs = outputs,
-                                .options = options,
-                                .create = full_create,
-                                .configure = full_configure,
-                                .run = full_run,
-                                .destroy = free};
+static const fmp_stage stage = {
+    FMP_STAGE_HEADER,
+    .name = "train.full",
+    .version = 1,
+    .kind = FMP_TASK,
+    .flags = FMP_STAGE_NUMERIC,
+    .summary = "Train all weights of a model, from one that exists or from random numbers.",
+    .inputs = inputs,
+    .outputs = outputs,
+    .options = options,
+    .create = full_create,
+    .configure = full_configure,
+    .run = full_run,
+    .destroy = free};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "train-full",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages,
-                                  .get_extension = get_extension};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "train-full",
+                                  .version = "0.1.0",   .license = "Apache-2.0",
+                                  .stages = stages,     .get_extension = get_extension};
 FMP_PLUGIN_ENTRY(&plugin)

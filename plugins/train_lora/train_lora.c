@@ -1,8 +1,8 @@
 /*
  * train.lora: a LoRA adapter for one version of a base model.
  *
- * The base is frozen; A starts as PEFT starts it, B at zero, so step 0 is the base itself. The loop (order, schedule,
- * checkpoints) is fmtrain's; here are the options, the adapter and what is written about it.
+ * The base is frozen; A starts as PEFT starts it, B at zero, so step 0 is the base itself. The loop (order,
+ * schedule, checkpoints) is fmtrain's; here are the options, the adapter and what is written about it.
  */
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
@@ -27,28 +27,49 @@ typedef struct train_lora {
 
 static const fmp_option options[] = {
     {.name = "rank", .type = FMP_OPT_INT, .def = "32", .min = 1, .max = 1024, .help = "LoRA rank."},
-    {.name = "alpha", .type = FMP_OPT_FLOAT, .def = "16", .min = 0.001, .max = 100000,
+    {.name = "alpha",
+     .type = FMP_OPT_FLOAT,
+     .def = "16",
+     .min = 0.001,
+     .max = 100000,
      .help = "LoRA alpha; the update is scaled by alpha / rank."},
-    {.name = "rslora", .type = FMP_OPT_BOOL, .def = "false", .help = "Scale by alpha / sqrt(rank) instead (rank-stabilised LoRA)."},
-    {.name = "targets", .type = FMP_OPT_LIST, .def = "[all-linear]",
-     .help = "Linear layers to adapt: names or tails such as q_proj, globs of the whole path, or all-linear."},
-    {.name = "init", .type = FMP_OPT_PATH, .help = "PEFT adapter folder to start from; rank, alpha and targets are then its own."},
+    {.name = "rslora",
+     .type = FMP_OPT_BOOL,
+     .def = "false",
+     .help = "Scale by alpha / sqrt(rank) instead (rank-stabilised LoRA)."},
+    {.name = "targets",
+     .type = FMP_OPT_LIST,
+     .def = "[all-linear]",
+     .help =
+         "Linear layers to adapt: names or tails such as q_proj, globs of the whole path, or all-linear."},
+    {.name = "init",
+     .type = FMP_OPT_PATH,
+     .help = "PEFT adapter folder to start from; rank, alpha and targets are then its own."},
     FMP_TRAIN_OPTIONS("1e-3", "0.01"),
     {.name = NULL}};
 
-static const fmp_port inputs[] = {
-    {.name = "tokens", .type = FMP_PORT_TOKENS, .help = "What to train on."},
-    {.name = "eval", .type = FMP_PORT_TOKENS, .flags = FMP_PORT_OPTIONAL, .help = "What the evaluation loss is measured on."},
-    {.name = "model", .type = FMP_PORT_MODEL, .help = "The base model."},
-    {.name = NULL}};
+static const fmp_port inputs[] = {{.name = "tokens", .type = FMP_PORT_TOKENS, .help = "What to train on."},
+                                  {.name = "eval",
+                                   .type = FMP_PORT_TOKENS,
+                                   .flags = FMP_PORT_OPTIONAL,
+                                   .help = "What the evaluation loss is measured on."},
+                                  {.name = "model", .type = FMP_PORT_MODEL, .help = "The base model."},
+                                  {.name = NULL}};
 static const fmp_port outputs[] = {
-    {.name = "adapter", .type = FMP_PORT_ADAPTER, .help = "PEFT folder with fmpipe.json, which says what it was made from."},
+    {.name = "adapter",
+     .type = FMP_PORT_ADAPTER,
+     .help = "PEFT folder with fmpipe.json, which says what it was made from."},
     {.name = NULL}};
 
-static fmp_status make_adapter(const train_lora *s, const fmp_task *task, fmp_model *model, fmp_adapter **out, fmp_err *err)
+static fmp_status make_adapter(const train_lora *s, const fmp_task *task, fmp_model *model, fmp_adapter **out,
+                               fmp_err *err)
 {
     if (s->init) { return fmp_adapter_load(model, s->init, out, err); }
-    fmp_adapter_options o = {.rank = s->rank, .alpha = s->alpha, .rslora = s->rslora, .targets = s->targets, .n_targets = s->n_targets,
+    fmp_adapter_options o = {.rank = s->rank,
+                             .alpha = s->alpha,
+                             .rslora = s->rslora,
+                             .targets = s->targets,
+                             .n_targets = s->n_targets,
                              .seed = task->seed};
     fmp_status status = fmp_adapter_new(model, &o, out, err);
     if (status == FMP_E_CONFIG && err) { snprintf(err->option, sizeof err->option, "targets"); }
@@ -64,19 +85,26 @@ static void report(const train_lora *s, const fmp_adapter *adapter, const fmp_tr
     m->fact(s->host, "trained_parameters", cJSON_CreateNumber((double)fmp_adapter_n_params(adapter)));
     m->fact(s->host, "supervised_tokens", cJSON_CreateNumber((double)r->n_labels));
     m->fact(s->host, "tokens_per_second", cJSON_CreateNumber(floor(r->tokens_per_second)));
-    m->summary(s->host, "%llu steps · loss %.3f → %.3f%s · %.0f tok/s%s", (unsigned long long)r->steps, r->first_loss, r->last_loss, eval,
-               r->tokens_per_second, r->resumed_from ? " · resumed" : "");
+    m->summary(s->host, "%llu steps · loss %.3f → %.3f%s · %.0f tok/s%s", (unsigned long long)r->steps,
+               r->first_loss, r->last_loss, eval, r->tokens_per_second, r->resumed_from ? " · resumed" : "");
 }
 
-static fmp_status train_and_save(train_lora *s, const fmp_task *task, const fmp_tokens *train, const fmp_tokens *eval, fmp_model *model,
-                                 const char *base_name, fmp_err *err)
+static fmp_status train_and_save(train_lora *s, const fmp_task *task, const fmp_tokens *train,
+                                 const fmp_tokens *eval, fmp_model *model, const char *base_name,
+                                 fmp_err *err)
 {
     fmp_adapter *adapter = NULL;
     fmp_train_result result;
     fmp_status status = make_adapter(s, task, model, &adapter, err);
-    if (status == FMP_OK) { status = fmp_train_run(task, &s->config, model, adapter, train, eval, &result, err); }
-    if (status == FMP_OK) { status = fmp_adapter_save(adapter, task->outputs[0].path, base_name, FMP_DTYPE_F32, err); }
-    if (status == FMP_OK) { status = fmp_train_provenance(task, train, "lora", base_name, &result, task->outputs[0].path, err); }
+    if (status == FMP_OK) {
+        status = fmp_train_run(task, &s->config, model, adapter, train, eval, &result, err);
+    }
+    if (status == FMP_OK) {
+        status = fmp_adapter_save(adapter, task->outputs[0].path, base_name, FMP_DTYPE_F32, err);
+    }
+    if (status == FMP_OK) {
+        status = fmp_train_provenance(task, train, "lora", base_name, &result, task->outputs[0].path, err);
+    }
     if (status == FMP_OK) { report(s, adapter, &result); }
     fmp_adapter_free(adapter);
     return status;
@@ -98,7 +126,9 @@ static fmp_status lora_run(void *self, const fmp_task *task, fmp_err *err)
     if (status == FMP_OK && eval_input) { status = fmp_train_check_tokenizer(&eval, base->path, err); }
     if (status == FMP_OK) { status = fmp_model_folder_name(base->path, base_name, sizeof base_name, err); }
     if (status == FMP_OK) { status = fmp_model_open(base->path, &o, &model, err); }
-    if (status == FMP_OK) { status = train_and_save(s, task, &train, eval_input ? &eval : NULL, model, base_name, err); }
+    if (status == FMP_OK) {
+        status = train_and_save(s, task, &train, eval_input ? &eval : NULL, model, base_name, err);
+    }
     fmp_model_free(model);
     fmp_tokens_close(&train);
     fmp_tokens_close(&eval);
@@ -125,7 +155,11 @@ static fmp_status lora_configure(void *self, const cJSON *values, fmp_err *err)
     s->init = fmp_value_str(values, "init");
     cJSON_ArrayForEach(item, fmp_value(values, "targets"))
     {
-        if (s->n_targets == MAX_TARGETS) { return fmp_fail(err, FMP_E_CONFIG, "expected at most %d targets", MAX_TARGETS); }
+        if (s->n_targets == MAX_TARGETS) {
+            fmp_fail(err, FMP_E_CONFIG, "expected at most %d targets", MAX_TARGETS);
+            if (err) { snprintf(err->option, sizeof err->option, "targets"); }
+            return FMP_E_CONFIG;
+        }
         s->targets[s->n_targets++] = item->valuestring;
     }
     return FMP_OK;
@@ -153,10 +187,7 @@ static const fmp_stage stage = {FMP_STAGE_HEADER,
                                 .destroy = free};
 
 static const fmp_stage *const stages[] = {&stage, NULL};
-static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0),
-                                  .name = "train-lora",
-                                  .version = "0.1.0",
-                                  .license = "Apache-2.0",
-                                  .stages = stages,
-                                  .get_extension = get_extension};
+static const fmp_plugin plugin = {FMP_PLUGIN_HEADER(0), .name = "train-lora",
+                                  .version = "0.1.0",   .license = "Apache-2.0",
+                                  .stages = stages,     .get_extension = get_extension};
 FMP_PLUGIN_ENTRY(&plugin)
