@@ -5,16 +5,19 @@
  */
 #include "synth_tables.h"
 
+#include <stdlib.h>
+
 static const synth_lang *const langs[SYNTH_N_LOCALES] = {&synth_en_us, &synth_en_gb, &synth_de, &synth_fr,
                                                          &synth_es,    &synth_pt,    &synth_ja, &synth_zh};
 
-enum { MADE_UP_IN_BASE = 85, MADE_UP_IN_LATER_BASE = 25, MADE_UP_IN_ADAPT = 40 }; /* percent of the values that pools give */
+/* Percent of the values that pools give, and of the words before a request. */
+enum { MADE_UP_IN_BASE = 85, MADE_UP_IN_LATER_BASE = 60, MADE_UP_IN_ADAPT = 40, MADE_UP_OPENERS = 40 };
 
 /* One conversation in the making. `failed` says at the end whether memory ran out on the way. */
 typedef struct maker {
     synth_draw draw;
     const synth_lang *lang;
-    bool held, later;
+    bool held, later, adapting;
     synth_part part;
     size_t made_up_percent;
     cJSON *doc, *messages;
@@ -61,24 +64,39 @@ static cJSON *say_text(maker *m, const char *role)
     return message;
 }
 
-static const char *const *no_openers(void)
+/* Half of the requests have a word before them. In training that may be any word: it is never an argument. */
+static void opener(maker *m)
 {
-    static const char *const none[] = {"", NULL};
-    return none;
+    static const char *const after[] = {". ", ": ", "! ", ", ", NULL};
+    if (synth_below(&m->draw, 2) == 0) { return; }
+    if (m->held || synth_below(&m->draw, 100) >= MADE_UP_OPENERS) {
+        fmp_buf_puts(&m->text, synth_pick(&m->draw, m->held ? m->lang->open_held : m->lang->open));
+        return;
+    }
+    synth_value word;
+    do {
+        synth_any_value(&m->draw, m->lang, &word);
+    } while (word.text[0] >= '0' && word.text[0] <= '9');
+    fmp_buf_puts(&m->text, word.text);
+    fmp_buf_puts(&m->text, synth_pick(&m->draw, after));
 }
 
-/* The user's request for `intent`, with fresh values; half of the requests have a word before them. */
+static const char *phrasing(maker *m, const synth_phrases *phrases)
+{
+    if (m->held) { return synth_pick(&m->draw, phrases->held); }
+    bool more = m->adapting && phrases->more[0] && synth_below(&m->draw, 2) == 0;
+    return synth_pick(&m->draw, more ? phrases->more : phrases->train);
+}
+
+/* The user's request for `intent`, with fresh values. */
 static cJSON *request(maker *m, synth_intent intent)
 {
     const synth_form *form = &synth_forms[intent];
     const synth_phrases *phrases = &m->lang->phrases[intent];
-    const char *const *openers = m->held ? m->lang->open_held : m->lang->open;
     m->intent = form->name;
     synth_values(&m->draw, m->lang, form, m->part, m->made_up_percent, m->values);
-    if (synth_below(&m->draw, 2) == 0) { openers = no_openers(); }
-    fmp_buf_puts(&m->text, synth_pick(&m->draw, openers));
-    synth_fill(synth_pick(&m->draw, m->held ? phrases->held : phrases->train), m->lang, form, m->values,
-               &m->text);
+    opener(m);
+    synth_fill(phrasing(m, phrases), m->lang, form, m->values, &m->text);
     return say_text(m, "user");
 }
 
@@ -193,23 +211,37 @@ static void declared_and_prose(maker *m)
 
 enum { MAX_RECORD = 5 };
 
-/* The record of a reading question, as lines or as a flat JSON object. */
-static void write_record(maker *m, const char *const *keys, const synth_value *values, size_t n, bool lines)
+static bool is_number(const char *text)
 {
-    if (lines) {
+    return text[0] && strspn(text, "0123456789") == strlen(text) && (text[0] != '0' || !text[1]);
+}
+
+typedef enum record_form { RECORD_LINES, RECORD_FLAT, RECORD_NESTED } record_form;
+
+/*
+ * The record of a reading question: lines, a flat JSON object of strings, or an object in an object with numbers. The last
+ * is for version 1.1: a closing "}}" is one token, and a token that a base model has never read cannot be told from
+ * others of its kind by any adapter.
+ */
+static void write_record(maker *m, const char *const *keys, const synth_value *values, size_t n,
+                         record_form form)
+{
+    if (form == RECORD_LINES) {
         for (size_t i = 0; i < n; i++) {
             fmp_buf_printf(&m->text, "%s: %s\n", keys[i], values[i].text);
         }
         return;
     }
-    cJSON *record = cJSON_CreateObject();
+    cJSON *record = cJSON_CreateObject(), *fields = form == RECORD_NESTED ? cJSON_CreateObject() : record;
     for (size_t i = 0; i < n; i++) {
-        cJSON *text = cJSON_CreateString(values[i].text);
-        if (!text || !record || !cJSON_AddItemToObject(record, keys[i], text)) {
-            cJSON_Delete(text);
+        bool number = form == RECORD_NESTED && is_number(values[i].text);
+        cJSON *value = number ? cJSON_CreateNumber(atoi(values[i].text)) : cJSON_CreateString(values[i].text);
+        if (!value || !fields || !cJSON_AddItemToObject(fields, keys[i], value)) {
+            cJSON_Delete(value);
             m->failed = true;
         }
     }
+    if (fields != record) { put(m, record, "record", fields); }
     if (!m->failed) { fmp_json_print(record, FMP_JSON_SPACED, &m->text); }
     fmp_buf_putc(&m->text, '\n');
     cJSON_Delete(record);
@@ -231,7 +263,14 @@ static void reading(maker *m)
     size_t asked = synth_below(&m->draw, n);
     m->kind = "read";
     m->intent = "read";
-    write_record(m, keys, values, n, synth_below(&m->draw, 2) == 0);
+    record_form form = synth_below(&m->draw, 2) == 0 ? RECORD_LINES : RECORD_FLAT;
+    if (m->later && form == RECORD_FLAT && synth_below(&m->draw, 2) == 0) {
+        form = RECORD_NESTED;
+        if (synth_below(&m->draw, 2) == 0) {
+            snprintf(values[n - 1].text, sizeof values[n - 1].text, "%d", (int)synth_below(&m->draw, 100));
+        }
+    }
+    write_record(m, keys, values, n, form);
     synth_put(synth_pick(&m->draw, m->lang->ask), "{key}", keys[asked], &m->text);
     say_text(m, "user");
     say(m, "assistant", values[asked].text);
@@ -351,6 +390,7 @@ fmp_status synth_conversation(const synth_options *opt, uint64_t index, cJSON **
     maker m = {.draw = {opt->seed, (uint64_t)opt->corpus << 56 ^ index, 0},
                .lang = langs[index % SYNTH_N_LOCALES],
                .later = opt->later && opt->corpus == SYNTH_BASE,
+               .adapting = opt->corpus == SYNTH_ADAPT,
                .doc = cJSON_CreateObject(),
                .messages = cJSON_CreateArray()};
     put(&m, m.doc, "messages", m.messages);

@@ -61,6 +61,7 @@ typedef struct synth_phrases {
     const char *train[10];
     const char *held[4];
     const char *confirm[5]; /* every one restates all slots */
+    const char *more[7];    /* further ones that only the adapter's training uses */
 } synth_phrases;
 
 typedef struct synth_room {

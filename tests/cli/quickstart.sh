@@ -37,8 +37,7 @@ set -- $(tr -d ' \n' <runs/latest/evaluate/metrics.json |
 [ $# -eq 2 ] || fail "metrics.json has no tool_exact of base and adapter"
 echo "tool calls exact: base $1, adapter $2"
 awk -v base="$1" 'BEGIN { exit !(base <= 0.10) }' || fail "the base model calls tools: $1, expected at most 0.10"
-# The aim is 0.85. On another processor the last bits differ: below 0.80 something broke.
-awk -v adapter="$2" 'BEGIN { exit !(adapter >= 0.80) }' || fail "the adapter's tool calls: $2 exact, expected at least 0.80"
+awk -v adapter="$2" 'BEGIN { exit !(adapter >= 0.85) }' || fail "the adapter's tool calls: $2 exact, expected at least 0.85"
 [ -f runs/latest/export/adapter_model.safetensors ] || fail "there is no exported adapter"
 if grep -q 'use: report.html' "$pipeline"; then
     ls runs/latest/*/report.html >/dev/null 2>&1 || fail "there is no report.html"

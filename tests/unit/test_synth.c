@@ -127,6 +127,9 @@ static void every_phrasing_has_every_slot_and_no_other(void **state)
             for (int k = 0; p->confirm[k]; k++) {
                 check_phrasing(langs[l], &synth_forms[i], p->confirm[k]);
             }
+            for (int k = 0; p->more[k]; k++) {
+                check_phrasing(langs[l], &synth_forms[i], p->more[k]);
+            }
             if (i < N_ASKED) {
                 assert_int_equal(count(p->train), 9);
                 assert_int_equal(count(p->held), 3);
@@ -140,7 +143,7 @@ static void no_phrasing_is_there_twice(void **state)
 {
     (void)state;
     for (int l = 0; l < SYNTH_N_LOCALES; l++) {
-        const char *seen[SYNTH_N_INTENTS * 12];
+        const char *seen[SYNTH_N_INTENTS * 20];
         int n = 0;
         for (int i = 0; i < SYNTH_N_INTENTS; i++) {
             const synth_phrases *p = &langs[l]->phrases[i];
@@ -149,6 +152,9 @@ static void no_phrasing_is_there_twice(void **state)
             }
             for (int k = 0; p->held[k]; k++) {
                 seen[n++] = p->held[k];
+            }
+            for (int k = 0; p->more[k]; k++) {
+                seen[n++] = p->more[k];
             }
         }
         for (int a = 0; a < n; a++) {
