@@ -1,34 +1,48 @@
 /*
  * pool.c: worker threads for loops whose iterations are independent.
  *
- * A job is announced by raising `job` under the lock; each worker joins it once, takes indices from
- * one atomic counter and reports when it finds none left. The caller works too, then waits until every
- * worker has left the job: only then may fn's argument go away.
+ * A job is announced by raising `job`; each worker joins it once, takes indices from one atomic counter and
+ * leaves when it finds none left. The caller works too, then waits until every worker has left the job: only
+ * then may fn's argument go away. Loops often follow one another within microseconds (the products of one
+ * token's layers), less than it takes to wake a sleeping thread: so both sides first look again and again for
+ * a short while, and only then sleep. Not where there are more threads than processors.
  */
 #include <fmpipe/fs.h>
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #define THREADS_MAX 1024
+#define SPIN_ROUNDS 1500 /* about 30 microseconds */
 
 struct fmp_pool {
     pthread_mutex_t lock;
     pthread_cond_t start;
     pthread_cond_t done;
-    uint64_t job; /* counts announced jobs */
-    int n_busy;   /* workers that have not left the current job */
+    _Atomic uint64_t job; /* counts announced jobs */
+    atomic_int n_busy;    /* workers that have not left the current job */
+    atomic_bool stop;
+    int n_asleep;       /* workers that wait for `start`, under the lock */
+    bool caller_asleep; /* the caller waits for `done`, under the lock   */
     int n_workers;
-    bool stop;
+    int spin_rounds;
     void (*fn)(void *arg, size_t i);
     void *arg;
     size_t n;
     atomic_size_t next;
     pthread_t workers[];
 };
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
 
 static void drain(fmp_pool *pool)
 {
@@ -40,24 +54,62 @@ static void drain(fmp_pool *pool)
     }
 }
 
+static bool has_news(const fmp_pool *pool, uint64_t seen)
+{
+    return atomic_load_explicit(&pool->job, memory_order_acquire) != seen ||
+           atomic_load_explicit(&pool->stop, memory_order_acquire);
+}
+
+static void wait_for_news(fmp_pool *pool, uint64_t seen)
+{
+    for (int i = 0; i < pool->spin_rounds; i++) {
+        if (has_news(pool, seen)) { return; }
+        relax();
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->n_asleep++;
+    while (!has_news(pool, seen)) {
+        pthread_cond_wait(&pool->start, &pool->lock);
+    }
+    pool->n_asleep--;
+    pthread_mutex_unlock(&pool->lock);
+}
+
 static void *worker_main(void *arg)
 {
     fmp_pool *pool = arg;
-    uint64_t seen = 0;
-    pthread_mutex_lock(&pool->lock);
-    for (;;) {
-        while (!pool->stop && pool->job == seen) {
-            pthread_cond_wait(&pool->start, &pool->lock);
-        }
-        if (pool->stop) { break; }
-        seen = pool->job;
-        pthread_mutex_unlock(&pool->lock);
+    for (uint64_t seen = 0;;
+         seen++) { /* a job is announced only after every worker has left the one before */
+        wait_for_news(pool, seen);
+        if (atomic_load_explicit(&pool->stop, memory_order_acquire)) { return NULL; }
         drain(pool);
+        if (atomic_fetch_sub_explicit(&pool->n_busy, 1, memory_order_acq_rel) > 1) { continue; }
         pthread_mutex_lock(&pool->lock);
-        if (--pool->n_busy == 0) { pthread_cond_signal(&pool->done); }
+        if (pool->caller_asleep) { pthread_cond_signal(&pool->done); }
+        pthread_mutex_unlock(&pool->lock);
     }
+}
+
+static void wait_for_workers(fmp_pool *pool)
+{
+    for (int i = 0; i < pool->spin_rounds; i++) {
+        if (atomic_load_explicit(&pool->n_busy, memory_order_acquire) == 0) { return; }
+        relax();
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->caller_asleep = true;
+    while (atomic_load_explicit(&pool->n_busy, memory_order_acquire) > 0) {
+        pthread_cond_wait(&pool->done, &pool->lock);
+    }
+    pool->caller_asleep = false;
     pthread_mutex_unlock(&pool->lock);
-    return NULL;
+}
+
+/* Processors this process may use. */
+static int n_processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : THREADS_MAX;
 }
 
 /* Signals go to the thread that runs the command line, never to a worker. */
@@ -88,6 +140,10 @@ fmp_status fmp_pool_new(int n_threads, fmp_pool **out, fmp_err *err)
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
     atomic_init(&pool->next, 0);
+    atomic_init(&pool->job, 0);
+    atomic_init(&pool->n_busy, 0);
+    atomic_init(&pool->stop, false);
+    pool->spin_rounds = n_threads <= n_processors() ? SPIN_ROUNDS : 0;
     int rc = start_workers(pool, (int)n_workers);
     if (rc != 0) {
         int started = pool->n_workers;
@@ -103,7 +159,7 @@ void fmp_pool_free(fmp_pool *pool)
 {
     if (!pool) { return; }
     pthread_mutex_lock(&pool->lock);
-    pool->stop = true;
+    atomic_store_explicit(&pool->stop, true, memory_order_release);
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
     for (int i = 0; i < pool->n_workers; i++) {
@@ -128,19 +184,15 @@ void fmp_pool_for(fmp_pool *pool, size_t n, void (*fn)(void *arg, size_t i), voi
         }
         return;
     }
-    pthread_mutex_lock(&pool->lock);
     pool->fn = fn;
     pool->arg = arg;
     pool->n = n;
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    pool->n_busy = pool->n_workers;
-    pool->job++;
-    pthread_cond_broadcast(&pool->start);
+    atomic_store_explicit(&pool->n_busy, pool->n_workers, memory_order_relaxed);
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add_explicit(&pool->job, 1, memory_order_release);
+    if (pool->n_asleep > 0) { pthread_cond_broadcast(&pool->start); }
     pthread_mutex_unlock(&pool->lock);
     drain(pool);
-    pthread_mutex_lock(&pool->lock);
-    while (pool->n_busy > 0) {
-        pthread_cond_wait(&pool->done, &pool->lock);
-    }
-    pthread_mutex_unlock(&pool->lock);
+    wait_for_workers(pool);
 }

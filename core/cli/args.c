@@ -33,6 +33,28 @@ const char *fmp_cli_option_value(const fmp_cli *cli, const char *name)
     return value;
 }
 
+static bool word_in(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = words; *p; p += strcspn(p, " "), p += *p == ' ') {
+        if (strcspn(p, " ") == n && memcmp(p, word, n) == 0) { return true; }
+    }
+    return false;
+}
+
+bool fmp_cli_only(const fmp_cli *cli, const char *what, const char *allowed)
+{
+    for (size_t i = 0; i < cli->n_given; i++) {
+        const char *name = cli->given[i].name;
+        for (const fmp_cli_option *o = cli->command->options; o && o->name; o++) {
+            if (strcmp(o->name, name) != 0 || word_in(allowed, name)) { continue; }
+            fmp_cli_usage(cli, NULL, "%s takes no --%s", what, name);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool fmp_cli_number(const fmp_cli *cli, const char *option, uint64_t max, uint64_t *out)
 {
     const char *text = fmp_cli_option_value(cli, option);

@@ -34,6 +34,8 @@ typedef struct fmp_command {
 } fmp_command;
 
 extern const fmp_command fmp_commands[];
+/* main.c: call a function of the late module by name; returns its exit code. */
+int fmp_cli_run_late(struct fmp_cli *cli, const char *symbol);
 extern const fmp_cli_option fmp_global_options[];
 
 enum { FMP_CLI_MAX_GIVEN = 256 };
@@ -61,6 +63,9 @@ typedef struct fmp_cli {
 const fmp_cli *fmp_cli_current(void);
 /* The value of a command's own option, "" for a switch, NULL if it was not given. */
 const char *fmp_cli_option_value(const fmp_cli *cli, const char *name);
+/* True if none of the command's own options was given but those in `allowed` ("lines special"); else false after
+ * saying that `what` does not take it. */
+bool fmp_cli_only(const fmp_cli *cli, const char *what, const char *allowed);
 /* A whole number from 0 to max; false after saying what is wrong. */
 bool fmp_cli_number(const fmp_cli *cli, const char *option, uint64_t max, uint64_t *out);
 
@@ -92,6 +97,9 @@ typedef struct fmp_cli_pipeline {
  * Returns an exit code; free in any case. */
 int fmp_cli_load(const fmp_cli *cli, bool digest_files, fmp_cli_pipeline *out);
 void fmp_cli_pipeline_free(fmp_cli_pipeline *p);
+/* Show the problems of a pipeline file and, unless the status is FMP_OK, their number. Returns an exit
+ * code. */
+int fmp_cli_problems(const fmp_cli *cli, const char *path, const fmp_diags *diags, fmp_status status);
 
 /* ---- words ---- */
 /* "1,234,567" */

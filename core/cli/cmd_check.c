@@ -40,10 +40,71 @@ static void option_place(const fmp_stage_node *stage, const char *reason, char *
 
 static bool same_line(const fmp_stage_plan *a, const fmp_stage_plan *b)
 {
-    if (a->action != b->action) { return false; }
+    if (a->action != b->action || a->resumes != b->resumes) { return false; }
     return a->action == FMP_ACTION_CACHED ||
            (strcmp(a->detail ? a->detail : "", b->detail ? b->detail : "") == 0 &&
             strcmp(a->reason ? a->reason : "", b->reason ? b->reason : "") == 0);
+}
+
+/* What the stages [from, to) that will run took last time. */
+typedef struct estimate {
+    double seconds, peak_bytes;
+    size_t n, n_known;
+} estimate;
+
+static estimate estimate_of(const fmp_plan *plan, size_t from, size_t to)
+{
+    estimate e = {.peak_bytes = -1};
+    for (size_t i = from; i < to; i++) {
+        const fmp_stage_plan *s = &plan->stages[i];
+        if (s->action == FMP_ACTION_CACHED) { continue; }
+        e.n++;
+        if (s->seconds < 0) { continue; }
+        e.n_known++;
+        e.seconds += s->seconds;
+        if (s->peak_bytes > e.peak_bytes) { e.peak_bytes = s->peak_bytes; }
+    }
+    return e;
+}
+
+static const char *duration(double seconds, char out[32])
+{
+    if (seconds < 0.05) { return "<0.1 s"; }
+    if (seconds < 120) {
+        snprintf(out, 32, seconds < 10 ? "%.1f s" : "%.0f s", seconds);
+    } else if (seconds < 7200) {
+        snprintf(out, 32, "%.0f min", seconds / 60);
+    } else {
+        snprintf(out, 32, "%.1f h", seconds / 3600);
+    }
+    return out;
+}
+
+/* "0.3 s, 41 MB" of one line of the plan; "—" if a stage of it never ran. */
+static void add_estimate(fmp_buf *out, const estimate *e)
+{
+    char time[32], bytes[32], text[80];
+    snprintf(text, sizeof text, "%s, %s", duration(e->seconds, time), fmp_human_bytes(e->peak_bytes, bytes));
+    fmp_buf_padded(out, e->n_known == e->n ? text : "—", 16);
+}
+
+static void add_total(fmp_buf *out, const fmp_plan *plan)
+{
+    char time[32], bytes[32];
+    estimate e = estimate_of(plan, 0, plan->n_stages);
+    if (e.n == 0) { return; }
+    if (e.n_known == 0) {
+        fmp_buf_puts(out, "   estimate —: nothing of this has run before\n");
+        return;
+    }
+    fmp_buf_printf(out, "   estimate %s, peak %s", duration(e.seconds, time),
+                   fmp_human_bytes(e.peak_bytes, bytes));
+    if (e.n_known < e.n) {
+        fmp_buf_printf(out, ", and %zu of %zu stages that have not run before", e.n - e.n_known, e.n);
+    } else {
+        fmp_buf_puts(out, ", by what the stages took last time");
+    }
+    fmp_buf_putc(out, '\n');
 }
 
 static void print_plan(const fmp_pipeline *p, const fmp_plan *plan)
@@ -66,11 +127,15 @@ static void print_plan(const fmp_pipeline *p, const fmp_plan *plan)
         }
         const char *why = s->detail && *s->detail ? s->detail : s->reason ? s->reason : "";
         option_place(&p->stages[i], s->reason ? s->reason : "", place, sizeof place);
-        fmp_buf_puts(&out, " will run");
+        estimate e = estimate_of(plan, i, k);
+        fmp_buf_putc(&out, ' ');
+        add_estimate(&out, &e);
+        fmp_buf_puts(&out, s->resumes ? "will go on from what it had saved" : "will run");
         if (*why) { fmp_buf_puts(&out, ": "); }
         fmp_buf_safe(&out, why);
         fmp_buf_printf(&out, "%s%s\n", *place ? "     " : "", place);
     }
+    add_total(&out, plan);
     if (out.len > 0) { fmp_out(out.data, out.len); }
     fmp_buf_free(&out);
 }
@@ -92,6 +157,9 @@ static void print_plan_json(const fmp_pipeline *p, const fmp_plan *plan)
         cJSON_AddBoolToObject(line, "known", s->known);
         cJSON_AddNumberToObject(line, "segment", s->segment);
         cJSON_AddStringToObject(line, "key", s->key);
+        cJSON_AddBoolToObject(line, "resumes", s->resumes);
+        if (s->seconds >= 0) { cJSON_AddNumberToObject(line, "last_seconds", s->seconds); }
+        if (s->peak_bytes >= 0) { cJSON_AddNumberToObject(line, "last_peak_bytes", s->peak_bytes); }
         fmp_out_json(line);
     }
     cJSON *end = cJSON_CreateObject();
@@ -99,6 +167,11 @@ static void print_plan_json(const fmp_pipeline *p, const fmp_plan *plan)
     cJSON_AddStringToObject(end, "event", "plan.end");
     cJSON_AddNumberToObject(end, "stages", (double)plan->n_stages);
     cJSON_AddNumberToObject(end, "run", (double)n_run);
+    estimate e = estimate_of(plan, 0, plan->n_stages);
+    if (e.n_known > 0 && e.n_known == e.n) {
+        cJSON_AddNumberToObject(end, "seconds", e.seconds);
+        cJSON_AddNumberToObject(end, "peak_bytes", e.peak_bytes);
+    }
     fmp_out_json(end);
 }
 

@@ -115,9 +115,10 @@ static void check_plugins(findings *f)
     }
     if (status != FMP_OK) { snprintf(text, sizeof text, "%.600s", err.message); }
     finding(f, status == FMP_OK && n > 0, "plugins", text);
-    if (status == FMP_OK &&
-        err.code != FMP_OK) { /* the list is of those that could be read; this is one that could not */
-        snprintf(text, sizeof text, "%.200s: %.400s", err.file, err.message);
+    const fmp_err *refused = NULL;
+    size_t n_refused = status == FMP_OK ? fmp_registry_refused(registry, &refused) : 0;
+    for (size_t i = 0; i < n_refused; i++) {
+        snprintf(text, sizeof text, "%.200s: %.400s", refused[i].file, refused[i].message);
         finding(f, false, "refused", text);
     }
     for (size_t i = 0; i < n && f->cli->verbose; i++) {

@@ -50,6 +50,23 @@ static cJSON *plugin_json(const fmp_plugin_info *info)
     return line;
 }
 
+static void show_refused(const plugin_args *a, fmp_registry *reg)
+{
+    const fmp_err *refused = NULL;
+    size_t n = fmp_registry_refused(reg, &refused);
+    for (size_t i = 0; i < n; i++) {
+        if (!a->json) {
+            fmp_errf("refused: %s: %s\n", refused[i].file, refused[i].message);
+            continue;
+        }
+        cJSON *line = cJSON_CreateObject();
+        cJSON_AddNumberToObject(line, "v", 1);
+        cJSON_AddStringToObject(line, "refused", refused[i].file);
+        cJSON_AddStringToObject(line, "message", refused[i].message);
+        fmp_out_json(line);
+    }
+}
+
 static int list_plugins(const plugin_args *a)
 {
     fmp_registry *reg = NULL;
@@ -81,8 +98,8 @@ static int list_plugins(const plugin_args *a)
     }
     if (out.len > 0) { fmp_out(out.data, out.len); }
     fmp_buf_free(&out);
+    show_refused(a, reg);
     fmp_registry_free(reg);
-    if (err.code != FMP_OK) { fmp_errf("a plugin was refused: %s: %s\n", err.file, err.message); }
     return 0;
 }
 

@@ -25,10 +25,15 @@ static const char *same_run(const cJSON *before, const cJSON *now)
     return a && b && fmp_json_equal(a, b) ? fmp_json_str(before, "run", NULL) : NULL;
 }
 
-/* What went wrong with data is in `diags` already; the error says which policy ended the run. */
-static int report(const fmp_cli *cli, fmp_diags *diags, const fmp_err *err)
+/*
+ * What went wrong with data is in `diags` already; the error says which policy ended the run. A run that
+ * never began was refused for its options: `diags` has all there is to say.
+ */
+static int report(const fmp_cli *cli, const fmp_pipeline *p, fmp_diags *diags, bool begun, fmp_status status,
+                  const fmp_err *err)
 {
     fmp_diags_sort(diags);
+    if (!begun && diags->n_errors > 0) { return fmp_cli_problems(cli, p->file, diags, status); }
     fmp_cli_diags(cli, diags);
     return fmp_cli_fail(cli, err);
 }
@@ -46,7 +51,7 @@ static int run(fmp_cli *cli, const fmp_cli_pipeline *p, fmp_show *show)
     if (status == FMP_OK && !result.ok) { code = fmp_exit_code(FMP_E_FAILED); }
     if (!cli->json) { fmp_show_end(show, ok, result.run_dir, same_run(before, result.manifest)); }
     if (status != FMP_OK) {
-        code = report(cli, &diags, &err);
+        code = report(cli, p->pipeline, &diags, result.run_dir != NULL, status, &err);
     } else if (diags.n > 0) {
         fmp_diags_sort(&diags);
         fmp_cli_diags(cli, &diags);

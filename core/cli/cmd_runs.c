@@ -122,9 +122,11 @@ static void show_manifest(const char *dir, const cJSON *m)
 
 int fmp_cmd_inspect(fmp_cli *cli)
 {
+    if (strcmp(cli->operands[0], "tokens") == 0) { return fmp_cli_run_late(cli, "fmp_late_inspect_tokens"); }
     if (strcmp(cli->operands[0], "run") != 0) {
-        return fmp_cli_usage(cli, NULL, "expected run, found '%.40s'", cli->operands[0]);
+        return fmp_cli_usage(cli, NULL, "expected run or tokens, found '%.40s'", cli->operands[0]);
     }
+    if (!fmp_cli_only(cli, "inspect run", "")) { return FMP_EXIT_USAGE; }
     fmp_err err = FMP_ERR_INIT;
     char *latest = fmp_path_join(cli->runs_dir, "latest");
     const char *dir = cli->n_operands > 1 ? cli->operands[1] : latest ? latest : "";

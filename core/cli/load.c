@@ -23,6 +23,16 @@ static char *pipeline_path(const char *operand)
     return strdup(operand ? operand : DEFAULT_FILE);
 }
 
+int fmp_cli_problems(const fmp_cli *cli, const char *path, const fmp_diags *diags, fmp_status status)
+{
+    fmp_cli_diags(cli, diags);
+    if (status == FMP_OK) { return 0; }
+    if (!cli->json) {
+        fmp_errf("%s: %zu problem%s\n", path, diags->n_errors, diags->n_errors == 1 ? "" : "s");
+    }
+    return fmp_exit_code(status);
+}
+
 static int load(const fmp_cli *cli, const char *path, bool digest_files, fmp_cli_pipeline *out,
                 fmp_diags *diags)
 {
@@ -30,13 +40,11 @@ static int load(const fmp_cli *cli, const char *path, bool digest_files, fmp_cli
     if (fmp_registry_new(NULL, &out->registry, &err) != FMP_OK) { return fmp_cli_fail(cli, &err); }
     fmp_status status = fmp_pipeline_load(path, out->registry, cli->sets, cli->n_sets, digest_files,
                                           cli->store_dir, &out->pipeline, diags, &err);
-    fmp_cli_diags(cli, diags);
-    if (status == FMP_OK) { return 0; }
-    if (diags->n_errors == 0) { return fmp_cli_fail(cli, &err); }
-    if (!cli->json) {
-        fmp_errf("%s: %zu problem%s\n", path, diags->n_errors, diags->n_errors == 1 ? "" : "s");
+    if (status != FMP_OK && diags->n_errors == 0) {
+        fmp_cli_diags(cli, diags);
+        return fmp_cli_fail(cli, &err);
     }
-    return fmp_exit_code(status);
+    return fmp_cli_problems(cli, path, diags, status);
 }
 
 int fmp_cli_load(const fmp_cli *cli, bool digest_files, fmp_cli_pipeline *out)

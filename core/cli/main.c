@@ -45,13 +45,13 @@ static void *open_late_module(char *path, size_t size)
     return NULL;
 }
 
-static int run_late(fmp_cli *cli)
+int fmp_cli_run_late(fmp_cli *cli, const char *symbol_name)
 {
     char path[PATH_MAX + 64];
     fmp_err err = FMP_ERR_INIT;
     void *module = open_late_module(path, sizeof path);
     int (*run)(fmp_cli *) = NULL;
-    void *symbol = module ? dlsym(module, cli->command->late) : NULL;
+    void *symbol = module ? dlsym(module, symbol_name) : NULL;
     memcpy(&run, &symbol, sizeof run);
     if (run) { return run(cli); }
     const char *why = dlerror();
@@ -69,7 +69,7 @@ static int dispatch(fmp_cli *cli, int argc, char **argv, int raw_at)
         return !c && argc == 1 ? FMP_EXIT_USAGE : 0;
     }
     if (c->run_raw) { return c->run_raw(argc - raw_at, argv + raw_at); }
-    return c->run ? c->run(cli) : run_late(cli);
+    return c->run ? c->run(cli) : fmp_cli_run_late(cli, c->late);
 }
 
 int main(int argc, char **argv)

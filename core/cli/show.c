@@ -101,6 +101,33 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
+/* "the last run, 20261121-a3f9, was stopped in 'train'; its 8 finished stages are kept, 'train' goes on …" */
+static void add_resumed(fmp_buf *line, const cJSON *event)
+{
+    const cJSON *broken = fmp_json_get(event, "interrupted"), *resumed,
+                *list = fmp_json_get(event, "resumes");
+    const char *at = fmp_json_str(broken, "stage", "");
+    double done = fmp_json_num(broken, "done", 0);
+    bool goes_on = false;
+    cJSON_ArrayForEach(resumed, list)
+    {
+        if (cJSON_IsString(resumed) && strcmp(resumed->valuestring, at) == 0) { goes_on = true; }
+    }
+    if (broken) {
+        fmp_buf_printf(line, " the last run, %s, was %s", fmp_json_str(broken, "run", "?"),
+                       fmp_json_bool(broken, "stopped", false) ? "stopped" : "killed");
+        if (*at) { fmp_buf_printf(line, " in '%s'", at); }
+        fmp_buf_printf(line, "; %.0f finished stage%s kept", done, done == 1 ? " is" : "s are");
+        if (*at && !goes_on) { fmp_buf_printf(line, ", '%s' begins again", at); }
+        fmp_buf_putc(line, '\n');
+    }
+    cJSON_ArrayForEach(resumed, list)
+    {
+        if (!cJSON_IsString(resumed)) { continue; }
+        fmp_buf_printf(line, " '%s' goes on from what it had saved\n", resumed->valuestring);
+    }
+}
+
 static void show_start(fmp_show *s, const cJSON *event)
 {
     fmp_buf line = {0};
@@ -114,11 +141,14 @@ static void show_start(fmp_show *s, const cJSON *event)
     double threads = fmp_json_num(event, "threads", 0);
     fmp_buf_printf(&line, " · seed %" PRIu64, s->p->seed);
     if (threads > 0) { fmp_buf_printf(&line, " · %.0f thread%s", threads, threads == 1 ? "" : "s"); }
-    fmp_buf_printf(&line, " · run %s\n\n", fmp_json_str(event, "run", "?"));
+    const char *isa = fmp_json_str(event, "isa", "");
+    fmp_buf_printf(&line, "%s%s", *isa ? " · " : "", isa);
+    fmp_buf_printf(&line, " · run %s\n", fmp_json_str(event, "run", "?"));
+    add_resumed(&line, event);
+    fmp_buf_putc(&line, '\n');
     put_line(s, &line);
 }
 
-/* The stage's own summary, else its counts of records. */
 /* The stage's own counters, those of the first level: "explicit 3,610 · detected 390". */
 static void add_counts(fmp_buf *out, const cJSON *counts)
 {
@@ -130,28 +160,36 @@ static void add_counts(fmp_buf *out, const cJSON *counts)
         if (strchr(count->string, '.') || shown == 5) { continue; }
         fmp_buf_puts(out, out->len ? " · " : "");
         fmp_buf_safe(out, count->string);
-        fmp_buf_printf(out, " %s", fmp_group_digits((uint64_t)fmp_json_num(counts, count->string, 0), digits));
+        fmp_buf_printf(out, " %s",
+                       fmp_group_digits((uint64_t)fmp_json_num(counts, count->string, 0), digits));
         shown++;
     }
 }
 
-/* What the stage said, else what it counted, else how many records went through; and what it refused, always. */
+/* What the stage said, else what it counted, else how many records went through; and what it refused,
+ * always. */
 static void add_summary(fmp_buf *out, const cJSON *event)
 {
     char digits[32];
     const char *summary = fmp_json_str(event, "summary", NULL);
-    double in = fmp_json_num(event, "in", 0), kept = fmp_json_num(event, "out", 0), refused = fmp_json_num(event, "rejected", 0);
+    double in = fmp_json_num(event, "in", 0), kept = fmp_json_num(event, "out", 0),
+           refused = fmp_json_num(event, "rejected", 0);
     if (summary && *summary) {
         fmp_buf_safe(out, summary);
     } else {
         add_counts(out, fmp_json_get(event, "counts"));
-        if (out->len == 0 && in > 0 && in == kept) { fmp_buf_printf(out, "%s records", fmp_group_digits((uint64_t)in, digits)); }
+        if (out->len == 0 && in > 0 && in == kept) {
+            fmp_buf_printf(out, "%s records", fmp_group_digits((uint64_t)in, digits));
+        }
         if (in != kept) {
             fmp_buf_printf(out, "%s%s in", out->len ? " · " : "", fmp_group_digits((uint64_t)in, digits));
             fmp_buf_printf(out, " · %s out", fmp_group_digits((uint64_t)kept, digits));
         }
     }
-    if (refused > 0) { fmp_buf_printf(out, "%s%s rejected", out->len ? " · " : "", fmp_group_digits((uint64_t)refused, digits)); }
+    if (refused > 0) {
+        fmp_buf_printf(out, "%s%s rejected", out->len ? " · " : "",
+                       fmp_group_digits((uint64_t)refused, digits));
+    }
 }
 
 static void add_reason(fmp_show *s, fmp_buf *line, const char *reason)
@@ -297,86 +335,8 @@ static void show_log(fmp_show *s, const cJSON *event)
 
 /* ---- tables and artifacts: the facts "table" and "artifacts" of a stage ---- */
 
-enum { MAX_COLUMNS = 16 };
-
-static void cell_text(const cJSON *cell, char *out, size_t size)
-{
-    if (cJSON_IsString(cell)) {
-        snprintf(out, size, "%s", cell->valuestring);
-    } else if (cJSON_IsNumber(cell)) {
-        snprintf(out, size, "%.6g", cell->valuedouble);
-    } else if (cJSON_IsRaw(cell)) {
-        snprintf(out, size, "%s", cell->valuestring);
-    } else {
-        snprintf(out, size, "%s", cJSON_IsBool(cell) ? (cJSON_IsTrue(cell) ? "yes" : "no") : "");
-    }
-}
-
-static void measure(const cJSON *row, size_t *width)
-{
-    char text[128];
-    const cJSON *cell;
-    size_t c = 0;
-    cJSON_ArrayForEach(cell, row)
-    {
-        if (c == MAX_COLUMNS) { break; }
-        cell_text(cell, text, sizeof text);
-        size_t n = fmp_text_columns(text);
-        if (n > width[c]) { width[c] = n; }
-        c++;
-    }
-}
-
-static void add_table_row(fmp_buf *out, const cJSON *row, const size_t *width)
-{
-    char text[128];
-    const cJSON *cell;
-    size_t c = 0;
-    cJSON_ArrayForEach(cell, row)
-    {
-        if (c == MAX_COLUMNS) { break; }
-        cell_text(cell, text, sizeof text);
-        fmp_buf_putc(out, ' ');
-        /* The first column names things; the others are figures. */
-        for (size_t n = fmp_text_columns(text); c > 0 && n < width[c]; n++) {
-            fmp_buf_putc(out, ' ');
-        }
-        if (c == 0) {
-            fmp_buf safe = {0};
-            fmp_buf_safe(&safe, text);
-            fmp_buf_padded(out, safe.len ? safe.data : "", width[c]);
-            fmp_buf_free(&safe);
-        } else {
-            fmp_buf_safe(out, text);
-        }
-        fmp_buf_puts(out, "  ");
-        c++;
-    }
-    fmp_buf_putc(out, '\n');
-}
-
-static void keep_table(fmp_show *s, const cJSON *table)
-{
-    const cJSON *columns = fmp_json_get(table, "columns"), *rows = fmp_json_get(table, "rows"), *row;
-    if (!cJSON_IsArray(columns) || !cJSON_IsArray(rows)) { return; }
-    size_t width[MAX_COLUMNS] = {0};
-    measure(columns, width);
-    cJSON_ArrayForEach(row, rows)
-    {
-        measure(row, width);
-    }
-    fmp_buf_putc(&s->tables, '\n');
-    const char *title = fmp_json_str(table, "title", NULL), *note = fmp_json_str(table, "note", NULL);
-    if (title) { fmp_buf_printf(&s->tables, " %s\n", title); }
-    add_table_row(&s->tables, columns, width);
-    cJSON_ArrayForEach(row, rows)
-    {
-        add_table_row(&s->tables, row, width);
-    }
-    if (note) { fmp_buf_printf(&s->tables, " %s\n", note); }
-}
-
-/* A result's place for people: the run folder's link to the stage's output, and a file in it if the fact names one. */
+/* A result's place for people: the run folder's link to the stage's output, and a file in it if the fact
+ * names one. */
 static void artifact_path(const fmp_show *s, const char *stage, const cJSON *a, fmp_buf *out)
 {
     const char *file = fmp_json_str(a, "file", NULL), *port = fmp_json_str(a, "port", NULL);
@@ -406,7 +366,7 @@ static void keep_artifacts(fmp_show *s, const char *stage, const cJSON *list)
 static void keep_facts(fmp_show *s, const cJSON *event)
 {
     const cJSON *facts = fmp_json_get(event, "facts");
-    keep_table(s, fmp_json_get(facts, "table"));
+    fmp_show_table(fmp_json_get(facts, "table"), &s->tables);
     keep_artifacts(s, fmp_json_str(event, "stage", ""), fmp_json_get(facts, "artifacts"));
 }
 
@@ -503,6 +463,9 @@ void fmp_show_end(fmp_show *s, bool ok, const char *run_dir, const char *same_as
     char peak[32];
     fmp_outf("\n");
     if (s->artifacts.len > 0) { fmp_out(s->artifacts.data, s->artifacts.len); }
-    fmp_outf(" %.1f s, peak %s. Results in %s; look closer:  fmpipe inspect run\n", seconds,
-             fmp_human_bytes((double)fmp_peak_rss(), peak), run_dir ? run_dir : "?");
+    fmp_outf(" results   %s   look closer:  fmpipe inspect run\n", run_dir ? run_dir : "?");
+    fmp_outf(
+        " %.1f s, peak %s. Run it again: everything is cached. Try your own transform:  fmpipe plugin new "
+        "my_transform\n",
+        seconds, fmp_human_bytes((double)fmp_peak_rss(), peak));
 }

@@ -17,4 +17,7 @@ void fmp_show_event(void *arg, const cJSON *event);
 void fmp_show_end(fmp_show *show, bool ok, const char *run_dir, const char *same_as);
 void fmp_show_free(fmp_show *show);
 
+/* show_table.c: a stage's fact "table" as lines of text; anything else adds nothing. */
+void fmp_show_table(const cJSON *table, fmp_buf *out);
+
 #endif

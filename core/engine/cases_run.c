@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 enum { SEVERAL = 4, MAX_BLOCKS = 4096 };
+#define OUT_DIR "out"
 
 typedef struct records_in {
     const char *port, *stage; /* stage: the id of the stage that it is said to come from */
@@ -94,6 +95,16 @@ static void put_reject(const case_run *r, const fmp_caught_reject *reject, size_
     cJSON_AddStringToObject(line, "reason", reject->reason);
     if (reject->path) { cJSON_AddStringToObject(line, "path", reject->path); }
     cJSON_AddStringToObject(line, "message", reject->message);
+    cJSON *more = reject->n_more ? cJSON_AddArrayToObject(line, "more") : NULL;
+    for (size_t i = 0; i < reject->n_more; i++) {
+        const fmp_problem *p = &reject->more[i];
+        cJSON *item = cJSON_CreateObject();
+        if (p->column) { cJSON_AddNumberToObject(item, "column", p->column); }
+        cJSON_AddStringToObject(item, "reason", p->reason);
+        if (p->path) { cJSON_AddStringToObject(item, "path", p->path); }
+        cJSON_AddStringToObject(item, "message", p->message);
+        cJSON_AddItemToArray(more, item);
+    }
     put_json(r, line, &r->out->rejects);
     cJSON_Delete(line);
 }
@@ -250,6 +261,7 @@ static fmp_status gather_reject(const fmp_task *task, const fmp_record *record, 
     const gather *g = (const gather *)task;
     fmp_caught_reject reject = {
         .reason = why->reason, .message = why->message ? why->message : "", .path = why->path};
+    FMP_TRY(fmp_reject_more(why, g->run->arena, &reject.more, &reject.n_more, err));
     put_reject(g->run, &reject, record->origin.line);
     return fmp_buf_ok(&g->run->out->rejects, err);
 }
@@ -266,10 +278,44 @@ static size_t count_ports(const fmp_port *ports)
     return n;
 }
 
+/* Fresh folders for what a task writes: $DIR/out/PORT. */
+static fmp_status make_outputs(case_run *r, gather *g, size_t n_outputs, fmp_err *err)
+{
+    char *out = fmp_arena_printf(r->arena, "%s/" OUT_DIR, r->base);
+    FMP_TRY(fmp_arena_ok(r->arena, err));
+    FMP_TRY(fmp_remove_tree(out, err));
+    for (size_t i = 0; i < n_outputs; i++) {
+        const fmp_port *port = &r->info->outputs[i];
+        bool folder = r->stage->kind == FMP_TASK;
+        const char *path = folder ? fmp_arena_printf(r->arena, "%s/%s", out, port->name) : r->base;
+        FMP_TRY(fmp_arena_ok(r->arena, err));
+        if (folder) { FMP_TRY(fmp_mkdirs(path, err)); }
+        g->outputs[i] = (fmp_output){(uint32_t)sizeof g->outputs[i], port->name, port->type, path};
+    }
+    return FMP_OK;
+}
+
+/* `expect PORT/FILE:` is a file that a task wrote. */
+static fmp_status read_files(case_run *r, fmp_err *err)
+{
+    case_outcome *o = r->out;
+    for (size_t i = 0; i < r->c->n_sections; i++) {
+        const case_section *s = &r->c->sections[i];
+        bool is_file = s->kind == CASE_EXPECT && s->arg && strchr(s->arg, '/') && !strstr(s->arg, "..");
+        if (!is_file || o->n_ports == CASE_MAX_PORTS) { continue; }
+        const char *path = fmp_arena_printf(r->arena, "%s/" OUT_DIR "/%s", r->base, s->arg);
+        FMP_TRY(fmp_arena_ok(r->arena, err));
+        o->ports[o->n_ports] = s->arg;
+        FMP_TRY(fmp_read_file(path, 0, &o->records[o->n_ports++], err));
+    }
+    return FMP_OK;
+}
+
 static fmp_status run_gather(case_run *r, fmp_err *err)
 {
     gather g = {.run = r};
     size_t n_outputs = count_ports(r->info->outputs);
+    FMP_TRY(make_outputs(r, &g, n_outputs, err));
     g.no_facts = cJSON_CreateObject();
     if (!g.no_facts) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     for (size_t i = 0; i < r->n_inputs; i++) {
@@ -280,10 +326,6 @@ static fmp_status run_gather(case_run *r, fmp_err *err)
                                   r->base,
                                   "",
                                   g.no_facts};
-    }
-    for (size_t i = 0; i < n_outputs; i++) {
-        g.outputs[i] = (fmp_output){(uint32_t)sizeof g.outputs[i], r->info->outputs[i].name,
-                                    r->info->outputs[i].type, r->base};
     }
     r->trial->services.records = &gather_records;
     g.task = (fmp_task){.struct_size = (uint32_t)sizeof g.task,
@@ -297,6 +339,7 @@ static fmp_status run_gather(case_run *r, fmp_err *err)
                         .pipeline_dir = r->base};
     fmp_status status = fmp_trial_open(r->trial, r->values, r->n_threads, err);
     if (status == FMP_OK) { status = r->stage->run(r->trial->self, &g.task, err); }
+    if (status == FMP_OK && r->stage->kind == FMP_TASK) { status = read_files(r, err); }
     cJSON_Delete(g.no_facts);
     return status;
 }
@@ -426,18 +469,17 @@ static fmp_status find_stage(case_run *r, const fmp_cases_options *options, fmp_
         snprintf(use, sizeof use, "%s", name);
     }
     FMP_TRY(fmp_registry_find(options->registry, use, ".", &r->info, err));
-    if (r->info->kind == FMP_TASK && fmp_case_section_(r->c, CASE_INPUT, NULL)) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED,
-                        "'%s' is a task and reads artifacts; its case has options and no input", r->info->name);
-    }
     return fmp_plugin_load(r->info, &r->stage, err);
 }
 
-/* A task reads artifacts, which a case cannot write down: its case says which options it takes. */
+/* A task that reads records can be run; other artifacts cannot be written down in a case, which then says
+ * which options the task takes. */
 static fmp_status run_kind(case_run *r, fmp_err *err)
 {
     switch (r->stage->kind) {
-    case FMP_TASK: return fmp_trial_open(r->trial, r->values, r->n_threads, err);
+    case FMP_TASK:
+        if (r->n_inputs == 0) { return fmp_trial_open(r->trial, r->values, r->n_threads, err); }
+        return run_gather(r, err);
     case FMP_GATHER: return run_gather(r, err);
     default: return run_stream(r, err);
     }

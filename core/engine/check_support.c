@@ -43,7 +43,7 @@ fmp_trial *fmp_check_open_(check_context *c, uint64_t seed, uint32_t n_workers)
 
 #define TURN(u, a)                                                                                           \
     "{\"messages\":[{\"role\":\"user\",\"content\":\"" u "\"},{\"role\":\"assistant\",\"content\":\"" a "\"" \
-                                                                                                        "}]"
+    "}]"
 
 /* Written texts; the three that are generated follow them. */
 static const char *const texts[] = {

@@ -117,6 +117,18 @@ static size_t char_start(const shown_line *line, size_t i)
     return i;
 }
 
+/* Bytes to underline: what the reader said, or in a row of data the whole of the JSON string that begins
+ * there. */
+static size_t span_of(const fmp_diag *d, const shown_line *line, size_t at)
+{
+    size_t end = at + 1;
+    if (!d->err.record[0] || d->span > 1 || at >= line->len || line->text[at] != '"') { return d->span; }
+    while (end < line->len && line->text[end] != '"') {
+        end += line->text[end] == '\\' ? 2 : 1;
+    }
+    return end < line->len ? end + 1 - at : d->span;
+}
+
 static void print_source(const fmp_diag *d, const shown_line *line, bool color, fmp_buf *out)
 {
     size_t at = d->err.column ? d->err.column - 1 : 0, from = 0, to = line->len;
@@ -134,7 +146,7 @@ static void print_source(const fmp_diag *d, const shown_line *line, bool color, 
     for (size_t i = 0; i < indent; i++) {
         fmp_buf_putc(out, ' ');
     }
-    size_t end = at + d->span < to ? at + d->span : to;
+    size_t span = span_of(d, line, at), end = at + span < to ? at + span : to;
     size_t width = add_shown(NULL, line, at, end);
     fmp_buf_puts(out, color ? "\033[1;32m^" : "^");
     for (size_t i = 1; i < width; i++) {

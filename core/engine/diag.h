@@ -28,8 +28,8 @@ typedef struct fmp_diags {
 void fmp_diags_add(fmp_diags *diags, fmp_severity severity, const fmp_err *err, uint32_t span);
 void fmp_diags_sort(fmp_diags *diags);
 void fmp_diags_free(fmp_diags *diags);
-/* The diagnostics as text: position, source line, caret, hint, notes. `color`: ANSI. Control characters are escaped,
- * long lines cut around the caret. */
+/* The diagnostics as text: position, source line, caret, hint, notes. `color`: ANSI. Control characters are
+ * escaped, long lines cut around the caret. */
 void fmp_diags_print(const fmp_diags *diags, bool color, fmp_buf *out);
 cJSON *fmp_diag_json(const fmp_diag *diag); /* returned; heap */
 

@@ -1,8 +1,8 @@
 /*
- * ELF64 reading and the manifest note. Everything in the file is hostile: every offset is compared with the length before
- * use. The note lives in a section of its own that is not loaded; writing puts it, a new section name table and a new
- * section header table behind the old bytes, none of which change but the header's pointers.
- * Source  System V ABI, gABI 4.1 chapters 4 and 5.
+ * ELF64 reading and the manifest note. Everything in the file is hostile: every offset is compared with the
+ * length before use. The note lives in a section of its own that is not loaded; writing puts it, a new
+ * section name table and a new section header table behind the old bytes, none of which change but the
+ * header's pointers. Source  System V ABI, gABI 4.1 chapters 4 and 5.
  */
 #include "elf_note.h"
 
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define NOTE_SECTION ".note.fmpipe"
-#define NOTE_NAME "fmpipe"
+#define NOTE_NAME    "fmpipe"
 
 #if defined(__x86_64__)
 #define THIS_MACHINE EM_X86_64
@@ -45,16 +45,21 @@ static fmp_status open_view(elf_view *v, const unsigned char *image, size_t len,
     }
     memcpy(&v->head, image, sizeof v->head);
     if (image[EI_CLASS] != ELFCLASS64 || image[EI_DATA] != ELFDATA2LSB || v->head.e_machine != THIS_MACHINE) {
-        return fmp_fail(err, FMP_E_PLUGIN, "expected an object for this machine (ELF machine %d), found machine %d", THIS_MACHINE,
-                        v->head.e_machine);
+        return fmp_fail(err, FMP_E_PLUGIN,
+                        "expected an object for this machine (ELF machine %d), found machine %d",
+                        THIS_MACHINE, v->head.e_machine);
     }
-    if (v->head.e_type != ET_DYN) { return fmp_fail(err, FMP_E_PLUGIN, "expected a shared object, found ELF type %d", v->head.e_type); }
-    if (v->head.e_shnum > 0 && (v->head.e_shentsize != sizeof(Elf64_Shdr) ||
-                                !inside(v, v->head.e_shoff, (uint64_t)v->head.e_shnum * sizeof(Elf64_Shdr)))) {
+    if (v->head.e_type != ET_DYN) {
+        return fmp_fail(err, FMP_E_PLUGIN, "expected a shared object, found ELF type %d", v->head.e_type);
+    }
+    if (v->head.e_shnum > 0 &&
+        (v->head.e_shentsize != sizeof(Elf64_Shdr) ||
+         !inside(v, v->head.e_shoff, (uint64_t)v->head.e_shnum * sizeof(Elf64_Shdr)))) {
         return damaged(err, "the section header table");
     }
-    if (v->head.e_phnum > 0 && (v->head.e_phentsize != sizeof(Elf64_Phdr) ||
-                                !inside(v, v->head.e_phoff, (uint64_t)v->head.e_phnum * sizeof(Elf64_Phdr)))) {
+    if (v->head.e_phnum > 0 &&
+        (v->head.e_phentsize != sizeof(Elf64_Phdr) ||
+         !inside(v, v->head.e_phoff, (uint64_t)v->head.e_phnum * sizeof(Elf64_Phdr)))) {
         return damaged(err, "the program header table");
     }
     return FMP_OK;
@@ -75,7 +80,8 @@ static const char *string_at(const elf_view *v, const Elf64_Shdr *strings, uint6
     return memchr(text, 0, strings->sh_size - offset) ? text : NULL;
 }
 
-fmp_status fmp_elf_find_note(const unsigned char *image, size_t len, const unsigned char **desc, size_t *desc_len, fmp_err *err)
+fmp_status fmp_elf_find_note(const unsigned char *image, size_t len, const unsigned char **desc,
+                             size_t *desc_len, fmp_err *err)
 {
     elf_view v;
     FMP_TRY(open_view(&v, image, len, err));
@@ -88,7 +94,8 @@ fmp_status fmp_elf_find_note(const unsigned char *image, size_t len, const unsig
         if (!inside(&v, s.sh_offset, s.sh_size)) { return damaged(err, "a note"); }
         const unsigned char *at = image + s.sh_offset;
         memcpy(&note, at, sizeof note);
-        if (note.n_type != 1 || note.n_namesz != sizeof NOTE_NAME || memcmp(at + sizeof note, NOTE_NAME, sizeof NOTE_NAME) != 0) {
+        if (note.n_type != 1 || note.n_namesz != sizeof NOTE_NAME ||
+            memcmp(at + sizeof note, NOTE_NAME, sizeof NOTE_NAME) != 0) {
             continue;
         }
         size_t begin = sizeof note + 8; /* the name, padded to 4 */
@@ -102,7 +109,9 @@ fmp_status fmp_elf_find_note(const unsigned char *image, size_t len, const unsig
 
 static void pad_to(fmp_buf *out, size_t align)
 {
-    while (out->len % align != 0) { fmp_buf_putc(out, '\0'); }
+    while (out->len % align != 0) {
+        fmp_buf_putc(out, '\0');
+    }
 }
 
 static bool is_our_section(const elf_view *v, const Elf64_Shdr *names, const Elf64_Shdr *s)
@@ -111,25 +120,30 @@ static bool is_our_section(const elf_view *v, const Elf64_Shdr *names, const Elf
     return name && strcmp(name, NOTE_SECTION) == 0;
 }
 
-fmp_status fmp_elf_with_note(const unsigned char *image, size_t len, const void *desc, size_t desc_len, fmp_buf *out, fmp_err *err)
+fmp_status fmp_elf_with_note(const unsigned char *image, size_t len, const void *desc, size_t desc_len,
+                             fmp_buf *out, fmp_err *err)
 {
     elf_view v;
     FMP_TRY(open_view(&v, image, len, err));
     if (v.head.e_shnum == 0 || v.head.e_shstrndx >= v.head.e_shnum) {
-        return fmp_fail(err, FMP_E_PLUGIN, "the file has no section headers (stripped with sstrip?); build it again");
+        return fmp_fail(err, FMP_E_PLUGIN,
+                        "the file has no section headers (stripped with sstrip?); build it again");
     }
     Elf64_Shdr names = section_at(&v, v.head.e_shstrndx);
     if (!inside(&v, names.sh_offset, names.sh_size)) { return damaged(err, "the section name table"); }
     size_t n = v.head.e_shnum, old_end = len;
     for (size_t i = 1; i < n; i++) {
         Elf64_Shdr s = section_at(&v, i);
-        if (s.sh_type == SHT_NOTE && is_our_section(&v, &names, &s)) { /* ours is the last section, all behind it is ours too */
+        if (s.sh_type == SHT_NOTE &&
+            is_our_section(&v, &names, &s)) { /* ours is the last section, all behind it is ours too */
             if (i != n - 1 || s.sh_offset > len) { return damaged(err, "the manifest note"); }
             n--;
             old_end = s.sh_offset;
         }
     }
-    if (desc_len > UINT32_MAX) { return fmp_fail(err, FMP_E_RANGE, "a manifest of %zu bytes does not fit a note", desc_len); }
+    if (desc_len > UINT32_MAX) {
+        return fmp_fail(err, FMP_E_RANGE, "a manifest of %zu bytes does not fit a note", desc_len);
+    }
     fmp_buf_add(out, image, old_end);
     pad_to(out, 16);
     Elf64_Nhdr note = {.n_namesz = sizeof NOTE_NAME, .n_descsz = (Elf64_Word)desc_len, .n_type = 1};
@@ -166,17 +180,22 @@ fmp_status fmp_elf_with_note(const unsigned char *image, size_t len, const void 
 /* Toolchain symbols that a shared object may show without meaning to. */
 static bool toolchain_symbol(const char *name)
 {
-    static const char *const known[] = {"_init", "_fini", "_edata", "_end", "__bss_start", "_ITM_", "__gmon_start__", "__asan_",
-                                        "__odr_asan", "__ubsan_", "__tsan_", "__gcov", "_ZT", "_ZNSt", "_ZSt", "__sanitizer", NULL};
+    static const char *const known[] = {
+        "_init",   "_fini",       "_edata",   "_end",    "__bss_start", "_ITM_", "__gmon_start__",
+        "__asan_", "__odr_asan",  "__ubsan_", "__tsan_", "__gcov",      "_ZT",   "_ZNSt",
+        "_ZSt",    "__sanitizer", NULL};
     for (int i = 0; known[i]; i++) {
         if (strncmp(name, known[i], strlen(known[i])) == 0) { return true; }
     }
     return false;
 }
 
-static fmp_status inspect_symbols(const elf_view *v, const Elf64_Shdr *table, const char *entry, fmp_elf_facts *out, fmp_err *err)
+static fmp_status inspect_symbols(const elf_view *v, const Elf64_Shdr *table, const char *entry,
+                                  fmp_elf_facts *out, fmp_err *err)
 {
-    if (!inside(v, table->sh_offset, table->sh_size) || table->sh_link >= v->head.e_shnum) { return damaged(err, "the symbol table"); }
+    if (!inside(v, table->sh_offset, table->sh_size) || table->sh_link >= v->head.e_shnum) {
+        return damaged(err, "the symbol table");
+    }
     Elf64_Shdr strings = section_at(v, table->sh_link);
     for (uint64_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
         Elf64_Sym sym;
@@ -184,7 +203,8 @@ static fmp_status inspect_symbols(const elf_view *v, const Elf64_Shdr *table, co
         const char *name = string_at(v, &strings, sym.st_name);
         if (!name) { return damaged(err, "a symbol name"); }
         unsigned visibility = ELF64_ST_VISIBILITY(sym.st_other);
-        if (sym.st_shndx == SHN_UNDEF || ELF64_ST_BIND(sym.st_info) == STB_LOCAL || visibility == STV_HIDDEN || visibility == STV_INTERNAL) {
+        if (sym.st_shndx == SHN_UNDEF || ELF64_ST_BIND(sym.st_info) == STB_LOCAL ||
+            visibility == STV_HIDDEN || visibility == STV_INTERNAL) {
             continue;
         }
         if (strcmp(name, entry) == 0) {
@@ -196,9 +216,12 @@ static fmp_status inspect_symbols(const elf_view *v, const Elf64_Shdr *table, co
     return FMP_OK;
 }
 
-static fmp_status inspect_dynamic(const elf_view *v, const Elf64_Shdr *dynamic, fmp_elf_facts *out, fmp_err *err)
+static fmp_status inspect_dynamic(const elf_view *v, const Elf64_Shdr *dynamic, fmp_elf_facts *out,
+                                  fmp_err *err)
 {
-    if (!inside(v, dynamic->sh_offset, dynamic->sh_size) || dynamic->sh_link >= v->head.e_shnum) { return damaged(err, "the dynamic section"); }
+    if (!inside(v, dynamic->sh_offset, dynamic->sh_size) || dynamic->sh_link >= v->head.e_shnum) {
+        return damaged(err, "the dynamic section");
+    }
     Elf64_Shdr strings = section_at(v, dynamic->sh_link);
     for (uint64_t i = 0; i < dynamic->sh_size / sizeof(Elf64_Dyn); i++) {
         Elf64_Dyn d;
@@ -217,7 +240,8 @@ static fmp_status inspect_dynamic(const elf_view *v, const Elf64_Shdr *dynamic, 
     return FMP_OK;
 }
 
-fmp_status fmp_elf_inspect(const unsigned char *image, size_t len, const char *entry, fmp_elf_facts *out, fmp_err *err)
+fmp_status fmp_elf_inspect(const unsigned char *image, size_t len, const char *entry, fmp_elf_facts *out,
+                           fmp_err *err)
 {
     elf_view v;
     memset(out, 0, sizeof *out);

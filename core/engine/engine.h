@@ -52,12 +52,14 @@ typedef struct fmp_refusal {
     const char *row;
     size_t row_len;
     bool row_is_source; /* the row is a line of origin.file: a byte in it is a column there */
+    fmp_problem *more;  /* what else is wrong */
+    size_t n_more;
 } fmp_refusal;
-/* Fills the column from `path` where it can. */
+/* Fills the columns from the paths where it can. */
 void fmp_refusal_locate(fmp_refusal *r);
 /* Its line of rejected.jsonl without the stage: {"id":…}\n. */
 void fmp_refusal_print(const fmp_refusal *r, fmp_buf *out);
-/* As a diagnostic. */
+/* As diagnostics, one for each problem. */
 void fmp_refusal_diag(const fmp_refusal *r, fmp_diags *diags);
 
 /* ---- one stage while it works ---- */
@@ -97,16 +99,30 @@ FMP_MUST_USE fmp_status fmp_live_spool(fmp_live *live, const char *lines, size_t
 FMP_MUST_USE fmp_status fmp_live_spool_end(fmp_live *live, fmp_err *err);
 /* The first few refusals become events; up to 20 diagnostics if the policy does not let them pass. */
 void fmp_live_show(fmp_live *live, const fmp_refusal *r);
+/* Once more is refused than the policy allows, so many problems are collected before the work ends. */
+#define FMP_PROBLEMS_WANTED 20
 /* More refused than the policy allows? */
 bool fmp_live_over_limit(const fmp_live *live);
 /* FMP_E_DATA that names the policy, if it is over the limit. */
 FMP_MUST_USE fmp_status fmp_live_policy(fmp_live *live, fmp_err *err);
+/* An error of `configure` to the place where its option is written, unless it names a place. Returns the
+ * span. */
+uint32_t fmp_live_place_option(const fmp_stage_node *node, fmp_status st, fmp_err *err);
 /* Adds where and in which stage an error of its callbacks happened. */
 fmp_status fmp_live_blame(fmp_live *live, fmp_status st, fmp_err *err);
 /* The action record.                                                              returned; heap */
 cJSON *fmp_live_record(const fmp_live *live, const cJSON *preimage, cJSON *outputs, bool streamed);
 
+/* ---- preflight.c ---- */
+/*
+ * Create, configure and destroy each stage that must run. Every refusal goes to `diags` (may be NULL), the
+ * first one also to `err`; its status is returned.
+ */
+FMP_MUST_USE fmp_status fmp_preflight(const fmp_graph *g, fmp_diags *diags, fmp_err *err);
+
 /* ---- segment.c and task.c ---- */
+/* What gather and task stages find behind their host. */
+void fmp_task_tables(const fmp_ext_records **records, const fmp_ext_run **run);
 /* What a segment left behind, ready for publishing. */
 typedef struct fmp_segment_output {
     fmp_store_file file; /* the one written on the way; path is heap */

@@ -1,10 +1,11 @@
 /*
- * event.c: one lock around the CLI's callback and the run's two line files.
+ * event.c: one lock around the CLI's callback, the run's two line files and its event files.
  *
  * Events are made on the heap even on a worker whose JSON scope is a batch's arena: the receiver may outlive
  * the batch.
  */
 #include "event.h"
+#include "tensorboard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@ struct fmp_emitter {
     pthread_mutex_t lock;
     double next_progress;
     line_file log, metrics;
+    fmp_tboard *tboard; /* the points of metrics once more */
 };
 
 static void flush(line_file *f)
@@ -71,6 +73,8 @@ fmp_status fmp_emitter_new(const fmp_events *events, const char *run_dir, bool v
     pthread_mutex_init(&e->lock, NULL);
     fmp_status st = open_lines(run_dir, "log.txt", &e->log, err);
     if (st == FMP_OK) { st = open_lines(run_dir, "metrics.jsonl", &e->metrics, err); }
+    e->tboard = fmp_tboard_new(run_dir);
+    if (st == FMP_OK && !e->tboard) { st = fmp_fail(err, FMP_E_NOMEM, "out of memory for the run's events"); }
     if (st != FMP_OK) {
         fmp_status closed = fmp_emitter_free(e, NULL);
         (void)closed;
@@ -92,12 +96,17 @@ static int close_lines(line_file *f)
 fmp_status fmp_emitter_free(fmp_emitter *e, fmp_err *err)
 {
     if (!e) { return FMP_OK; }
-    int log = close_lines(&e->log), metrics = close_lines(&e->metrics);
+    int log = close_lines(&e->log), metrics = close_lines(&e->metrics), tboard = fmp_tboard_free(e->tboard);
     pthread_mutex_destroy(&e->lock);
     free(e);
-    if (!log && !metrics) { return FMP_OK; }
-    return fmp_fail(err, FMP_E_IO, "cannot write the run's %s: %s", log ? "log.txt" : "metrics.jsonl",
-                    strerror(log ? log : metrics));
+    if (!log && !metrics && !tboard) { return FMP_OK; }
+    return fmp_fail(err, FMP_E_IO, "cannot write the run's %s: %s",
+                    log       ? "log.txt"
+                    : metrics ? "metrics.jsonl"
+                              : "tensorboard.events",
+                    strerror(log       ? log
+                             : metrics ? metrics
+                                       : tboard));
 }
 
 cJSON *fmp_event_new(const char *name, const char *stage)
@@ -166,6 +175,7 @@ void fmp_emit_point(fmp_emitter *e, const char *stage, const char *series, uint6
     fmp_json_print(line, FMP_JSON_COMPACT, &e->metrics.pending);
     fmp_buf_putc(&e->metrics.pending, '\n');
     if (e->metrics.pending.len >= FLUSH_BYTES) { flush(&e->metrics); }
+    fmp_tboard_point(e->tboard, stage, series, step, value);
     pthread_mutex_unlock(&e->lock);
     cJSON_Delete(line);
     fmp_json_scope(scope);
@@ -180,6 +190,7 @@ void fmp_emit_progress(fmp_emitter *e, const char *stage, uint64_t done, uint64_
     if (now >= e->next_progress) {
         e->next_progress = now + PROGRESS_SECONDS;
         flush(&e->metrics); /* whoever follows the run sees its points, too */
+        fmp_tboard_flush(e->tboard);
         cJSON *event = fmp_event_new("stage.progress", stage);
         cJSON_AddNumberToObject(event, "done", (double)done);
         cJSON_AddNumberToObject(event, "total", (double)total);

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_FRAME = 1 << 29, WORKER_FD = 3 };
+enum { MAX_FRAME = 1 << 29, WORKER_FD = 3, MAX_PROBLEMS = 32 };
 
 const fmp_json_limits fmp_frame_limits_ = {.max_bytes = MAX_FRAME, .max_depth = 1024};
 
@@ -329,10 +329,20 @@ static void print_request(worker *w, const fmp_record *record)
 
 static fmp_status replay_reject(const cJSON *row, const fmp_call *call, fmp_err *err)
 {
-    const fmp_reject why = {.struct_size = (uint32_t)sizeof why,
-                            .reason = fmp_json_str(row, "reason", "rejected"),
-                            .message = fmp_json_str(row, "message", ""),
-                            .path = fmp_json_str(row, "path", NULL)};
+    fmp_problem more[MAX_PROBLEMS];
+    fmp_reject why = {.struct_size = (uint32_t)sizeof why,
+                      .reason = fmp_json_str(row, "reason", "rejected"),
+                      .message = fmp_json_str(row, "message", ""),
+                      .path = fmp_json_str(row, "path", NULL),
+                      .more = more};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, fmp_json_get(row, "more"))
+    {
+        if (why.n_more == MAX_PROBLEMS) { break; }
+        more[why.n_more++] = (fmp_problem){.reason = fmp_json_str(item, "reason", "rejected"),
+                                           .message = fmp_json_str(item, "message", ""),
+                                           .path = fmp_json_str(item, "path", NULL)};
+    }
     return call->reject(call, &why, err);
 }
 

@@ -95,13 +95,25 @@ static fmp_status open_stage(worker *w, const cJSON *request, fmp_err *err)
     return FMP_OK;
 }
 
+static void add_problem(cJSON *row, const char *reason, const char *message, const char *path)
+{
+    cJSON_AddStringToObject(row, "reason", reason);
+    cJSON_AddStringToObject(row, "message", message);
+    if (path) { cJSON_AddStringToObject(row, "path", path); }
+}
+
 static void print_rejects(worker *w, const fmp_catch *c)
 {
     for (size_t i = 0; i < c->n_rejects; i++) {
         cJSON *row = cJSON_CreateObject();
-        cJSON_AddStringToObject(row, "reason", c->rejects[i].reason);
-        cJSON_AddStringToObject(row, "message", c->rejects[i].message);
-        if (c->rejects[i].path) { cJSON_AddStringToObject(row, "path", c->rejects[i].path); }
+        const fmp_caught_reject *r = &c->rejects[i];
+        add_problem(row, r->reason, r->message, r->path);
+        cJSON *more = cJSON_AddArrayToObject(row, "more");
+        for (size_t k = 0; k < r->n_more; k++) {
+            cJSON *item = cJSON_CreateObject();
+            add_problem(item, r->more[k].reason, r->more[k].message, r->more[k].path);
+            cJSON_AddItemToArray(more, item);
+        }
         if (i > 0) { fmp_buf_putc(&w->out, ','); }
         fmp_json_print(row, FMP_JSON_COMPACT, &w->out);
     }

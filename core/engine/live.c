@@ -6,8 +6,7 @@
 
 #include <stdlib.h>
 
-#define PROBLEMS_SHOWN 20
-#define EVENTS_SHOWN   5
+#define EVENTS_SHOWN 5
 
 #ifndef FMP_VERSION
 #define FMP_VERSION "0.1.0"
@@ -196,6 +195,17 @@ static fmp_status make_instance(fmp_live *live, fmp_err *err)
     return live->stage->create ? live->stage->create(live->host, &live->self, err) : FMP_OK;
 }
 
+uint32_t fmp_live_place_option(const fmp_stage_node *node, fmp_status st, fmp_err *err)
+{
+    if (err && err->code == FMP_OK) {
+        (void)fmp_fail(err, st, "stage %s refused its options and gave no reason", node->info->name);
+    }
+    if (!err || err->file[0]) { return 1; }
+    fmp_mark mark = err->option[0] ? fmp_option_where(node, err->option) : node->mark;
+    (void)fmp_err_at(err, mark.file, mark.line, mark.column, UINT64_MAX);
+    return mark.span;
+}
+
 fmp_status fmp_live_open(fmp_live *live, const fmp_ext_records *records, const fmp_ext_run *run, fmp_err *err)
 {
     live->services.records = records;
@@ -204,10 +214,7 @@ fmp_status fmp_live_open(fmp_live *live, const fmp_ext_records *records, const f
     fmp_status st = make_instance(live, err);
     if (st == FMP_OK && live->stage->configure) {
         st = live->stage->configure(live->self, live->node->values, err);
-        if (st != FMP_OK && err && !err->file[0]) {
-            fmp_mark mark = err->option[0] ? fmp_option_where(live->node, err->option) : live->node->mark;
-            (void)fmp_err_at(err, mark.file, mark.line, mark.column, UINT64_MAX);
-        }
+        if (st != FMP_OK) { (void)fmp_live_place_option(live->node, st, err); }
     }
     return st == FMP_OK ? FMP_OK : fmp_live_blame(live, st, err);
 }
@@ -277,7 +284,7 @@ static bool passes(const fmp_live *live)
 
 void fmp_live_show(fmp_live *live, const fmp_refusal *r)
 {
-    if (!passes(live) && live->e->diags && live->e->diags->n < PROBLEMS_SHOWN) {
+    if (!passes(live) && live->e->diags && live->e->diags->n < FMP_PROBLEMS_WANTED) {
         fmp_refusal_diag(r, live->e->diags);
     }
     if (live->n_shown++ >= EVENTS_SHOWN) { return; }

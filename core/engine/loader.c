@@ -1,7 +1,7 @@
 /*
- * Plugin files into memory: read once, hashed, checked as bytes, and only then run. The bytes that were hashed are the bytes
- * that are loaded: they go into a sealed memfd, and dlopen opens that. A loaded plugin stays until the process ends, since
- * code may still be on some thread's stack and unloading gains nothing.
+ * Plugin files into memory: read once, hashed, checked as bytes, and only then run. The bytes that were
+ * hashed are the bytes that are loaded: they go into a sealed memfd, and dlopen opens that. A loaded plugin
+ * stays until the process ends, since code may still be on some thread's stack and unloading gains nothing.
  */
 #include "elf_note.h"
 #include "host.h"
@@ -47,8 +47,9 @@ static fmp_status refuse(fmp_err *err, const char *path, const char *text)
 }
 
 /*
- * Each part of a run path must be $ORIGIN or a folder above it, where the preloaded libraries of this installation lie. Anything
- * else, an empty part (the current folder) above all, could bring in foreign code.
+ * Each part of a run path must be $ORIGIN or a folder above it, where the preloaded libraries of this
+ * installation lie. Anything else, an empty part (the current folder) above all, could bring in foreign
+ * code.
  */
 static bool runpath_ok(const char *runpath)
 {
@@ -65,17 +66,25 @@ static fmp_status check_image(const fmp_buf *image, const char *path, fmp_elf_fa
 {
     fmp_elf_facts facts;
     char text[256];
-    fmp_status status = fmp_elf_inspect((const unsigned char *)image->data, image->len, FMP_PLUGIN_SYMBOL, &facts, err);
+    fmp_status status =
+        fmp_elf_inspect((const unsigned char *)image->data, image->len, FMP_PLUGIN_SYMBOL, &facts, err);
     *out = facts;
     if (status != FMP_OK) { return fmp_err_at(err, path, 0, 0, UINT64_MAX); }
-    if (!facts.has_entry) { return refuse(err, path, "it does not export " FMP_PLUGIN_SYMBOL "; is FMP_PLUGIN_ENTRY in one source file?"); }
+    if (!facts.has_entry) {
+        return refuse(err, path,
+                      "it does not export " FMP_PLUGIN_SYMBOL "; is FMP_PLUGIN_ENTRY in one source file?");
+    }
     if (facts.extra_symbol) {
-        snprintf(text, sizeof text, "it exports '%.80s' beside its entry point; build with -fvisibility=hidden", facts.extra_symbol);
+        snprintf(text, sizeof text,
+                 "it exports '%.80s' beside its entry point; build with -fvisibility=hidden",
+                 facts.extra_symbol);
         return refuse(err, path, text);
     }
     if (facts.text_relocations) { return refuse(err, path, "it has text relocations; build with -fPIC"); }
     if (!runpath_ok(facts.runpath)) {
-        snprintf(text, sizeof text, "its run path '%.80s' could load foreign libraries; expected none or one below $ORIGIN", facts.runpath);
+        snprintf(text, sizeof text,
+                 "its run path '%.80s' could load foreign libraries; expected none or one below $ORIGIN",
+                 facts.runpath);
         return refuse(err, path, text);
     }
     return FMP_OK;
@@ -98,29 +107,42 @@ static fmp_status check_descriptor(const fmp_plugin *p, const char *path, fmp_er
 {
     char text[320];
     if (!p) { return refuse(err, path, FMP_PLUGIN_SYMBOL " returned NULL"); }
-    if (p->struct_size < offsetof(fmp_plugin, layout) + sizeof p->layout) { return refuse(err, path, "its descriptor is too small to be one"); }
+    if (p->struct_size < offsetof(fmp_plugin, layout) + sizeof p->layout) {
+        return refuse(err, path, "its descriptor is too small to be one");
+    }
     if (p->abi_major != FMP_ABI_MAJOR) {
-        snprintf(text, sizeof text, "it was built for ABI version %u, this program has version %d; build it again with this version's headers",
+        snprintf(text, sizeof text,
+                 "it was built for ABI version %u, this program has version %d; build it again with this "
+                 "version's headers",
                  p->abi_major, FMP_ABI_MAJOR);
         return refuse(err, path, text);
     }
     if (p->abi_minor_needed > FMP_ABI_MINOR) {
-        snprintf(text, sizeof text, "it needs ABI %d.%u, this program has %d.%d; use a newer fmpipe", FMP_ABI_MAJOR, p->abi_minor_needed, FMP_ABI_MAJOR,
-                 FMP_ABI_MINOR);
+        snprintf(text, sizeof text, "it needs ABI %d.%u, this program has %d.%d; use a newer fmpipe",
+                 FMP_ABI_MAJOR, p->abi_minor_needed, FMP_ABI_MAJOR, FMP_ABI_MINOR);
         return refuse(err, path, text);
     }
     if (p->struct_size > sizeof(fmp_plugin)) {
-        snprintf(text, sizeof text, "its descriptor has %u bytes, this program knows %zu; use a newer fmpipe", p->struct_size, sizeof(fmp_plugin));
+        snprintf(text, sizeof text, "its descriptor has %u bytes, this program knows %zu; use a newer fmpipe",
+                 p->struct_size, sizeof(fmp_plugin));
         return refuse(err, path, text);
     }
     if (p->layout != FMP_LAYOUT || p->struct_size != sizeof(fmp_plugin)) {
-        return refuse(err, path, "its structs are laid out differently (another header or cJSON); build it again with this version's headers");
+        return refuse(err, path,
+                      "its structs are laid out differently (another header or cJSON); build it again with "
+                      "this version's headers");
     }
-    if (p->option_size != sizeof(fmp_option) || p->port_size != sizeof(fmp_port)) { return refuse(err, path, "its option or port rows have another size"); }
-    if (!p->name || !p->version || !p->stages || !p->stages[0]) { return refuse(err, path, "its descriptor lacks a name, a version or stages"); }
+    if (p->option_size != sizeof(fmp_option) || p->port_size != sizeof(fmp_port)) {
+        return refuse(err, path, "its option or port rows have another size");
+    }
+    if (!p->name || !p->version || !p->stages || !p->stages[0]) {
+        return refuse(err, path, "its descriptor lacks a name, a version or stages");
+    }
     for (size_t i = 0; p->stages[i]; i++) {
         const fmp_stage *s = p->stages[i];
-        if (i == MAX_STAGES || s->struct_size != sizeof(fmp_stage) || !s->name) { return refuse(err, path, "a stage's descriptor has another size"); }
+        if (i == MAX_STAGES || s->struct_size != sizeof(fmp_stage) || !s->name) {
+            return refuse(err, path, "a stage's descriptor has another size");
+        }
         if (!has_callbacks(s)) {
             snprintf(text, sizeof text, "stage '%.60s' lacks a function that its kind needs", s->name);
             return refuse(err, path, text);
@@ -155,8 +177,9 @@ static fmp_status sealed_copy(const fmp_buf *image, const char *path, int *out, 
 }
 
 /*
- * The libraries of this installation that the plugin needs (libfmtext ...), loaded by absolute path from where this library
- * lies: a plugin in a memfd has no $ORIGIN, and its needs are then met by the names already loaded.
+ * The libraries of this installation that the plugin needs (libfmtext ...), loaded by absolute path from
+ * where this library lies: a plugin in a memfd has no $ORIGIN, and its needs are then met by the names
+ * already loaded.
  */
 static void preload_own_libraries(const fmp_elf_facts *facts)
 {
@@ -166,7 +189,8 @@ static void preload_own_libraries(const fmp_elf_facts *facts)
     const char *slash = strrchr(self.dli_fname, '/');
     for (size_t i = 0; slash && i < facts->n_needed; i++) {
         if (strncmp(facts->needed[i], "libfm", 5) != 0 || strchr(facts->needed[i], '/')) { continue; }
-        int n = snprintf(path, sizeof path, "%.*s/%s", (int)(slash - self.dli_fname), self.dli_fname, facts->needed[i]);
+        int n = snprintf(path, sizeof path, "%.*s/%s", (int)(slash - self.dli_fname), self.dli_fname,
+                         facts->needed[i]);
         if (n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0) {
             (void)dlopen(path, RTLD_NOW | RTLD_LOCAL); /* if it fails, the plugin that needs it says so */
         }
@@ -191,12 +215,14 @@ static fmp_status open_image(const fmp_buf *image, const char *path, const fmp_p
         close(fd);
         return refuse(err, path, text);
     }
-    /* fd stays open: the loader knows the object by this path, and a second plugin must not get the same one. */
+    /* fd stays open: the loader knows the object by this path, and a second plugin must not get the same
+     * one. */
     union {
         void *object;
         fmp_plugin_fn fn;
     } entry = {.object = dlsym(handle, FMP_PLUGIN_SYMBOL)};
-    if (!entry.object || dladdr(entry.object, &where) == 0 || !where.dli_fname || strcmp(where.dli_fname, fd_path) != 0) {
+    if (!entry.object || dladdr(entry.object, &where) == 0 || !where.dli_fname ||
+        strcmp(where.dli_fname, fd_path) != 0) {
         return refuse(err, path, FMP_PLUGIN_SYMBOL " belongs to another object");
     }
     const fmp_plugin *plugin = entry.fn();
@@ -216,11 +242,14 @@ static char *canonical_manifest(const fmp_plugin *plugin)
 /* The note is what validate and lock went by: it must say what the code says. */
 static fmp_status check_note(const fmp_stage_info *info, const fmp_plugin *plugin, fmp_err *err)
 {
-    char *ours = canonical_manifest(plugin), *noted = fmp_json_text(info->plugin->json, FMP_JSON_COMPACT | FMP_JSON_SORTED);
+    char *ours = canonical_manifest(plugin),
+         *noted = fmp_json_text(info->plugin->json, FMP_JSON_COMPACT | FMP_JSON_SORTED);
     bool equal = ours && noted && strcmp(ours, noted) == 0;
     free(ours);
     free(noted);
-    return equal ? FMP_OK : refuse(err, info->plugin->path, "its note and its code say different things; build it again");
+    return equal ? FMP_OK
+                 : refuse(err, info->plugin->path,
+                          "its note and its code say different things; build it again");
 }
 
 static fmp_status load_locked(const fmp_stage_info *info, const fmp_plugin **out, fmp_err *err)
@@ -233,10 +262,12 @@ static fmp_status load_locked(const fmp_stage_info *info, const fmp_plugin **out
     }
     fmp_buf image = {0};
     loaded *l = calloc(1, sizeof *l);
-    fmp_status status = l ? read_image(info->plugin->path, &image, l->digest, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status = l ? read_image(info->plugin->path, &image, l->digest, err)
+                          : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK && strcmp(l->digest, info->plugin->digest) != 0) {
-        fmp_fail(err, FMP_E_MISMATCH, "plugin '%s' changed after it was checked: expected sha256:%.12s, found sha256:%.12s", info->plugin->path,
-                 info->plugin->digest, l->digest);
+        fmp_fail(err, FMP_E_MISMATCH,
+                 "plugin '%s' changed after it was checked: expected sha256:%.12s, found sha256:%.12s",
+                 info->plugin->path, info->plugin->digest, l->digest);
         status = fmp_err_hint(err, "run again");
     }
     if (status == FMP_OK) { status = open_image(&image, info->plugin->path, &l->plugin, err); }
@@ -264,7 +295,9 @@ fmp_status fmp_plugin_load(const fmp_stage_info *info, const fmp_stage **out, fm
             return FMP_OK;
         }
     }
-    return status != FMP_OK ? status : fmp_fail(err, FMP_E_PLUGIN, "plugin '%s' has no stage '%s'", info->plugin->path, info->name);
+    return status != FMP_OK
+               ? status
+               : fmp_fail(err, FMP_E_PLUGIN, "plugin '%s' has no stage '%s'", info->plugin->path, info->name);
 }
 
 const void *fmp_plugin_extension(const fmp_stage_info *info, const char *name)
@@ -278,23 +311,28 @@ const void *fmp_plugin_extension(const fmp_stage_info *info, const char *name)
     return plugin && plugin->get_extension ? plugin->get_extension(name) : NULL;
 }
 
-/* ---------------------------------------------------------------------------------------------- manifests of files */
+/* ------------------------------------------------------------------------------------- manifests of files */
 
 /* In the child: run the plugin's entry point and write its manifest, or the error's text behind a '!'. */
 static void child_manifest(const fmp_buf *image, const char *path, int out)
 {
     const fmp_plugin *plugin = NULL;
     fmp_err err = FMP_ERR_INIT;
-    for (int number = 1; number < 32; number++) { signal(number, SIG_DFL); } /* the program's handlers are not for this child */
+    for (int number = 1; number < 32; number++) {
+        signal(number, SIG_DFL);
+    } /* the program's handlers are not for this child */
     alarm(CHILD_SECONDS);
     char *text = open_image(image, path, &plugin, &err) == FMP_OK ? canonical_manifest(plugin) : NULL;
     const char *head = text ? "{" : "!", *body = text ? text + 1 : err.message;
     ssize_t done = write(out, head, 1);
-    for (size_t left = strlen(body); done > 0 && left > 0; left -= (size_t)done, body += done) { done = write(out, body, left); }
+    for (size_t left = strlen(body); done > 0 && left > 0; left -= (size_t)done, body += done) {
+        done = write(out, body, left);
+    }
     _exit(done > 0 ? 0 : 1);
 }
 
-/* The descriptor's manifest, by way of a child process: a plugin that crashes or hangs takes only the child with it. */
+/* The descriptor's manifest, by way of a child process: a plugin that crashes or hangs takes only the
+ * child with it. */
 static fmp_status manifest_by_child(const fmp_buf *image, const char *path, fmp_buf *out, fmp_err *err)
 {
     int ends[2], state = 0;
@@ -317,7 +355,8 @@ static fmp_status manifest_by_child(const fmp_buf *image, const char *path, fmp_
     while (waitpid(child, &state, 0) < 0 && errno == EINTR) {}
     if (WIFSIGNALED(state)) {
         char text[128];
-        snprintf(text, sizeof text, "reading its descriptor ended with signal %d (%s)", WTERMSIG(state), strsignal(WTERMSIG(state)));
+        snprintf(text, sizeof text, "reading its descriptor ended with signal %d (%s)", WTERMSIG(state),
+                 strsignal(WTERMSIG(state)));
         return refuse(err, path, text);
     }
     FMP_TRY(fmp_buf_ok(out, err));
@@ -336,7 +375,9 @@ static fmp_status read_info(const char *path, fmp_plugin_info *info, fmp_err *er
     char digest[65];
     fmp_buf image = {0}, text = {0};
     fmp_status status = read_image(path, &image, digest, err);
-    if (status == FMP_OK) { status = fmp_elf_find_note((const unsigned char *)image.data, image.len, &note, &note_len, err); }
+    if (status == FMP_OK) {
+        status = fmp_elf_find_note((const unsigned char *)image.data, image.len, &note, &note_len, err);
+    }
     if (status == FMP_OK && !note) {
         status = manifest_by_child(&image, path, &text, err);
         note = (const unsigned char *)text.data;
@@ -358,7 +399,8 @@ fmp_status fmp_plugin_read(const char *path, fmp_plugin_info **out, fmp_err *err
 {
     char *absolute = realpath(path, NULL);
     if (!absolute) {
-        fmp_fail(err, errno == ENOENT ? FMP_E_PLUGIN : FMP_E_IO, "cannot open plugin '%s': %s", path, strerror(errno));
+        fmp_fail(err, errno == ENOENT ? FMP_E_PLUGIN : FMP_E_IO, "cannot open plugin '%s': %s", path,
+                 strerror(errno));
         return err ? (fmp_status)err->code : FMP_E_PLUGIN;
     }
     fmp_plugin_info *info = calloc(1, sizeof *info);
@@ -368,7 +410,9 @@ fmp_status fmp_plugin_read(const char *path, fmp_plugin_info **out, fmp_err *err
         free(info);
         return status;
     }
-    for (size_t i = 0; i < info->n_stages; i++) { info->stages[i].plugin = info; }
+    for (size_t i = 0; i < info->n_stages; i++) {
+        info->stages[i].plugin = info;
+    }
     *out = info;
     return FMP_OK;
 }
@@ -386,7 +430,10 @@ fmp_status fmp_plugin_write_note(const char *path, fmp_err *err)
     char digest[65];
     fmp_status status = read_image(path, &image, digest, err);
     if (status == FMP_OK) { status = manifest_by_child(&image, path, &text, err); }
-    if (status == FMP_OK) { status = fmp_elf_with_note((const unsigned char *)image.data, image.len, text.data, text.len, &out, err); }
+    if (status == FMP_OK) {
+        status =
+            fmp_elf_with_note((const unsigned char *)image.data, image.len, text.data, text.len, &out, err);
+    }
     if (status == FMP_OK) { status = fmp_write_file(path, out.data, out.len, err); }
     fmp_buf_free(&image);
     fmp_buf_free(&text);

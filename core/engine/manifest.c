@@ -1,6 +1,6 @@
 /*
- * Plugin manifests: a descriptor as JSON, and that JSON back as the same structs. The JSON comes out of a file, so reading
- * checks every member's type and range; what is not understood is refused, never skipped.
+ * Plugin manifests: a descriptor as JSON, and that JSON back as the same structs. The JSON comes out of a
+ * file, so reading checks every member's type and range; what is not understood is refused, never skipped.
  */
 #include "manifest.h"
 
@@ -10,9 +10,13 @@
 static const char *const type_names[] = {"bool", "int",   "float", "string", "enum", "size",
                                          "path", "paths", "list",  "table",  "map",  "json"};
 static const char *const kind_names[] = {"source", "map", "sink", "gather", "task"};
-enum { N_TYPES = sizeof type_names / sizeof type_names[0], N_KINDS = sizeof kind_names / sizeof kind_names[0], MAX_ITEMS = 4096 };
+enum {
+    N_TYPES = sizeof type_names / sizeof type_names[0],
+    N_KINDS = sizeof kind_names / sizeof kind_names[0],
+    MAX_ITEMS = 4096
+};
 
-/* ---------------------------------------------------------------------------------------------- descriptor -> JSON */
+/* ------------------------------------------------------------------------------------- descriptor -> JSON */
 
 static void add_text(cJSON *object, const char *key, const char *text)
 {
@@ -44,7 +48,8 @@ static cJSON *options_json(const fmp_option *table, size_t stride, int depth)
         if (!o.name) { break; }
         cJSON *row = cJSON_CreateObject();
         cJSON_AddStringToObject(row, "name", o.name);
-        cJSON_AddStringToObject(row, "type", o.type >= 1 && (int)o.type <= N_TYPES ? type_names[o.type - 1] : "?");
+        cJSON_AddStringToObject(row, "type",
+                                o.type >= 1 && (int)o.type <= N_TYPES ? type_names[o.type - 1] : "?");
         if (o.flags) { cJSON_AddNumberToObject(row, "flags", o.flags); }
         add_text(row, "default", o.def);
         add_text(row, "unit", o.unit);
@@ -89,7 +94,8 @@ cJSON *fmp_manifest_from_descriptor(const fmp_plugin *plugin)
         cJSON *row = cJSON_CreateObject();
         add_text(row, "name", s->name);
         cJSON_AddNumberToObject(row, "version", s->version);
-        cJSON_AddStringToObject(row, "kind", s->kind >= 1 && (int)s->kind <= N_KINDS ? kind_names[s->kind - 1] : "?");
+        cJSON_AddStringToObject(row, "kind",
+                                s->kind >= 1 && (int)s->kind <= N_KINDS ? kind_names[s->kind - 1] : "?");
         if (s->flags) { cJSON_AddNumberToObject(row, "flags", s->flags); }
         add_text(row, "summary", s->summary);
         cJSON_AddItemToObject(row, "inputs", ports_json(s->inputs, plugin->port_size));
@@ -101,7 +107,7 @@ cJSON *fmp_manifest_from_descriptor(const fmp_plugin *plugin)
     return out;
 }
 
-/* ---------------------------------------------------------------------------------------------- JSON -> info */
+/* ------------------------------------------------------------------------------------------- JSON -> info */
 
 static fmp_status wrong(fmp_err *err, const char *where, const char *key, const char *want)
 {
@@ -109,12 +115,15 @@ static fmp_status wrong(fmp_err *err, const char *where, const char *key, const 
 }
 
 /* A string member, copied; required ones may not be missing or empty. */
-static fmp_status text_of(fmp_arena *arena, const cJSON *row, const char *key, bool required, const char **out, fmp_err *err)
+static fmp_status text_of(fmp_arena *arena, const cJSON *row, const char *key, bool required,
+                          const char **out, fmp_err *err)
 {
     const cJSON *node = fmp_json_get(row, key);
     *out = NULL;
     if (!node && !required) { return FMP_OK; }
-    if (!cJSON_IsString(node) || (required && !node->valuestring[0])) { return wrong(err, "a row", key, "text"); }
+    if (!cJSON_IsString(node) || (required && !node->valuestring[0])) {
+        return wrong(err, "a row", key, "text");
+    }
     *out = fmp_arena_strdup(arena, node->valuestring);
     return FMP_OK;
 }
@@ -140,10 +149,13 @@ static int index_of(const char *word, const char *const *names, int n)
     return -1;
 }
 
-static fmp_status parse_options(fmp_arena *arena, const cJSON *rows, int depth, const fmp_option **out, fmp_err *err)
+static fmp_status parse_options(fmp_arena *arena, const cJSON *rows, int depth, const fmp_option **out,
+                                fmp_err *err)
 {
     size_t n = (size_t)cJSON_GetArraySize(rows), i = 0;
-    if ((rows && !cJSON_IsArray(rows)) || n > MAX_ITEMS || depth > 7) { return wrong(err, "a stage", "options", "a list"); }
+    if ((rows && !cJSON_IsArray(rows)) || n > MAX_ITEMS || depth > 7) {
+        return wrong(err, "a stage", "options", "a list");
+    }
     fmp_option *table = fmp_arena_take_zero(arena, n + 1, sizeof *table);
     FMP_TRY(fmp_arena_ok(arena, err));
     const cJSON *row;
@@ -159,9 +171,15 @@ static fmp_status parse_options(fmp_arena *arena, const cJSON *rows, int depth, 
         FMP_TRY(text_of(arena, row, "unit", false, &o->unit, err));
         FMP_TRY(text_of(arena, row, "choices", false, &o->choices, err));
         FMP_TRY(text_of(arena, row, "help", false, &o->help, err));
-        if (fmp_json_get(row, "min") && !fmp_json_number(fmp_json_get(row, "min"), &o->min)) { return wrong(err, o->name, "min", "a number"); }
-        if (fmp_json_get(row, "max") && !fmp_json_number(fmp_json_get(row, "max"), &o->max)) { return wrong(err, o->name, "max", "a number"); }
-        if (o->type == FMP_OPT_ENUM && !o->choices) { return wrong(err, o->name, "choices", "the allowed words"); }
+        if (fmp_json_get(row, "min") && !fmp_json_number(fmp_json_get(row, "min"), &o->min)) {
+            return wrong(err, o->name, "min", "a number");
+        }
+        if (fmp_json_get(row, "max") && !fmp_json_number(fmp_json_get(row, "max"), &o->max)) {
+            return wrong(err, o->name, "max", "a number");
+        }
+        if (o->type == FMP_OPT_ENUM && !o->choices) {
+            return wrong(err, o->name, "choices", "the allowed words");
+        }
         if (o->type == FMP_OPT_TABLE) {
             FMP_TRY(parse_options(arena, fmp_json_get(row, "items"), depth + 1, &o->items, err));
             if (!o->items->name) { return wrong(err, o->name, "items", "the options of a row"); }
@@ -174,7 +192,9 @@ static fmp_status parse_options(fmp_arena *arena, const cJSON *rows, int depth, 
 static fmp_status parse_ports(fmp_arena *arena, const cJSON *rows, const fmp_port **out, fmp_err *err)
 {
     size_t n = (size_t)cJSON_GetArraySize(rows), i = 0;
-    if ((rows && !cJSON_IsArray(rows)) || n > MAX_ITEMS) { return wrong(err, "a stage", "inputs and outputs", "lists"); }
+    if ((rows && !cJSON_IsArray(rows)) || n > MAX_ITEMS) {
+        return wrong(err, "a stage", "inputs and outputs", "lists");
+    }
     fmp_port *table = fmp_arena_take_zero(arena, n + 1, sizeof *table);
     FMP_TRY(fmp_arena_ok(arena, err));
     const cJSON *row;
@@ -209,7 +229,9 @@ static bool stage_name_ok(const char *name)
 static fmp_status parse_stage(fmp_plugin_info *info, const cJSON *row, fmp_stage_info *s, fmp_err *err)
 {
     FMP_TRY(text_of(info->arena, row, "name", true, &s->name, err));
-    if (!stage_name_ok(s->name)) { return wrong(err, s->name, "name", "of the form team.verb, in lower case, digits and _"); }
+    if (!stage_name_ok(s->name)) {
+        return wrong(err, s->name, "name", "of the form team.verb, in lower case, digits and _");
+    }
     FMP_TRY(u32_of(row, "version", &s->version, err));
     FMP_TRY(u32_of(row, "flags", &s->flags, err));
     int kind = index_of(fmp_json_str(row, "kind", NULL), kind_names, N_KINDS);
@@ -241,11 +263,16 @@ static fmp_status parse_into(fmp_plugin_info *out, fmp_err *err)
     out->version = fmp_arena_strdup(out->arena, text);
     FMP_TRY(text_of(out->arena, out->json, "license", false, &text, err));
     out->license = fmp_arena_strdup(out->arena, text ? text : "");
-    if (!cJSON_IsArray(rows) || !rows->child || cJSON_GetArraySize(rows) > MAX_ITEMS) { return wrong(err, "the plugin", "stages", "a list of stages"); }
+    if (!cJSON_IsArray(rows) || !rows->child || cJSON_GetArraySize(rows) > MAX_ITEMS) {
+        return wrong(err, "the plugin", "stages", "a list of stages");
+    }
     out->n_stages = (size_t)cJSON_GetArraySize(rows);
     out->stages = fmp_arena_take_zero(out->arena, out->n_stages, sizeof *out->stages);
     FMP_TRY(fmp_arena_ok(out->arena, err));
-    cJSON_ArrayForEach(row, rows) { FMP_TRY(parse_stage(out, row, &out->stages[i++], err)); }
+    cJSON_ArrayForEach(row, rows)
+    {
+        FMP_TRY(parse_stage(out, row, &out->stages[i++], err));
+    }
     return fmp_arena_ok(out->arena, err);
 }
 

@@ -1,8 +1,9 @@
 /*
  * manifest.h: what a plugin says of itself, as data: read from its ELF note without running any of its code.
  *
- * The JSON form (schemas/plugin-manifest.schema.json) is the one source; the structs here are its parsed form, with the
- * public ABI's own types for options and ports, so that the option checker needs one representation only.
+ * The JSON form (schemas/plugin-manifest.schema.json) is the one source; the structs here are its parsed
+ * form, with the public ABI's own types for options and ports, so that the option checker needs one
+ * representation only.
  */
 #ifndef FMP_ENGINE_MANIFEST_H
 #define FMP_ENGINE_MANIFEST_H
@@ -22,15 +23,15 @@ typedef struct fmp_stage_info {
 } fmp_stage_info;
 
 typedef struct fmp_plugin_info {
-    char *path;        /* absolute                                               */
-    char digest[65];   /* SHA-256 of the file's bytes                            */
+    char *path;      /* absolute                                               */
+    char digest[65]; /* SHA-256 of the file's bytes                            */
     char *name, *version, *license;
     uint32_t abi_major, abi_minor_needed;
     size_t n_stages;
     fmp_stage_info *stages;
-    cJSON *json;       /* the manifest as read                                   */
-    fmp_arena *arena;  /* holds everything above                                 */
-    void *loaded;      /* host.c's: the dlopen'ed descriptor, once needed        */
+    cJSON *json;      /* the manifest as read                                   */
+    fmp_arena *arena; /* holds everything above                                 */
+    void *loaded;     /* host.c's: the dlopen'ed descriptor, once needed        */
 } fmp_plugin_info;
 
 /* Descriptor of a loaded plugin -> manifest JSON (canonical, sorted, compact).  returned; heap */

@@ -265,6 +265,23 @@ static void read_options(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
     s->n_files = check.n_files;
 }
 
+/* Merging took away what {id: X, remove: true} names; one that is still here is wrong. */
+static void read_left_remove(fmp_loader *l, const fmp_yaml *node, fmp_stage_node *s)
+{
+    const fmp_yaml *remove = fmp_yaml_get(node, "remove"), *id = fmp_yaml_get(node, "id");
+    s->id = "";
+    s->mark = node->mark;
+    if (remove->kind != FMP_YAML_BOOL || !remove->truth) {
+        expected(l, remove, "true");
+    } else if (node->n != 2 || !id) {
+        fmp_diags_error(l->diags, &remove->mark, "expected {id: STAGE, remove: true}, found other keys");
+    } else {
+        fmp_diags_error(l->diags, &id->mark, "expected a stage of the extended file, found '%.60s'",
+                        id->text ? id->text : "");
+        fmp_diags_hint(l->diags, "remove: true takes away a stage of the file that extends: names");
+    }
+}
+
 static void read_stage(fmp_loader *l, const fmp_yaml *node, size_t index)
 {
     static const char *const keys[] = {"id", "use", "from", "on_bad", "isolation", "seed", "with", NULL};
@@ -273,6 +290,10 @@ static void read_stage(fmp_loader *l, const fmp_yaml *node, size_t index)
         s->id = "";
         s->mark = node->mark;
         if (!node->failed) { expected(l, node, "a stage: a map with id, use and with"); }
+        return;
+    }
+    if (fmp_yaml_get(node, "remove")) {
+        read_left_remove(l, node, s);
         return;
     }
     fmp_check_keys_(l, node, keys, "of a stage");
@@ -399,8 +420,13 @@ void fmp_pipeline_free(fmp_pipeline *p)
 
 fmp_mark fmp_option_where(const fmp_stage_node *stage, const char *option_path)
 {
-    for (size_t i = 0; i < stage->n_marks; i++) {
-        if (strcmp(stage->marks[i].path, option_path) == 0) { return stage->marks[i].mark; }
+    /* "rules[2].pattern", else "rules[2]", else "rules", else the stage */
+    for (size_t len = strlen(option_path); len > 0; len--) {
+        if (option_path[len] != '\0' && option_path[len] != '.' && option_path[len] != '[') { continue; }
+        for (size_t i = 0; i < stage->n_marks; i++) {
+            const char *path = stage->marks[i].path;
+            if (strncmp(path, option_path, len) == 0 && !path[len]) { return stage->marks[i].mark; }
+        }
     }
     return stage->mark;
 }

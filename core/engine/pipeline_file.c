@@ -1,9 +1,9 @@
 /*
  * pipeline_file.c: one pipeline file and those it extends, read and merged into one tree.
  *
- * Merging is by key for maps and by id for the list of stages; the extending file wins. Every node keeps
- * the mark and the folder of the file it was written in, so that errors and relative paths stay right after
- * merging.
+ * Merging is by key for maps and by id for the list of stages; the extending file wins. There a null takes a
+ * key away, and {id: X, remove: true} a stage. Every node keeps the mark and the folder of the file it was
+ * written in, so that errors and relative paths stay right after merging.
  */
 #include "pipeline_private.h"
 
@@ -55,6 +55,20 @@ static fmp_yaml *stage_with_id(const fmp_yaml *list, const char *id, size_t *ind
     return NULL;
 }
 
+/* {id: X, remove: true} and nothing else; pipeline.c reports any other use of the key. */
+static bool removes(const fmp_yaml *stage)
+{
+    const fmp_yaml *remove = fmp_yaml_get(stage, "remove");
+    return remove && remove->kind == FMP_YAML_BOOL && remove->truth && stage->n == 2;
+}
+
+static void drop_item(fmp_yaml *list, size_t at)
+{
+    list->n--;
+    memmove(list->items + at, list->items + at + 1, (list->n - at) * sizeof *list->items);
+    if (list->keys) { memmove(list->keys + at, list->keys + at + 1, (list->n - at) * sizeof *list->keys); }
+}
+
 static fmp_yaml *merge_stages(fmp_arena *arena, fmp_yaml *base, fmp_yaml *over)
 {
     fmp_yaml *merged = fmp_arena_take(arena, sizeof *merged);
@@ -62,11 +76,15 @@ static fmp_yaml *merge_stages(fmp_arena *arena, fmp_yaml *base, fmp_yaml *over)
     merged->items = fmp_arena_take(arena, (base->n + over->n + 1) * sizeof *merged->items);
     merged->n = base->n;
     if (base->n > 0) { memcpy(merged->items, base->items, base->n * sizeof *merged->items); }
+    size_t n_base = base->n; /* of merged's items: those that the extended file gave */
     for (size_t i = 0; i < over->n; i++) {
         const fmp_yaml *id = fmp_yaml_get(over->items[i], "id");
         size_t at = 0;
-        fmp_yaml *same = stage_with_id(base, id ? id->text : NULL, &at);
-        if (same) {
+        fmp_yaml *same = stage_with_id(merged, id ? id->text : NULL, &at);
+        if (same && at < n_base && removes(over->items[i])) {
+            drop_item(merged, at);
+            n_base--;
+        } else if (same && at < n_base) {
             merged->items[at] = merge(arena, merged->items[at], over->items[i], false);
         } else {
             merged->items[merged->n++] = over->items[i];
@@ -97,9 +115,13 @@ static fmp_yaml *merge(fmp_arena *arena, fmp_yaml *base, fmp_yaml *over, bool to
     }
     for (size_t i = 0; i < over->n; i++) {
         fmp_yaml *value = over->items[i];
-        size_t at = key_index(base, base->n, over->keys[i]->text);
+        size_t at = key_index(merged, merged->n, over->keys[i]->text);
+        if (at != SIZE_MAX && value->kind == FMP_YAML_NULL) {
+            drop_item(merged, at);
+            continue;
+        }
         if (at != SIZE_MAX) {
-            fmp_yaml *old = base->items[at];
+            fmp_yaml *old = merged->items[at];
             bool lists = old->kind == FMP_YAML_LIST && value->kind == FMP_YAML_LIST;
             bool stages = top && lists && strcmp(over->keys[i]->text, "stages") == 0;
             value = stages ? merge_stages(arena, old, value) : merge(arena, old, value, false);

@@ -35,7 +35,46 @@ static fmp_status look(const fmp_pipeline *p, const fmp_run_options *o, fmp_stor
     return st;
 }
 
-static void copy_plan(const fmp_graph *g, fmp_plan *plan)
+/* Records that a stage will read, where every producer's result is known; -1: not known. */
+static double input_records(const fmp_graph *g, size_t s)
+{
+    const fmp_stage_node *node = &g->p->stages[s];
+    double n = 0.0;
+    for (size_t i = 0; i < node->n_links; i++) {
+        const fmp_link *link = &node->links[i];
+        if (link->stage < 0) { continue; }
+        const fmp_port *port = &g->p->stages[link->stage].info->outputs[link->out];
+        const fmp_stage_state *from = &g->states[link->stage];
+        if (strcmp(port->type, FMP_PORT_RECORDS) != 0) { continue; }
+        if (!from->record || from->forced) { return -1.0; }
+        double all = fmp_json_num(from->record, "out", -1.0);
+        n += fmp_json_num(fmp_json_get(from->record, "out_by"), port->name, all);
+    }
+    return n;
+}
+
+/* From the last finished action under this stage's id, whatever its options and inputs were. */
+static fmp_status estimate(const fmp_graph *g, size_t s, fmp_stage_plan *out, fmp_err *err)
+{
+    const fmp_stage_node *node = &g->p->stages[s];
+    cJSON *last = NULL, *record = NULL;
+    out->seconds = out->peak_bytes = -1.0;
+    FMP_TRY(fmp_store_last(g->store, g->p->name, node->id, &last, err));
+    bool same =
+        last && strcmp(fmp_json_str(fmp_json_get(last, "preimage"), "stage", ""), node->info->name) == 0;
+    fmp_status st = same ? fmp_store_action(g->store, fmp_json_str(last, "key", ""), &record, err) : FMP_OK;
+    if (st == FMP_OK && record) {
+        double before = fmp_json_num(record, "in", 0.0), now = input_records(g, s);
+        out->seconds = fmp_json_num(record, "seconds", -1.0);
+        out->peak_bytes = fmp_json_num(record, "peak_bytes", -1.0);
+        if (before > 0.0 && now > 0.0 && out->seconds > 0.0) { out->seconds *= now / before; }
+    }
+    cJSON_Delete(last);
+    cJSON_Delete(record);
+    return st;
+}
+
+static fmp_status copy_plan(const fmp_graph *g, fmp_plan *plan, fmp_err *err)
 {
     for (size_t s = 0; s < plan->n_stages; s++) {
         const fmp_stage_state *state = &g->states[s];
@@ -46,7 +85,11 @@ static void copy_plan(const fmp_graph *g, fmp_plan *plan)
         out->detail = fmp_arena_strdup(plan->arena, state->detail);
         out->segment = (int)state->unit;
         out->known = state->known;
+        out->resumes =
+            out->action == FMP_ACTION_RUN && state->known && fmp_store_has_work(g->store, state->key);
+        FMP_TRY(estimate(g, s, out, err));
     }
+    return FMP_OK;
 }
 
 fmp_status fmp_plan_make(const fmp_pipeline *p, const fmp_run_options *o, fmp_plan **out, fmp_err *err)
@@ -62,7 +105,7 @@ fmp_status fmp_plan_make(const fmp_pipeline *p, const fmp_run_options *o, fmp_pl
         plan->n_stages = p->n_stages;
         plan->stages = fmp_arena_take_zero(plan->arena, p->n_stages + 1, sizeof *plan->stages);
         st = fmp_arena_ok(plan->arena, err);
-        if (st == FMP_OK) { copy_plan(graph, plan); }
+        if (st == FMP_OK) { st = copy_plan(graph, plan, err); }
         if (st == FMP_OK) { st = fmp_arena_ok(plan->arena, err); }
     } else {
         st = fmp_fail(err, FMP_E_NOMEM, "out of memory for the plan");

@@ -1,7 +1,7 @@
 /*
  * records.h: the records artifact, a folder of two files, and its lines as items.
  *
- *   records.jsonl   {"id":"0f…","file":0,"line":12,"offset":3456,"doc":{…}}    a line each, members in this order
+ *   records.jsonl   {"id":"0f…","file":0,"line":12,"offset":3456,"doc":{…}}   a line each, in this order
  *   manifest.json   {"type":"records","n":3,"files":["train.jsonl"],"digests":{"train.jsonl":"…"}}
  *
  * `file` is an index into `files`, -1 for generated records; `digests` has the content digest of each file

@@ -6,19 +6,52 @@
 #include <stdlib.h>
 
 /* "messages[3].role" in a row that is the bare message array is "[3].role". */
-static bool locate(const fmp_refusal *r, size_t *offset)
+static bool locate(const fmp_refusal *r, const char *path, size_t *offset)
 {
     static const char prefix[] = "messages[";
-    if (fmp_json_locate(r->row, r->row_len, r->path, offset)) { return true; }
-    return strncmp(r->path, prefix, sizeof prefix - 1) == 0 &&
-           fmp_json_locate(r->row, r->row_len, r->path + sizeof prefix - 2, offset);
+    if (fmp_json_locate(r->row, r->row_len, path, offset)) { return true; }
+    return strncmp(path, prefix, sizeof prefix - 1) == 0 &&
+           fmp_json_locate(r->row, r->row_len, path + sizeof prefix - 2, offset);
+}
+
+static uint32_t column_of(const fmp_refusal *r, const char *path, uint32_t known)
+{
+    size_t offset;
+    if (known || !path) { return known; }
+    return locate(r, path, &offset) && offset < UINT32_MAX ? (uint32_t)offset + 1 : 0;
 }
 
 void fmp_refusal_locate(fmp_refusal *r)
 {
-    size_t offset;
-    if (r->column || !r->row || !r->row_is_source || !r->path) { return; }
-    if (locate(r, &offset) && offset < UINT32_MAX) { r->column = (uint32_t)offset + 1; }
+    if (!r->row || !r->row_is_source) { return; }
+    r->column = column_of(r, r->path, r->column);
+    for (size_t i = 0; i < r->n_more; i++) {
+        r->more[i].column = column_of(r, r->more[i].path, r->more[i].column);
+    }
+}
+
+#define MORE_MAX 32
+
+fmp_status fmp_reject_more(const fmp_reject *why, fmp_arena *arena, fmp_problem **out, size_t *n,
+                           fmp_err *err)
+{
+    *out = NULL;
+    *n = 0;
+    bool has = why->struct_size >= offsetof(fmp_reject, n_more) + sizeof why->n_more;
+    if (!has || !why->more || why->n_more == 0) { return FMP_OK; }
+    size_t count = why->n_more < MORE_MAX ? why->n_more : MORE_MAX;
+    fmp_problem *copy = fmp_arena_take_zero(arena, count, sizeof *copy);
+    FMP_TRY(fmp_arena_ok(arena, err));
+    for (size_t i = 0; i < count; i++) {
+        const fmp_problem *p = &why->more[i];
+        copy[i].reason = fmp_arena_strdup(arena, p->reason ? p->reason : "unspecified");
+        copy[i].message = fmp_arena_strdup(arena, p->message ? p->message : "the stage gave no message");
+        copy[i].path = p->path ? fmp_arena_strdup(arena, p->path) : NULL;
+        copy[i].column = p->column;
+    }
+    *out = copy;
+    *n = count;
+    return fmp_arena_ok(arena, err);
 }
 
 /* A row need not be UTF-8, but rejected.jsonl must be: what is not becomes U+FFFD. */
@@ -49,6 +82,13 @@ static void add_text(cJSON *line, const char *name, const char *text)
     free(copy);
 }
 
+static void add_problem(cJSON *line, const char *reason, const char *message, const char *path)
+{
+    add_text(line, "reason", reason);
+    add_text(line, "message", message);
+    if (path) { add_text(line, "path", path); }
+}
+
 void fmp_refusal_print(const fmp_refusal *r, fmp_buf *out)
 {
     fmp_arena *scope = fmp_json_scope(NULL);
@@ -58,9 +98,14 @@ void fmp_refusal_print(const fmp_refusal *r, fmp_buf *out)
     cJSON_AddNumberToObject(line, "line", (double)r->origin.line);
     cJSON_AddNumberToObject(line, "column", (double)r->column);
     cJSON_AddNumberToObject(line, "offset", (double)r->origin.offset);
-    add_text(line, "reason", r->reason);
-    add_text(line, "message", r->message);
-    if (r->path) { add_text(line, "path", r->path); }
+    add_problem(line, r->reason, r->message, r->path);
+    cJSON *more = r->n_more ? cJSON_AddArrayToObject(line, "more") : NULL;
+    for (size_t i = 0; i < r->n_more; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddNumberToObject(item, "column", (double)r->more[i].column);
+        add_problem(item, r->more[i].reason, r->more[i].message, r->more[i].path);
+        cJSON_AddItemToArray(more, item);
+    }
     if (r->row) {
         bool changed;
         char *row = valid_text(r->row, r->row_len, &changed);
@@ -74,13 +119,22 @@ void fmp_refusal_print(const fmp_refusal *r, fmp_buf *out)
     fmp_json_scope(scope);
 }
 
-void fmp_refusal_diag(const fmp_refusal *r, fmp_diags *diags)
+static void add_diag(const fmp_refusal *r, const fmp_problem *p, fmp_diags *diags)
 {
     fmp_err err = FMP_ERR_INIT;
     uint32_t line = r->origin.line > UINT32_MAX ? UINT32_MAX : (uint32_t)r->origin.line;
-    (void)fmp_fail(&err, FMP_E_DATA, "%s", r->message);
-    (void)fmp_err_at(&err, r->origin.file, line, r->column, r->origin.offset);
+    (void)fmp_fail(&err, FMP_E_DATA, "%s", p->message);
+    (void)fmp_err_at(&err, r->origin.file, line, p->column, r->origin.offset);
     (void)snprintf(err.record, sizeof err.record, "%s", r->id);
-    if (r->path) { (void)fmp_err_note(&err, "at %s of record %s", r->path, r->id); }
+    if (p->path) { (void)fmp_err_note(&err, "at %s of record %s", p->path, r->id); }
     fmp_diags_add(diags, FMP_SEV_ERROR, &err, 1);
+}
+
+void fmp_refusal_diag(const fmp_refusal *r, fmp_diags *diags)
+{
+    const fmp_problem first = {r->reason, r->message, r->path, r->column};
+    add_diag(r, &first, diags);
+    for (size_t i = 0; i < r->n_more; i++) {
+        add_diag(r, &r->more[i], diags);
+    }
 }

@@ -1,5 +1,6 @@
 /*
- * run.c: a run. Update the graph, run the first unit that must, and again, until nothing must.
+ * run.c: a run. Update the graph, try the options of what must run, then run the first unit that must, and
+ * again, until nothing must.
  *
  * Looking again after every unit is what makes the rest simple: a unit whose new result equals the old one
  * leaves those behind it cached; an input that turns out damaged is dropped, and its producer is then simply
@@ -21,6 +22,8 @@ typedef struct run {
     fmp_graph *g;
     bool *announced; /* by stage: its end has been told */
     double begin;
+    fmp_broken_run broken;
+    bool is_broken;
 } run;
 
 /* ------------------------------------------------------------------------------------------------ events */
@@ -52,8 +55,53 @@ static void tell_end(const run *r, size_t s, const char *action, const cJSON *re
     fmp_emit(r->e.emit, event);
 }
 
+/* The widest instruction set that numeric libraries choose by, in a word; "" if none of these. */
+static const char *instruction_set(const cJSON *machine)
+{
+    static const struct {
+        const char *feature, *word;
+    } sets[] = {{"amx_bf16", "amx-bf16"},
+                {"avx512_bf16", "avx512-bf16"},
+                {"avx512_vnni", "avx512-vnni"},
+                {"avx512f", "avx512"},
+                {"avx2", "avx2"},
+                {"sve", "sve"},
+                {"bf16", "neon-bf16"},
+                {"asimd", "neon"}};
+    const cJSON *feature, *features = fmp_json_get(machine, "cpu_features");
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        cJSON_ArrayForEach(feature, features)
+        {
+            if (cJSON_IsString(feature) && strcmp(feature->valuestring, sets[i].feature) == 0) {
+                return sets[i].word;
+            }
+        }
+    }
+    return "";
+}
+
+/* What the newest run of this pipeline left undone, and what can be gone on with. */
+static void add_broken(const run *r, cJSON *event)
+{
+    if (r->is_broken) {
+        cJSON *broken = cJSON_AddObjectToObject(event, "interrupted");
+        cJSON_AddStringToObject(broken, "run", r->broken.id);
+        cJSON_AddBoolToObject(broken, "stopped", r->broken.stopped);
+        cJSON_AddStringToObject(broken, "stage", r->broken.stage);
+        cJSON_AddNumberToObject(broken, "done", (double)r->broken.n_done);
+    }
+    cJSON *resumes = cJSON_AddArrayToObject(event, "resumes");
+    for (size_t s = 0; s < r->e.p->n_stages; s++) {
+        const fmp_stage_state *state = &r->g->states[s];
+        if (!r->g->units[state->unit].must_run || !state->known) { continue; }
+        if (!fmp_store_has_work(r->e.store, state->key)) { continue; }
+        cJSON_AddItemToArray(resumes, cJSON_CreateString(r->e.p->stages[s].id));
+    }
+}
+
 static void tell_run_start(const run *r)
 {
+    const cJSON *machine = fmp_json_get(r->e.manifest, "machine");
     const fmp_pipeline *p = r->e.p;
     cJSON *event = fmp_event_new("run.start", NULL);
     cJSON_AddStringToObject(event, "run", r->folder.id);
@@ -66,8 +114,10 @@ static void tell_run_start(const run *r)
     }
     cJSON_AddNumberToObject(event, "seed", (double)p->seed);
     cJSON_AddNumberToObject(event, "threads", fmp_pool_threads(r->e.pool));
-    cJSON_AddStringToObject(event, "cpu", fmp_json_str(fmp_json_get(r->e.manifest, "machine"), "cpu", ""));
+    cJSON_AddStringToObject(event, "cpu", fmp_json_str(machine, "cpu", ""));
+    cJSON_AddStringToObject(event, "isa", instruction_set(machine));
     cJSON_AddNumberToObject(event, "stages", (double)p->n_stages);
+    add_broken(r, event);
     fmp_emit(r->e.emit, event);
 }
 
@@ -391,7 +441,8 @@ static fmp_status run_unit(run *r, fmp_unit *unit, fmp_err *err)
     bool again = false;
     fmp_live *lives = calloc(unit->n, sizeof *lives);
     if (!lives) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a stage"); }
-    fmp_status st = FMP_OK;
+    /* On the disk before the work: the first pending stage is what a killed run was at. */
+    fmp_status st = fmp_run_folder_manifest(&r->folder, r->e.manifest, err);
     for (size_t i = 0; st == FMP_OK && i < unit->n; i++) {
         size_t s = unit->stages[i];
         tell_start(r, s);
@@ -521,8 +572,12 @@ static fmp_status open_run(run *r, const fmp_events *events, fmp_err *err)
     if (!r->announced) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for the run"); }
     FMP_TRY(fmp_store_open(fmp_store_dir_of(o), &r->e.store, err));
     FMP_TRY(fmp_graph_new(p, o, r->e.store, &r->g, err));
+    FMP_TRY(fmp_graph_update(r->g, err));
+    FMP_TRY(fmp_preflight(r->g, r->e.diags, err));
     FMP_TRY(fmp_pool_new(count_threads(o), &r->e.pool, err));
-    FMP_TRY(fmp_run_folder_new(o->runs_dir ? o->runs_dir : RUNS_DEFAULT, &r->folder, err));
+    const char *runs_dir = o->runs_dir ? o->runs_dir : RUNS_DEFAULT;
+    r->is_broken = fmp_run_folder_broken(runs_dir, p->name, &r->broken);
+    FMP_TRY(fmp_run_folder_new(runs_dir, &r->folder, err));
     r->e.run_dir = r->folder.path;
     FMP_TRY(fmp_emitter_new(events, r->folder.path, o->verbose, &r->e.emit, err));
     FMP_TRY(fmp_run_manifest_new(p, o, r->folder.id, &r->e.manifest, err));

@@ -3,6 +3,7 @@
  */
 #include "run_folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -67,6 +68,94 @@ void fmp_run_folder_free(fmp_run_folder *f)
     free(f->path);
     free(f->runs_dir);
     *f = (fmp_run_folder){.lock = -1, .rejected = -1};
+}
+
+/* -------------------------------------------------------------------------------------- interrupted runs */
+
+#define RUNS_LOOKED_AT 16
+
+typedef struct dated_run {
+    char id[64];
+    struct timespec at; /* when its manifest was written last */
+} dated_run;
+
+static bool is_newer(const dated_run *a, const dated_run *b)
+{
+    if (a->at.tv_sec != b->at.tv_sec) { return a->at.tv_sec > b->at.tv_sec; }
+    return a->at.tv_nsec > b->at.tv_nsec;
+}
+
+/* The newest ones of the folder, newest first; the day and six random characters of an id give no order. */
+static size_t newest_runs(const char *runs_dir, dated_run out[RUNS_LOOKED_AT])
+{
+    size_t n = 0;
+    DIR *dir = opendir(runs_dir);
+    for (const struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
+        char path[4096];
+        struct stat st;
+        dated_run one;
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || strlen(entry->d_name) >= sizeof one.id) {
+            continue;
+        }
+        int len = snprintf(path, sizeof path, "%s/%s/manifest.json", runs_dir, entry->d_name);
+        if (len < 0 || (size_t)len >= sizeof path || stat(path, &st) != 0) { continue; }
+        (void)snprintf(one.id, sizeof one.id, "%s", entry->d_name);
+        one.at = st.st_mtim;
+        if (n == RUNS_LOOKED_AT && !is_newer(&one, &out[n - 1])) { continue; }
+        size_t k = n < RUNS_LOOKED_AT ? n++ : n - 1;
+        for (; k > 0 && is_newer(&one, &out[k - 1]); k--) {
+            out[k] = out[k - 1];
+        }
+        out[k] = one;
+    }
+    if (dir) { (void)closedir(dir); }
+    return n;
+}
+
+/* A run holds the lock of its folder as long as its process lives. */
+static bool is_at_work(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool held = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
+    if (fd >= 0) { close(fd); }
+    return held;
+}
+
+static bool read_broken(const cJSON *manifest, bool at_work, fmp_broken_run *out)
+{
+    const char *status = fmp_json_str(manifest, "status", "");
+    out->stopped = strcmp(status, "stopped") == 0;
+    if (!out->stopped && (strcmp(status, "running") != 0 || at_work)) { return false; }
+    const cJSON *stage;
+    cJSON_ArrayForEach(stage, fmp_json_get(manifest, "stages"))
+    {
+        const char *action = fmp_json_str(stage, "action", "");
+        bool done = strcmp(action, "ran") == 0 || strcmp(action, "cached") == 0;
+        out->n_done += done;
+        if (done || out->stage[0]) { continue; }
+        (void)snprintf(out->stage, sizeof out->stage, "%s", fmp_json_str(stage, "id", ""));
+    }
+    return true;
+}
+
+bool fmp_run_folder_broken(const char *runs_dir, const char *pipeline, fmp_broken_run *out)
+{
+    dated_run runs[RUNS_LOOKED_AT];
+    size_t n = newest_runs(runs_dir, runs);
+    for (size_t i = 0; i < n; i++) {
+        char folder[4096], path[4200];
+        cJSON *manifest = NULL;
+        (void)snprintf(folder, sizeof folder, "%s/%s", runs_dir, runs[i].id);
+        (void)snprintf(path, sizeof path, "%s/manifest.json", folder);
+        if (fmp_json_load(path, NULL, &manifest, NULL) != FMP_OK) { continue; }
+        *out = (fmp_broken_run){0};
+        memcpy(out->id, runs[i].id, sizeof out->id);
+        bool same = strcmp(fmp_json_str(fmp_json_get(manifest, "pipeline"), "name", ""), pipeline) == 0;
+        bool broken = same && read_broken(manifest, is_at_work(folder), out);
+        cJSON_Delete(manifest);
+        if (same) { return broken; }
+    }
+    return false;
 }
 
 /* ----------------------------------------------------------------------------------------- rejected.jsonl */

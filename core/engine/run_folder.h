@@ -17,6 +17,15 @@ typedef struct fmp_run_folder {
 
 FMP_MUST_USE fmp_status fmp_run_folder_new(const char *runs_dir, fmp_run_folder *out, fmp_err *err);
 void fmp_run_folder_free(fmp_run_folder *folder);
+/* The newest run of a pipeline, if it did not come to its end. */
+typedef struct fmp_broken_run {
+    char id[64];
+    bool stopped;   /* by a signal that it heard; false: killed, or the machine went down */
+    char stage[80]; /* what it was at; "" if that is not known */
+    size_t n_done;  /* stages whose results were there */
+} fmp_broken_run;
+/* False: there is none, or the newest run is still at work. Looks at the 16 newest runs only. */
+bool fmp_run_folder_broken(const char *runs_dir, const char *pipeline, fmp_broken_run *out);
 /* Append a stage's refused records to rejected.jsonl, each line led by the stage's id. */
 FMP_MUST_USE fmp_status fmp_run_folder_rejects(fmp_run_folder *folder, const char *stage, const char *path,
                                                fmp_err *err);

@@ -211,6 +211,7 @@ static cJSON *stage_branch(const fmp_stage_info *stage)
     cJSON *when = cJSON_AddObjectToObject(branch, "if");
     cJSON *use = cJSON_AddObjectToObject(cJSON_AddObjectToObject(when, "properties"), "use");
     cJSON_AddStringToObject(use, "const", stage->name);
+    require(when, "use");
     cJSON *then = cJSON_AddObjectToObject(branch, "then");
     cJSON_AddItemToObject(cJSON_AddObjectToObject(then, "properties"), "with",
                           options_schema(stage->options));
@@ -272,8 +273,10 @@ static cJSON *stage_schema(const fmp_plugin_info *const *plugins, size_t n)
                           described(enum_schema("inprocess|process"), "Where a map stage runs."));
     cJSON_AddItemToObject(p, "seed", described(typed("integer"), "Instead of the pipeline's seed."));
     cJSON_AddItemToObject(p, "with", cJSON_CreateObject());
+    cJSON *remove = cJSON_CreateObject();
+    cJSON_AddTrueToObject(remove, "const");
+    cJSON_AddItemToObject(p, "remove", described(remove, "Take this stage of the extended file away."));
     require(schema, "id");
-    require(schema, "use");
     cJSON *branches = cJSON_AddArrayToObject(schema, "allOf");
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < plugins[i]->n_stages; k++) {
@@ -317,6 +320,10 @@ fmp_status fmp_pipeline_schema(fmp_registry *reg, cJSON **out, fmp_err *err)
     cJSON_AddItemToObject(stages, "items", stage_schema(plugins, n));
     cJSON_AddItemToObject(p, "stages", stages);
     require(schema, "fmpipe");
+    /* Only a file that extends another may leave out what a stage is. */
+    require(cJSON_AddObjectToObject(schema, "if"), "extends");
+    cJSON *alone = cJSON_AddObjectToObject(cJSON_AddObjectToObject(schema, "else"), "properties");
+    require(cJSON_AddObjectToObject(cJSON_AddObjectToObject(alone, "stages"), "items"), "use");
     fmp_json_scope(scope);
     *out = schema;
     return FMP_OK;

@@ -16,7 +16,6 @@
 #define BLOCK_BYTES       ((size_t)256 << 10)
 #define ARENA_KEEP_BYTES  ((size_t)4 << 20)
 #define BUFFER_KEEP_BYTES ((size_t)4 << 20)
-#define PROBLEMS_WANTED   20
 #define BYTES_AFTER_LIMIT ((uint64_t)64 << 20)
 
 /* ------------------------------------------------------------------------------------------------ slots */
@@ -263,7 +262,7 @@ static void check_policy(fmp_segment *seg, const fmp_slot *slot)
         if (fmp_live_over_limit(live)) { seg->over_limit = true; }
         if (live->node->on_bad != FMP_ON_BAD_SKIP) { problems += live->n_rejected; }
     }
-    if (seg->over_limit && (problems >= PROBLEMS_WANTED || seg->bytes_after_limit >= BYTES_AFTER_LIMIT)) {
+    if (seg->over_limit && (problems >= FMP_PROBLEMS_WANTED || seg->bytes_after_limit >= BYTES_AFTER_LIMIT)) {
         seg->status = FMP_E_DATA; /* the message comes from the policy, at the end */
     }
 }

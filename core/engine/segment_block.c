@@ -210,7 +210,7 @@ static void find_row(const seg_call *c, fmp_refusal *r)
     }
 }
 
-static void fill_refusal(seg_call *c, const fmp_reject *why, fmp_refusal *r)
+static fmp_status fill_refusal(seg_call *c, const fmp_reject *why, fmp_refusal *r, fmp_err *err)
 {
     fmp_arena *arena = c->slot->arena;
     r->reason = fmp_arena_strdup(arena, why->reason ? why->reason : "unspecified");
@@ -230,7 +230,9 @@ static void fill_refusal(seg_call *c, const fmp_reject *why, fmp_refusal *r)
         r->row_is_source = why->text != NULL;
     }
     if (!r->row) { find_row(c, r); }
+    FMP_TRY(fmp_reject_more(why, arena, &r->more, &r->n_more, err));
     fmp_refusal_locate(r);
+    return fmp_arena_ok(arena, err);
 }
 
 static fmp_status call_reject(const fmp_call *call, const fmp_reject *why, fmp_err *err)
@@ -241,8 +243,7 @@ static fmp_status call_reject(const fmp_call *call, const fmp_reject *why, fmp_e
     fmp_seg_refusal *node = fmp_arena_take_zero(slot->arena, 1, sizeof *node);
     FMP_TRY(fmp_arena_ok(slot->arena, err));
     node->stage = c->stage;
-    fill_refusal(c, why, &node->r);
-    FMP_TRY(fmp_arena_ok(slot->arena, err));
+    FMP_TRY(fill_refusal(c, why, &node->r, err));
     fmp_refusal_print(&node->r, &t->rejects);
     node->r.row = NULL; /* may be the plugin's own buffer; it is printed already */
     *slot->last_refusal = node;

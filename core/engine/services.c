@@ -1,6 +1,7 @@
 /*
- * The host side of plugin.h's extensions: tables of functions over one instance's fmp_services, and the regex service.
- * fmp_host is the first member of the real object, so that an extension gets from the public struct to its services.
+ * The host side of plugin.h's extensions: tables of functions over one instance's fmp_services, and the
+ * regex service. fmp_host is the first member of the real object, so that an extension gets from the public
+ * struct to its services.
  */
 #include "host.h"
 
@@ -28,7 +29,7 @@ static const fmp_services *services_of(const fmp_host *host)
     return ((const host_object *)host)->services;
 }
 
-/* ---------------------------------------------------------------------------------------------- small ones */
+/* --------------------------------------------------------------------------------------------- small ones */
 
 FMP_PRINTF(3, 4) static void host_log(const fmp_host *host, fmp_log_level level, const char *fmt, ...)
 {
@@ -69,11 +70,14 @@ static void host_for_each(const fmp_host *host, size_t n, void (*fn)(void *arg, 
     if (s->for_each) {
         s->for_each(s->arg, n, fn, arg);
     } else {
-        for (size_t i = 0; i < n; i++) { fn(arg, i); }
+        for (size_t i = 0; i < n; i++) {
+            fn(arg, i);
+        }
     }
 }
 
-static void host_progress(const fmp_host *host, uint64_t done, uint64_t total, const char *unit, const char *text)
+static void host_progress(const fmp_host *host, uint64_t done, uint64_t total, const char *unit,
+                          const char *text)
 {
     const fmp_services *s = services_of(host);
     if (s->progress) { s->progress(s->arg, done, total, unit, text); }
@@ -121,7 +125,13 @@ static bool host_cancelled(const fmp_host *host)
 
 /* ---------------------------------------------------------------------------------------------- regex */
 
-enum { MATCH_LIMIT = 100000, DEPTH_LIMIT = 10000, HEAP_LIMIT_KIB = 65536, MAX_PATTERN = 4096, JIT_STACK = 1 << 20 };
+enum {
+    MATCH_LIMIT = 100000,
+    DEPTH_LIMIT = 10000,
+    HEAP_LIMIT_KIB = 65536,
+    MAX_PATTERN = 4096,
+    JIT_STACK = 1 << 20
+};
 
 struct fmp_regex {
     pcre2_code *code;
@@ -186,12 +196,15 @@ static void regex_free(fmp_regex *regex)
     free(regex);
 }
 
-static fmp_status regex_compile(const fmp_host *host, const char *pattern, bool ignore_case, fmp_regex **out, fmp_err *err)
+static fmp_status regex_compile(const fmp_host *host, const char *pattern, bool ignore_case, fmp_regex **out,
+                                fmp_err *err)
 {
     (void)host;
     size_t len = strlen(pattern), at = 0;
     int code = 0;
-    if (len > MAX_PATTERN) { return fmp_fail(err, FMP_E_CONFIG, "a pattern may have %d bytes, found %zu", MAX_PATTERN, len); }
+    if (len > MAX_PATTERN) {
+        return fmp_fail(err, FMP_E_CONFIG, "a pattern may have %d bytes, found %zu", MAX_PATTERN, len);
+    }
     fmp_regex *r = calloc(1, sizeof *r);
     if (!r) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | (ignore_case ? PCRE2_CASELESS : 0);
@@ -205,23 +218,28 @@ static fmp_status regex_compile(const fmp_host *host, const char *pattern, bool 
     }
     pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &r->n_groups);
     r->n_groups++;
-    r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0; /* absent on some machines: the interpreter serves */
+    r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) ==
+             0; /* absent on some machines: the interpreter serves */
     *out = r;
     return FMP_OK;
 }
 
-static fmp_status regex_match(const fmp_regex *r, const char *text, size_t len, size_t from, fmp_regex_group *groups, size_t *n_groups,
-                              fmp_err *err)
+static fmp_status regex_match(const fmp_regex *r, const char *text, size_t len, size_t from,
+                              fmp_regex_group *groups, size_t *n_groups, fmp_err *err)
 {
     match_scratch *s = thread_scratch(r->n_groups);
     size_t room = *n_groups;
     *n_groups = 0;
     if (!s) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    /* Documents are checked UTF-8; `from` is a character bound because it comes from a match or a plugin's own walk. */
+    /* Documents are checked UTF-8; `from` is a character bound because it comes from a match or a
+     * plugin's own walk. */
     int rc = pcre2_match(r->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK, s->data, s->context);
     if (rc == PCRE2_ERROR_NOMATCH) { return FMP_OK; }
-    if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT || rc == PCRE2_ERROR_JIT_STACKLIMIT) {
-        return fmp_fail(err, FMP_E_RANGE, "the pattern gave up on a text of %zu bytes: it backtracks too much (limit %d)", len, MATCH_LIMIT);
+    if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT ||
+        rc == PCRE2_ERROR_JIT_STACKLIMIT) {
+        return fmp_fail(err, FMP_E_RANGE,
+                        "the pattern gave up on a text of %zu bytes: it backtracks too much (limit %d)", len,
+                        MATCH_LIMIT);
     }
     if (rc < 0) { return fmp_fail(err, FMP_E_INTERNAL, "PCRE2 failed with code %d", rc); }
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(s->data);
@@ -234,7 +252,7 @@ static fmp_status regex_match(const fmp_regex *r, const char *text, size_t len, 
     return FMP_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------- the object */
+/* --------------------------------------------------------------------------------------------- the object */
 
 static const void *get_extension(const fmp_host *host, const char *name)
 {
@@ -242,9 +260,11 @@ static const void *get_extension(const fmp_host *host, const char *name)
     const struct {
         const char *name;
         const void *table;
-    } offered[] = {{FMP_EXT_LOG, &h->log},           {FMP_EXT_RNG, &h->rng},         {FMP_EXT_REGEX, &h->regex},
-                   {FMP_EXT_PARALLEL, &h->parallel}, {FMP_EXT_PROGRESS, &h->progress}, {FMP_EXT_METRICS, &h->metrics},
-                   {FMP_EXT_CANCEL, &h->cancel},     {FMP_EXT_RECORDS, h->services->records}, {FMP_EXT_RUN, h->services->run}};
+    } offered[] = {{FMP_EXT_LOG, &h->log},           {FMP_EXT_RNG, &h->rng},
+                   {FMP_EXT_REGEX, &h->regex},       {FMP_EXT_PARALLEL, &h->parallel},
+                   {FMP_EXT_PROGRESS, &h->progress}, {FMP_EXT_METRICS, &h->metrics},
+                   {FMP_EXT_CANCEL, &h->cancel},     {FMP_EXT_RECORDS, h->services->records},
+                   {FMP_EXT_RUN, h->services->run}};
     for (size_t i = 0; i < sizeof offered / sizeof offered[0]; i++) {
         if (strcmp(offered[i].name, name) == 0) { return offered[i].table; }
     }
@@ -267,7 +287,8 @@ fmp_status fmp_host_new(const fmp_services *services, fmp_host **out, fmp_err *e
     h->regex = (fmp_ext_regex){(uint32_t)sizeof h->regex, regex_compile, regex_free, regex_match};
     h->parallel = (fmp_ext_parallel){(uint32_t)sizeof h->parallel, host_n_threads, host_for_each};
     h->progress = (fmp_ext_progress){(uint32_t)sizeof h->progress, host_progress};
-    h->metrics = (fmp_ext_metrics){(uint32_t)sizeof h->metrics, host_count, host_fact, host_point, host_summary};
+    h->metrics =
+        (fmp_ext_metrics){(uint32_t)sizeof h->metrics, host_count, host_fact, host_point, host_summary};
     h->cancel = (fmp_ext_cancel){(uint32_t)sizeof h->cancel, host_cancelled};
     *out = &h->base;
     return FMP_OK;

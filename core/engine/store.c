@@ -376,3 +376,16 @@ fmp_status fmp_store_work(fmp_store *store, const char *key, const volatile int 
     }
     return st;
 }
+
+bool fmp_store_has_work(const fmp_store *store, const char *key)
+{
+    char *path = fmp_store_path_(NULL, "%s/work/%s", store->dir, key);
+    DIR *dir = path ? opendir(path) : NULL;
+    bool found = false;
+    for (const struct dirent *entry; dir && !found && (entry = readdir(dir)) != NULL;) {
+        found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    }
+    if (dir) { (void)closedir(dir); }
+    free(path);
+    return found;
+}

@@ -1,7 +1,7 @@
 /*
  * store.h: the content-addressed folder (--store, default .fmpipe) that holds results between runs.
  *
- *   objects/<digest>/object.json   {"type":…,"files":[{"path","size","sha256"}…]}; its own SHA-256 is the digest
+ *   objects/<digest>/object.json   {"type":…,"files":[{"path","size","sha256"}…]}; the digest is its SHA-256
  *   objects/<digest>/data/…        the artifact itself: what stages read and runs link to; read-only files
  *   actions/<key>.json             what a stage made with that key: preimage, outputs, counts, facts
  *   actions/<key>.rejects.jsonl    its refused records, if any
@@ -89,6 +89,9 @@ FMP_MUST_USE fmp_status fmp_store_put_last(fmp_store *store, const char *pipelin
  */
 FMP_MUST_USE fmp_status fmp_store_work(fmp_store *store, const char *key, const volatile int *stop,
                                        char **path, int *lock, bool *waited, fmp_err *err);
+
+/* Has a stopped or killed task left something there to go on from? */
+bool fmp_store_has_work(const fmp_store *store, const char *key);
 
 /* ---- housekeeping (`fmpipe cache`) ---- */
 /* [{"key","stage","out","bytes","outputs":[digest…],"last":bool}…], newest first.      returned; heap */

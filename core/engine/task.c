@@ -22,6 +22,8 @@ typedef struct task_run {
     fmp_live *live;
     output_records *outputs;
     fmp_reader *readers[64]; /* open ones, to find the item behind a record */
+    uint64_t n_after_limit;  /* records refused once the policy was broken */
+    fmp_arena *arena;        /* of one refusal */
 } task_run;
 
 #define N_READERS (sizeof((task_run *)0)->readers / sizeof(fmp_reader *))
@@ -123,6 +125,8 @@ static fmp_status records_reject(const fmp_task *task, const fmp_record *record,
                      .row = item.raw,
                      .row_len = item.raw_len};
     memcpy(r.id, item.record.id, sizeof r.id);
+    fmp_arena_reset(run->arena, 0);
+    FMP_TRY(fmp_reject_more(why, run->arena, &r.more, &r.n_more, err));
     fmp_buf line = {0};
     fmp_refusal_print(&r, &line);
     fmp_status st = fmp_buf_ok(&line, err);
@@ -131,7 +135,10 @@ static fmp_status records_reject(const fmp_task *task, const fmp_record *record,
     live->n_rejected++;
     fmp_tally_add(&live->reasons, NULL, r.reason, 1);
     fmp_live_show(live, &r);
-    return st;
+    FMP_TRY(st);
+    /* Beyond the policy, a person gets some more problems in one go; then the stage need not go on. */
+    run->n_after_limit += fmp_live_over_limit(live);
+    return run->n_after_limit < FMP_PROBLEMS_WANTED ? FMP_OK : fmp_live_policy(live, err);
 }
 
 static const fmp_ext_records records_table = {
@@ -160,6 +167,12 @@ static const fmp_ext_run run_table = {
     .manifest = run_manifest,
     .run_dir = run_run_dir,
 };
+
+void fmp_task_tables(const fmp_ext_records **records, const fmp_ext_run **run)
+{
+    *records = &records_table;
+    *run = &run_table;
+}
 
 /* ------------------------------------------------------------------------------------------------ the run */
 
@@ -204,6 +217,9 @@ static fmp_status run_stage(task_run *run, fmp_store_file *known, fmp_err *err)
     }
     run->task.host = live->host;
     fmp_status st = live->stage->run(live->self, &run->task, err);
+    if (run->n_after_limit >= FMP_PROBLEMS_WANTED) {
+        st = FMP_OK;
+    } /* stopped for it: the policy says so below */
     if (st != FMP_OK) { return fmp_live_blame(live, st, err); }
     FMP_TRY(fmp_live_spool_end(live, err));
     FMP_TRY(fmp_live_policy(live, err));
@@ -224,7 +240,9 @@ fmp_status fmp_task_run(fmp_live *live, const fmp_input *inputs, size_t n_inputs
                              .pipeline_dir = live->e->p->dir},
                     .live = live};
     run.outputs = calloc(n_outputs ? n_outputs : 1, sizeof *run.outputs);
-    if (!run.outputs) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for stage '%s'", live->node->id); }
+    run.arena = run.outputs ? fmp_arena_new(0) : NULL;
+    if (!run.arena) { free(run.outputs); }
+    if (!run.arena) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for stage '%s'", live->node->id); }
     for (size_t i = 0; i < n_outputs; i++) {
         run.outputs[i].writer.fd = -1;
     }
@@ -241,6 +259,7 @@ fmp_status fmp_task_run(fmp_live *live, const fmp_input *inputs, size_t n_inputs
         fmp_buf_free(&run.outputs[i].line);
     }
     free(run.outputs);
+    fmp_arena_free(run.arena);
     live->seconds = fmp_now() - begin;
     return st;
 }

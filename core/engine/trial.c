@@ -248,7 +248,7 @@ static fmp_status catch_reject(const fmp_call *call, const fmp_reject *why, fmp_
     r->path = why->path ? fmp_arena_strdup(c->arena, why->path) : NULL;
     r->origin = c->record ? c->record->origin : why->origin;
     r->column = why->column;
-    return fmp_arena_ok(c->arena, err);
+    return fmp_reject_more(why, c->arena, &r->more, &r->n_more, err);
 }
 
 static fmp_status catch_write(const fmp_call *call, const void *data, size_t len, fmp_err *err)

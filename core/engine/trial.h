@@ -14,7 +14,8 @@ typedef struct fmp_trial_count {
     int64_t n;
 } fmp_trial_count;
 
-/* An instance and its host. Counts, facts and log lines pile up until they are read or the trial is closed. */
+/* An instance and its host. Counts, facts and log lines pile up until they are read or the trial is
+ * closed. */
 typedef struct fmp_trial {
     const fmp_stage *stage;
     void *self;
@@ -55,6 +56,8 @@ typedef struct fmp_caught_reject { /* strings are copies in the arena; path may 
     const char *reason, *message, *path;
     fmp_origin origin;
     uint32_t column;
+    fmp_problem *more;
+    size_t n_more;
 } fmp_caught_reject;
 
 /* What a call gave back; everything in `arena`, but `written`, which is on the heap. */

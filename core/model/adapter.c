@@ -1,13 +1,14 @@
 /*
  * adapter.c: LoRA (Hu et al. 2021), y += scale * B (A x) beside frozen linear layers: which, and its start.
+ * rslora: Kalajdzievski 2023. DoRA's magnitudes are in dora.c.
  */
 #include "internal.h"
 
 #include <fnmatch.h>
 
-static void module_path(size_t l, fmp_proj p, char out[96])
+static void module_path(const fmp_model *m, size_t l, fmp_proj p, char out[96])
 {
-    (void)snprintf(out, 96, "model.layers.%zu.%s", l, fmp_proj_path(p));
+    (void)snprintf(out, 96, "model.layers.%zu.%s", l, fmp_proj_path(&m->spec, p));
 }
 
 /* PEFT's rule: a target is the whole path, or what follows a dot in it; or a glob of the whole path. */
@@ -26,15 +27,18 @@ fmp_status fmp_adapter_match(const fmp_model *m, const char *const *targets, siz
         bool found = false;
         for (size_t k = 0; k < (size_t)m->spec.n_layers * N_PROJ; k++) {
             char path[96];
-            module_path(k / N_PROJ, (fmp_proj)(k % N_PROJ), path);
+            if (!fmp_proj_has(m, k / N_PROJ, (fmp_proj)(k % N_PROJ))) { continue; }
+            module_path(m, k / N_PROJ, (fmp_proj)(k % N_PROJ), path);
             bool hit = matches(targets[i], path);
             on[k] = on[k] || hit;
             found = found || hit;
         }
         if (!found) {
             (void)fmp_fail(err, FMP_E_CONFIG, "target '%.96s' matches no linear layer", targets[i]);
-            (void)fmp_err_hint(err,
-                               "the names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+            (void)fmp_err_hint(err, "the names are %s",
+                               m->spec.fused
+                                   ? "qkv_proj, o_proj, gate_up_proj, down_proj"
+                                   : "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
             return FMP_E_CONFIG;
         }
     }
@@ -53,7 +57,7 @@ static fmp_status name_targets(fmp_adapter *ad, const fmp_adapter_options *o, co
     if (!ad->targets) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
     for (size_t i = 0; i < (plain ? o->n_targets : ad->n_lora); i++) {
         char path[96];
-        module_path(i / N_PROJ, (fmp_proj)(i % N_PROJ), path);
+        module_path(ad->model, i / N_PROJ, (fmp_proj)(i % N_PROJ), path);
         if (!plain && !on[i]) { continue; }
         char *name = strdup(plain ? o->targets[i] : path);
         if (!name) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
@@ -71,6 +75,7 @@ static fmp_status take_values(fmp_adapter *ad, const bool *on, fmp_err *err)
         ad->lora[k].in = fmp_proj_in(m, k / N_PROJ, (fmp_proj)(k % N_PROJ));
         ad->lora[k].out = fmp_proj_out(m, k / N_PROJ, (fmp_proj)(k % N_PROJ));
         ad->n_values += R * (size_t)(ad->lora[k].in + ad->lora[k].out);
+        ad->n_values += ad->dora ? (size_t)ad->lora[k].out : 0;
     }
     ad->values = calloc(ad->n_values, sizeof *ad->values);
     if (!ad->values) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
@@ -87,6 +92,10 @@ static fmp_status take_values(fmp_adapter *ad, const bool *on, fmp_err *err)
             at += on[k] ? R * (size_t)ad->lora[k].out : 0;
         }
     }
+    for (size_t k = 0; ad->dora && k < ad->n_lora; k++) {
+        if (on[k]) { ad->lora[k].mag = at; }
+        at += on[k] ? ad->lora[k].out : 0;
+    }
     return FMP_OK;
 }
 
@@ -100,15 +109,24 @@ fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, c
     if (!(o->alpha > 0.0 && o->alpha < 1e6)) {
         return fmp_fail(err, FMP_E_RANGE, "alpha: expected a number above 0");
     }
+    if (!(o->dropout >= 0.0 && o->dropout <= FMP_MAX_DROPOUT)) {
+        return fmp_fail(err, FMP_E_RANGE, "dropout: expected 0 to %g", FMP_MAX_DROPOUT);
+    }
     fmp_adapter *ad = calloc(1, sizeof *ad);
     if (!ad) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
-    *ad = (fmp_adapter){.model = m, .rank = o->rank, .alpha = o->alpha, .rslora = o->rslora};
+    *ad = (fmp_adapter){.model = m,
+                        .rank = o->rank,
+                        .alpha = o->alpha,
+                        .dropout = o->dropout,
+                        .rslora = o->rslora,
+                        .dora = o->dora};
     ad->scale = (float)(o->alpha / (o->rslora ? sqrt(o->rank) : (double)o->rank));
     ad->n_lora = (size_t)m->spec.n_layers * N_PROJ;
     ad->lora = calloc(ad->n_lora, sizeof *ad->lora);
     fmp_status status =
         ad->lora ? take_values(ad, on, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter");
     if (status == FMP_OK) { status = name_targets(ad, o, on, err); }
+    if (status == FMP_OK) { status = fmp_dora_new(ad, err); }
     if (status != FMP_OK) {
         fmp_adapter_free(ad);
         return status;
@@ -133,6 +151,20 @@ fmp_status fmp_adapter_new(fmp_model *m, const fmp_adapter_options *o, fmp_adapt
             lora->a[i] = (float)(bound * (2.0 * fmp_rng_unit(o->seed, k, i) - 1.0));
         }
     }
+    status = fmp_dora_start(m, *out, err);
+    if (status != FMP_OK) {
+        fmp_adapter_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+fmp_status fmp_adapter_set_dropout(fmp_adapter *ad, double dropout, fmp_err *err)
+{
+    if (!(dropout >= 0.0 && dropout <= FMP_MAX_DROPOUT)) {
+        return fmp_fail(err, FMP_E_RANGE, "dropout: expected 0 to %g", FMP_MAX_DROPOUT);
+    }
+    ad->dropout = dropout;
     return FMP_OK;
 }
 
@@ -142,6 +174,7 @@ void fmp_adapter_free(fmp_adapter *ad)
     for (size_t i = 0; i < ad->n_targets; i++) {
         free(ad->targets[i]);
     }
+    fmp_dora_free(ad);
     free(ad->targets);
     free(ad->lora);
     free(ad->values);
@@ -153,7 +186,7 @@ uint64_t fmp_adapter_n_params(const fmp_adapter *ad)
     return ad->n_values;
 }
 
-void fmp_lora_add(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp)
+void fmp_lora_merge(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp)
 {
     size_t n = (size_t)lora->out * ad->rank;
     memcpy(tmp, lora->b, n * sizeof *tmp);
@@ -166,4 +199,5 @@ void fmp_lora_add(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, flo
                        .ldc = lora->in,
                        .beta = 1.0f};
     fmk_matmul(ctx, &mm, tmp, lora->a, out);
+    if (lora->mag) { fmp_dora_scale_rows(lora, out); }
 }

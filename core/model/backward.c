@@ -12,6 +12,35 @@ static float *grad_of(const fmp_pass *p, const fmp_param *param)
     return param && p->grad_param ? p->grad_param[param - p->m->params] : NULL;
 }
 
+void fmp_norm_backward(const fmp_model *m, int64_t T, int64_t C, const float *x, const fmp_param *g,
+                       const float *rstd, const float *dy, float *dx, float *dg)
+{
+    float offset = m->spec.norm_plus_one ? 1.0f : 0.0f;
+    fmk_rmsnorm_bwd(m->ctx, T, C, offset, x, fmp_param_view(g), rstd, dy, dx, dg);
+}
+
+/* dx += the gradient through a norm, or dy itself where there is none */
+static void norm_or_same_backward(fmp_pass *p, const fmp_param *g, const float *x, const float *rstd,
+                                  const float *dy, float *dx)
+{
+    int64_t C = p->m->spec.n_channels;
+    if (g) {
+        fmp_norm_backward(p->m, p->T, C, x, g, rstd, dy, dx, grad_of(p, g));
+    } else {
+        fmk_add(p->m->ctx, p->T * C, dy, dx);
+    }
+}
+
+/* The gradient of what a unit's last projection made: w->dx, or what a norm after it lets through. */
+static const float *post_backward(fmp_pass *p, const fmp_param *post, const float *y, const float *rstd)
+{
+    int64_t C = p->m->spec.n_channels;
+    if (!post) { return p->w->dx; }
+    memset(p->w->y, 0, (size_t)(p->T * C) * sizeof *p->w->y);
+    fmp_norm_backward(p->m, p->T, C, y, post, rstd, p->w->dx, p->w->y, grad_of(p, post));
+    return p->w->y;
+}
+
 static bool trains_weights(const fmp_pass *p)
 {
     return p->grad_param != NULL;
@@ -54,10 +83,14 @@ static void lora_input_backward(fmp_pass *p, size_t l, fmp_group g, const float 
     fmk_scale(ctx, p->T * nR, p->ad->scale, p->w->du);
     fmk_mm mm = {
         .M = nR, .N = in, .K = p->T, .ta = true, .lda = nR, .ldb = in, .ldc = in, .beta = 1.0f, .bf16 = bf16};
-    fmk_matmul(ctx, &mm, p->w->du, x, p->grad_lora[2 * first]);
+    fmk_matmul(ctx, &mm, p->w->du, fmp_lora_source(p, l, g, in, x), p->grad_lora[2 * first]);
     if (!dx) { return; }
-    mm = (fmk_mm){.M = p->T, .N = in, .K = nR, .lda = nR, .ldb = in, .ldc = in, .beta = 1.0f, .bf16 = bf16};
-    fmk_matmul(ctx, &mm, p->w->du, lora->a, dx);
+    mm = (fmk_mm){.M = p->T, .N = in, .K = nR, .lda = nR, .ldb = in, .ldc = in, .bf16 = bf16};
+    mm.beta = p->drop ? 0.0f : 1.0f;
+    fmk_matmul(ctx, &mm, p->w->du, lora->a, p->drop ? p->w->xd : dx);
+    if (!p->drop) { return; }
+    const fmk_drop d = fmp_drop_at(p, l, g);
+    fmk_dropout(ctx, &d, p->T, in, p->w->xd, true, dx);
 }
 
 /* db (N) += column sums of dy (T,N), rows in order */
@@ -105,16 +138,28 @@ static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, con
     fmk_matmul(ctx, &mm, dy, fmp_param_view(w), dx);
 }
 
+/* The gradient of x W^T + LoRA, given that of the projection: dy itself, or with DoRA w->dz, gain * dy. */
+static const float *dora_backward(fmp_pass *p, size_t l, fmp_proj proj, const float *dy)
+{
+    const fmp_lora *lora = fmp_adapter_at(p->ad, l, proj);
+    if (!lora || !lora->mag) { return dy; }
+    fmk_dora_bwd(p->m->ctx, p->T, lora->out, fmp_work_acts(p->w, l)->z[proj], lora->gain, lora->inv_norm, dy,
+                 p->w->dz, p->grad_mag[l * N_PROJ + (size_t)proj]);
+    return p->w->dz;
+}
+
 /* dx (T,in) = sum of dy[i] W over the group, NULL: not wanted; and the gradients of what is trained */
 static void group_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, const float *const *dy,
                            float *dx)
 {
     const fmp_layer *layer = &p->m->layers[l];
     for (int i = 0, k = fmp_group_first[g]; k < (int)fmp_group_first[g + 1]; i++, k++) {
-        weight_backward(p, layer->w[k], x, dy[i], i > 0, dx);
+        if (!layer->w[k]) { continue; } /* never the first */
+        const float *dz = dora_backward(p, l, (fmp_proj)k, dy[i]);
+        weight_backward(p, layer->w[k], x, dz, i > 0, dx);
         float *db = grad_of(p, layer->b[k]);
         if (db) { bias_backward(p->T, layer->w[k]->rows, dy[i], db); }
-        lora_backward(p, l, g, (fmp_proj)k, dy[i]);
+        lora_backward(p, l, g, (fmp_proj)k, dz);
     }
     lora_input_backward(p, l, g, x, dx);
 }
@@ -134,86 +179,117 @@ static void mlp_backward(fmp_pass *p, size_t l, bool below)
     fmp_work *w = p->w;
     const fmp_acts *a = fmp_work_acts(p->w, l);
     const fmp_layer *layer = &m->layers[l];
-    int64_t T = p->T, C = m->spec.n_channels, F = m->spec.n_ff;
+    int64_t T = p->T, F = m->spec.n_ff, ld = fmp_strides_of(&m->spec).ff;
     bool inner = below || adapted(p, l, PROJ_GATE, PROJ_UP);
-    group_backward(p, l, GROUP_DOWN, a->h, (const float *const[]){w->dx}, inner ? w->dh : NULL);
+    const float *dy = post_backward(p, layer->post2, a->y2, a->rstd_y2);
+    group_backward(p, l, GROUP_DOWN, a->h, &dy, inner ? w->dh : NULL);
     if (!inner) { return; }
-    fmk_swiglu_bwd(m->ctx, T, F, a->gate, a->up, w->dh, w->dgate, w->dup);
-    group_backward(p, l, GROUP_GATE_UP, a->n2, (const float *const[]){w->dgate, w->dup},
-                   below ? w->dn : NULL);
-    if (!below) { return; }
-    const float *g = fmp_param_view(layer->norm2);
-    fmk_rmsnorm_bwd(m->ctx, T, C, a->x_mid, g, a->rstd2, w->dn, w->dx, grad_of(p, layer->norm2));
+    if (m->spec.activation == FMP_ACT_SILU) {
+        fmk_swiglu_bwd(m->ctx, T, F, ld, a->gate, a->up, w->dh, w->dgate, w->dup);
+    } else {
+        fmk_geglu_bwd(m->ctx, T, F, ld, a->gate, a->up, w->dh, w->dgate, w->dup);
+    }
+    group_backward(p, l, GROUP_GATE_UP, layer->norm2 ? a->n2 : a->x_mid,
+                   (const float *const[]){w->dgate, w->dup}, below ? w->dn : NULL);
+    if (below) { norm_or_same_backward(p, layer->norm2, a->x_mid, a->rstd2, w->dn, w->dx); }
+}
+
+/* dx (overwritten) = gradient through the norm of each head, or of all at once */
+static void qk_norm_backward(fmp_pass *p, int64_t heads, const float *x, const fmp_param *g,
+                             const float *rstd, const float *dy, float *dx)
+{
+    int64_t D = p->m->spec.head_size;
+    bool whole = p->m->spec.qk_norm_whole;
+    memset(dx, 0, (size_t)(p->T * heads * D) * sizeof *dx);
+    fmp_norm_backward(p->m, whole ? p->T : p->T * heads, whole ? heads * D : D, x, g, rstd, dy, dx,
+                      grad_of(p, g));
 }
 
 /* From dq, dk of the attention to those of the projections. */
 static void rope_norm_backward(fmp_pass *p, size_t l)
 {
-    fmp_model *m = p->m;
     fmp_work *w = p->w;
-    const fmp_model_spec *s = &m->spec;
+    const fmp_model_spec *s = &p->m->spec;
     const fmp_acts *a = fmp_work_acts(p->w, l);
-    const fmp_layer *layer = &m->layers[l];
-    int64_t T = p->T, H = s->n_heads, G = s->n_kv_heads, D = s->head_size;
+    const fmp_layer *layer = &p->m->layers[l];
+    const fmp_strides row = fmp_strides_of(s);
+    bool own_kv = s->layers[l].kv_back == 0;
     if (s->layers[l].rope) {
-        fmk_rope(m->ctx, T, H, D, H * D, w->pos, m->rope_cos, m->rope_sin, false, true, w->dq);
-        fmk_rope(m->ctx, T, G, D, G * D, w->pos, m->rope_cos, m->rope_sin, false, true, w->dk);
+        fmp_pass_rope(p, l, s->n_heads, row.q, true, w->dq);
+        if (own_kv) { fmp_pass_rope(p, l, s->n_kv_heads, row.kv, true, w->dk); }
     }
-    if (!layer->q_norm) { return; }
-    memset(w->dq_raw, 0, (size_t)(T * H * D) * sizeof(float));
-    memset(w->dk_raw, 0, (size_t)(T * G * D) * sizeof(float));
-    fmk_rmsnorm_bwd(m->ctx, T * H, D, a->q_raw, fmp_param_view(layer->q_norm), a->rq, w->dq, w->dq_raw,
-                    grad_of(p, layer->q_norm));
-    fmk_rmsnorm_bwd(m->ctx, T * G, D, a->k_raw, fmp_param_view(layer->k_norm), a->rk, w->dk, w->dk_raw,
-                    grad_of(p, layer->k_norm));
+    if (layer->q_norm) { qk_norm_backward(p, s->n_heads, a->q_raw, layer->q_norm, a->rq, w->dq, w->dq_raw); }
+    if (layer->k_norm) {
+        qk_norm_backward(p, s->n_kv_heads, a->k_raw, layer->k_norm, a->rk, w->dk, w->dk_raw);
+    }
+}
+
+/* Keys and values that several layers use: their gradients meet at the layer that made them. */
+static void lent_backward(fmp_pass *p, size_t l)
+{
+    const fmp_model_spec *s = &p->m->spec;
+    size_t from = l - s->layers[l].kv_back;
+    const fmp_lent *lent = &p->w->lent[from];
+    int64_t n = p->T * s->n_kv_heads * s->head_size;
+    if (!lent->dk || from < p->w->first) { return; }
+    if (from == l) {
+        fmk_add(p->m->ctx, n, lent->dk, p->w->dk);
+        fmk_add(p->m->ctx, n, lent->dv, p->w->dv);
+    } else {
+        fmk_add(p->m->ctx, n, p->w->dk, lent->dk);
+        fmk_add(p->m->ctx, n, p->w->dv, lent->dv);
+    }
 }
 
 /* w->dx: in, d x_mid; out, d x_in if anything below wants it */
 static void attention_backward(fmp_pass *p, size_t l, bool below)
 {
-    fmp_model *m = p->m;
     fmp_work *w = p->w;
-    const fmp_model_spec *s = &m->spec;
     const fmp_acts *a = fmp_work_acts(p->w, l);
-    const fmp_layer *layer = &m->layers[l];
-    int64_t T = p->T, C = s->n_channels, H = s->n_heads, G = s->n_kv_heads, D = s->head_size;
+    const fmp_layer *layer = &p->m->layers[l];
     bool inner = below || adapted(p, l, PROJ_Q, PROJ_V);
-    group_backward(p, l, GROUP_O, a->o, (const float *const[]){w->dx}, inner ? w->d_o : NULL);
+    const float *dy = post_backward(p, layer->post1, a->y1, a->rstd_y1);
+    group_backward(p, l, GROUP_O, a->o, &dy, inner ? w->d_o : NULL);
     if (!inner) { return; }
-    const fmk_attn attn = {.T = T,
-                           .H = H,
-                           .G = G,
-                           .D = D,
-                           .n_seg = (int64_t)p->n_seg,
-                           .seg = p->seg,
-                           .window = s->layers[l].window,
-                           .scale = (float)(1.0 / sqrt((double)D)),
-                           .ldq = H * D,
-                           .ldk = G * D,
-                           .ldv = G * D,
-                           .ldo = H * D};
-    fmk_attn_bwd(m->ctx, &attn, a->q, a->k, a->v, a->o, a->lse, w->d_o, w->dq, w->dk, w->dv);
+    const fmk_attn attn = fmp_pass_attn(p, l);
+    float *k = NULL, *v = NULL;
+    fmp_pass_kv(p, l, &k, &v);
+    fmk_attn_bwd(p->m->ctx, &attn, a->q, k, v, a->o, a->lse, w->d_o, w->dq, w->dk, w->dv);
+    lent_backward(p, l);
     rope_norm_backward(p, l);
-    const float *const dy[] = {w->dq_raw, w->dk_raw, w->dv};
-    group_backward(p, l, GROUP_QKV, a->n1, dy, below ? w->dn : NULL);
-    if (!below) { return; }
-    const float *g = fmp_param_view(layer->norm1);
-    fmk_rmsnorm_bwd(m->ctx, T, C, w->x[l], g, a->rstd1, w->dn, w->dx, grad_of(p, layer->norm1));
+    const float *const dqkv[] = {layer->q_norm ? w->dq_raw : w->dq, layer->k_norm ? w->dk_raw : w->dk, w->dv};
+    group_backward(p, l, GROUP_QKV, layer->norm1 ? a->n1 : w->x[l], dqkv, below ? w->dn : NULL);
+    if (below) { norm_or_same_backward(p, layer->norm1, w->x[l], a->rstd1, w->dn, w->dx); }
+}
+
+static void clear_lent(fmp_pass *p)
+{
+    const fmp_model_spec *s = &p->m->spec;
+    size_t bytes = (size_t)p->T * s->n_kv_heads * s->head_size * sizeof(float);
+    for (size_t l = 0; l < s->n_layers; l++) {
+        const fmp_lent *lent = &p->w->lent[l];
+        if (!lent->dk) { continue; }
+        memset(lent->dk, 0, bytes);
+        memset(lent->dv, 0, bytes);
+    }
 }
 
 void fmp_pass_backward(fmp_pass *p)
 {
     fmp_model *m = p->m;
     fmp_work *w = p->w;
+    clear_lent(p);
     for (size_t l = m->spec.n_layers; l-- > w->first;) {
         bool below = l > w->first || trains_weights(p);
         bool attention = below || adapted(p, l, PROJ_Q, PROJ_O);
-        if (w->mode == WORK_RECOMPUTE) { fmp_layer_forward(p, l); }
+        if (l < w->keep) { fmp_layer_forward(p, l); }
         mlp_backward(p, l, attention);
         if (attention) { attention_backward(p, l, below); }
     }
     float *d_embed = grad_of(p, m->embed);
     if (d_embed) {
+        int64_t n = p->T * (int64_t)m->spec.n_channels;
+        if (m->spec.embed_scale > 0.0) { fmk_scale(m->ctx, n, (float)m->spec.embed_scale, w->dx); }
         fmk_embed_bwd(m->ctx, p->T, m->spec.n_channels, m->spec.vocab_size, p->id, w->dx, d_embed);
     }
 }

@@ -1,11 +1,30 @@
 /*
  * forward.c: one pass of T packed tokens through the decoder's layers.
  *
- * Per layer:   x_mid = x + O(attention(rope(norm(Q,K)), V))      x_out = x_mid + down(silu(gate) * up)
+ * Per layer:   x_mid = x + O(attention(rope(norm(Q,K)), V))      x_out = x_mid + down(act(gate) * up)
+ * with norms before, after, or on both sides of the two units. What a layer has is read from its description and
+ * its parameters, never from the family's name.
  * Biases are laid under a product (rows start from the bias), residuals too, so that a sum costs no pass of
  * its own.
  */
 #include "internal.h"
+
+/* ---- norms ---- */
+
+void fmp_norm_forward(const fmp_model *m, int64_t T, int64_t C, const float *x, const fmp_param *g, float *y,
+                      float *rstd)
+{
+    float offset = m->spec.norm_plus_one ? 1.0f : 0.0f;
+    fmk_rmsnorm_fwd(m->ctx, T, C, (float)m->spec.norm_eps, offset, x, fmp_param_view(g), y, rstd);
+}
+
+/* y = norm(x), or x itself where there is no norm */
+static const float *norm_or_same(fmp_pass *p, const fmp_param *g, const float *x, float *y, float *rstd)
+{
+    if (!g) { return x; }
+    fmp_norm_forward(p->m, p->T, p->m->spec.n_channels, x, g, y, rstd);
+    return y;
+}
 
 /* ---- linear layers ---- */
 
@@ -39,6 +58,14 @@ static void lora_forward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, floa
     fmk_matmul(p->m->ctx, &mm, u, lora->b, y);
 }
 
+const float *fmp_lora_source(fmp_pass *p, size_t l, fmp_group g, int64_t in, const float *x)
+{
+    if (!p->drop) { return x; }
+    const fmk_drop d = fmp_drop_at(p, l, g);
+    fmk_dropout(p->m->ctx, &d, p->T, in, x, false, p->w->xd);
+    return p->w->xd;
+}
+
 /* u (T,n*R) = scale * x A^T for all adapted projections that read x (T,in) */
 static void lora_input_forward(fmp_pass *p, size_t l, fmp_group g, const float *x)
 {
@@ -56,7 +83,7 @@ static void lora_input_forward(fmp_pass *p, size_t l, fmp_group g, const float *
                        .ldb = lora->in,
                        .ldc = nR,
                        .bf16 = fmp_model_is_bf16(p->m)};
-    fmk_matmul(p->m->ctx, &mm, x, lora->a, u);
+    fmk_matmul(p->m->ctx, &mm, fmp_lora_source(p, l, g, lora->in, x), lora->a, u);
     fmk_scale(p->m->ctx, p->T * nR, p->ad->scale, u);
 }
 
@@ -79,6 +106,18 @@ static void weight_forward(fmp_model *m, int64_t T, const fmp_param *w, const fl
     fmk_matmul(m->ctx, &mm, x, fmp_param_view(w), y);
 }
 
+/* y (T,out) = gain * (x W^T + LoRA) + bias (+ y if add) */
+static void dora_forward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, const float *x, bool add,
+                         float *y)
+{
+    const fmp_param *w = p->m->layers[l].w[proj], *b = p->m->layers[l].b[proj];
+    float *z = fmp_work_acts(p->w, l)->z[proj];
+    weight_forward(p->m, p->T, w, x, false, z);
+    lora_forward(p, l, g, proj, z);
+    fmk_dora_fwd(p->m->ctx, p->T, w->rows, z, fmp_adapter_at(p->ad, l, proj)->gain,
+                 b ? fmp_param_view(b) : NULL, add, y);
+}
+
 /* y[i] (T,out) = x W^T + bias (+ y[i] if add) + LoRA for the i-th projection of the group */
 static void group_forward(fmp_pass *p, size_t l, fmp_group g, const float *x, bool add, float *const *y)
 {
@@ -86,7 +125,13 @@ static void group_forward(fmp_pass *p, size_t l, fmp_group g, const float *x, bo
     lora_input_forward(p, l, g, x);
     for (int k = fmp_group_first[g]; k < (int)fmp_group_first[g + 1]; k++) {
         const fmp_param *w = layer->w[k], *b = layer->b[k];
+        if (!w) { continue; }
         float *out = y[k - (int)fmp_group_first[g]];
+        const fmp_lora *lora = fmp_adapter_at(p->ad, l, (fmp_proj)k);
+        if (lora && lora->mag) {
+            dora_forward(p, l, g, (fmp_proj)k, x, add, out);
+            continue;
+        }
         if (b) { fill_rows(p->T, w->rows, fmp_param_view(b), add, out); }
         weight_forward(p->m, p->T, w, x, add || b, out);
         lora_forward(p, l, g, (fmp_proj)k, out);
@@ -96,65 +141,124 @@ static void group_forward(fmp_pass *p, size_t l, fmp_group g, const float *x, bo
 void fmp_head_forward(fmp_model *m, int64_t n, const float *x, float *y)
 {
     weight_forward(m, n, m->head, x, false, y);
+    if (m->spec.logit_softcap > 0.0) {
+        fmk_softcap_fwd(m->ctx, n * (int64_t)m->spec.vocab_size, (float)m->spec.logit_softcap, y);
+    }
 }
 
 /* ---- attention ---- */
 
-/* Keys and values of this pass into the cache. */
-static void store_kv(fmp_pass *p, size_t l, const fmp_acts *a)
+void fmp_pass_kv(const fmp_pass *p, size_t l, float **k, float **v)
 {
-    int64_t GD = (int64_t)p->m->spec.n_kv_heads * p->m->spec.head_size;
-    fmp_kv_cache *cache = p->cache;
+    size_t from = l - p->m->spec.layers[l].kv_back;
+    const fmp_lent *lent = &p->w->lent[from];
+    fmp_acts *a = fmp_work_acts(p->w, l);
+    *k = lent->k ? lent->k : a->k;
+    *v = lent->v ? lent->v : a->v;
+}
+
+fmk_attn fmp_pass_attn(const fmp_pass *p, size_t l)
+{
+    const fmp_model_spec *s = &p->m->spec;
+    const fmp_strides row = fmp_strides_of(s);
+    double scale = s->attn_scale > 0.0 ? s->attn_scale : 1.0 / sqrt((double)s->head_size);
+    return (fmk_attn){.T = p->T,
+                      .H = s->n_heads,
+                      .G = s->n_kv_heads,
+                      .D = s->head_size,
+                      .n_seg = (int64_t)p->n_seg,
+                      .seg = p->seg,
+                      .window = s->layers[l].window,
+                      .scale = (float)scale,
+                      .softcap = (float)s->attn_softcap,
+                      .ldq = row.q,
+                      .ldk = row.kv,
+                      .ldv = row.kv,
+                      .ldo = (int64_t)s->n_heads * s->head_size};
+}
+
+/* Keys and values of this pass into the cache. */
+static void store_kv(fmp_pass *p, size_t l, const float *k, const float *v)
+{
+    const fmk_kv *kv = &p->cache->layer[l];
+    int64_t ld = fmp_strides_of(&p->m->spec).kv;
+    bool packed = ld == kv->G * kv->D;
     for (size_t s = 0; s < p->n_seg; s++) {
-        for (int64_t t = p->seg[s]; t < (int64_t)p->seg[s + 1]; t++) {
-            size_t at = ((size_t)p->slot_of_seg[s] * (size_t)cache->cap + (size_t)p->w->pos[t]) * (size_t)GD;
-            memcpy(cache->k[l] + at, a->k + t * GD, (size_t)GD * sizeof(float));
-            memcpy(cache->v[l] + at, a->v + t * GD, (size_t)GD * sizeof(float));
+        int64_t first = p->seg[s], n = (int64_t)p->seg[s + 1] - first;
+        for (int64_t t = 0; t < n; t += packed ? n : 1) {
+            fmk_kv_store(kv, p->slot_of_seg[s], p->w->pos[first + t], packed ? n : 1, k + (first + t) * ld,
+                         v + (first + t) * ld);
         }
     }
 }
 
-static void attend(fmp_pass *p, size_t l, fmp_acts *a)
+/* One new token for each sequence, its query against the cache. */
+static void attend_cache(fmp_pass *p, size_t l, const fmk_attn *attn, fmp_acts *a)
 {
-    const fmp_model_spec *s = &p->m->spec;
-    int64_t H = s->n_heads, G = s->n_kv_heads, D = s->head_size;
-    float scale = (float)(1.0 / sqrt((double)D));
-    if (p->cache) { store_kv(p, l, a); }
-    if (p->len) {
-        fmk_attn_decode(p->m->ctx, p->T, H, G, D, p->cache->cap, scale, s->layers[l].window, a->q,
-                        p->cache->k[l], p->cache->v[l], p->len, a->o);
-        return;
+    int64_t HD = attn->H * attn->D;
+    size_t from = l - p->m->spec.layers[l].kv_back;
+    const fmk_kv_attn new_rows = {.B = p->T,
+                                  .H = attn->H,
+                                  .window = attn->window,
+                                  .scale = attn->scale,
+                                  .softcap = attn->softcap,
+                                  .slot = p->slot_of_seg,
+                                  .len = p->len};
+    for (int64_t t = 1; t < p->T && attn->ldq != HD; t++) { /* the keys beside it are in the cache by now */
+        memmove(a->q + t * HD, a->q + t * attn->ldq, (size_t)HD * sizeof *a->q);
     }
-    const fmk_attn attn = {.T = p->T,
-                           .H = H,
-                           .G = G,
-                           .D = D,
-                           .n_seg = (int64_t)p->n_seg,
-                           .seg = p->seg,
-                           .window = s->layers[l].window,
-                           .scale = scale,
-                           .ldq = H * D,
-                           .ldk = G * D,
-                           .ldv = G * D,
-                           .ldo = H * D};
-    fmk_attn_fwd(p->m->ctx, &attn, a->q, a->k, a->v, a->o, a->lse);
+    fmk_kv_attend(p->m->ctx, &new_rows, &p->cache->layer[from], a->q, a->o);
 }
 
-static void attention_forward(fmp_pass *p, size_t l, fmp_acts *a)
+static void attend(fmp_pass *p, size_t l, fmp_acts *a)
 {
-    fmp_model *m = p->m;
-    const fmp_model_spec *s = &m->spec;
-    const fmp_layer *layer = &m->layers[l];
-    int64_t T = p->T, H = s->n_heads, G = s->n_kv_heads, D = s->head_size;
-    group_forward(p, l, GROUP_QKV, a->n1, false, (float *const[]){a->q_raw, a->k_raw, a->v});
-    if (layer->q_norm) {
-        float eps = (float)s->norm_eps;
-        fmk_rmsnorm_fwd(m->ctx, T * H, D, eps, a->q_raw, fmp_param_view(layer->q_norm), a->q, a->rq);
-        fmk_rmsnorm_fwd(m->ctx, T * G, D, eps, a->k_raw, fmp_param_view(layer->k_norm), a->k, a->rk);
+    const fmk_attn attn = fmp_pass_attn(p, l);
+    float *k = NULL, *v = NULL;
+    fmp_pass_kv(p, l, &k, &v);
+    if (p->cache && p->m->spec.layers[l].kv_back == 0) { store_kv(p, l, k, v); }
+    if (p->len) {
+        attend_cache(p, l, &attn, a);
+        return;
     }
+    fmk_attn_fwd(p->m->ctx, &attn, a->q, k, v, a->o, a->lse);
+}
+
+void fmp_pass_rope(const fmp_pass *p, size_t l, int64_t heads, int64_t ld, bool inverse, float *x)
+{
+    const fmp_model *m = p->m;
+    const fmp_model_spec *s = &m->spec;
+    int set = s->layers[l].rope_set;
+    bool own = p->w->rope_cos[set] != NULL;
+    fmk_rope(m->ctx, p->T, heads, s->head_size, fmp_spec_rotary(s), ld, own ? p->w->rope_row : p->w->pos,
+             own ? p->w->rope_cos[set] : m->rope_cos[set], own ? p->w->rope_sin[set] : m->rope_sin[set],
+             s->rope_interleaved, inverse, x);
+}
+
+/* Of each head, or of all at once */
+static void qk_norm_forward(fmp_pass *p, int64_t heads, const float *x, const fmp_param *g, float *y,
+                            float *rstd)
+{
+    const fmp_model_spec *s = &p->m->spec;
+    bool whole = s->qk_norm_whole;
+    fmp_norm_forward(p->m, whole ? p->T : p->T * heads, whole ? heads * s->head_size : s->head_size, x, g, y,
+                     rstd);
+}
+
+static void attention_forward(fmp_pass *p, size_t l, const float *n1, fmp_acts *a)
+{
+    const fmp_model_spec *s = &p->m->spec;
+    const fmp_layer *layer = &p->m->layers[l];
+    const fmp_strides row = fmp_strides_of(s);
+    bool own_kv = s->layers[l].kv_back == 0;
+    float *k = NULL, *v = NULL;
+    fmp_pass_kv(p, l, &k, &v);
+    float *q_raw = layer->q_norm ? a->q_raw : a->q, *k_raw = layer->k_norm ? a->k_raw : k;
+    group_forward(p, l, GROUP_QKV, n1, false, (float *const[]){q_raw, k_raw, v});
+    if (layer->q_norm) { qk_norm_forward(p, s->n_heads, q_raw, layer->q_norm, a->q, a->rq); }
+    if (layer->k_norm) { qk_norm_forward(p, s->n_kv_heads, k_raw, layer->k_norm, k, a->rk); }
     if (s->layers[l].rope) {
-        fmk_rope(m->ctx, T, H, D, H * D, p->w->pos, m->rope_cos, m->rope_sin, false, false, a->q);
-        fmk_rope(m->ctx, T, G, D, G * D, p->w->pos, m->rope_cos, m->rope_sin, false, false, a->k);
+        fmp_pass_rope(p, l, s->n_heads, row.q, false, a->q);
+        if (own_kv) { fmp_pass_rope(p, l, s->n_kv_heads, row.kv, false, k); }
     }
     attend(p, l, a);
 }
@@ -165,24 +269,57 @@ static void copy_rows(int64_t n, const float *from, float *to)
     if (from != to) { memcpy(to, from, (size_t)n * sizeof *to); }
 }
 
+/* x_out = x + projection of in, through a norm where there is one: y keeps its input */
+static void add_unit(fmp_pass *p, size_t l, fmp_group g, const float *in, const fmp_param *post,
+                     const float *x, float *y, float *rstd, float *x_out)
+{
+    int64_t C = p->m->spec.n_channels;
+    copy_rows(p->T * C, x, x_out);
+    group_forward(p, l, g, in, !post, post ? &y : &x_out);
+    if (!post) { return; }
+    fmp_norm_forward(p->m, p->T, C, y, post, p->w->y, rstd);
+    fmk_add(p->m->ctx, p->T * C, p->w->y, x_out);
+}
+
 void fmp_layer_forward(fmp_pass *p, size_t l)
 {
     fmp_model *m = p->m;
     fmp_work *w = p->w;
     const fmp_layer *layer = &m->layers[l];
     fmp_acts *a = fmp_work_acts(w, l);
-    int64_t T = p->T, C = m->spec.n_channels, F = m->spec.n_ff;
-    float eps = (float)m->spec.norm_eps;
+    int64_t T = p->T, F = m->spec.n_ff, ld = fmp_strides_of(&m->spec).ff;
     float *x = w->x[l], *x_mid = a->x_mid ? a->x_mid : x;
-    fmk_rmsnorm_fwd(m->ctx, T, C, eps, x, fmp_param_view(layer->norm1), a->n1, a->rstd1);
-    attention_forward(p, l, a);
-    copy_rows(T * C, x, x_mid);
-    group_forward(p, l, GROUP_O, a->o, true, &x_mid);
-    fmk_rmsnorm_fwd(m->ctx, T, C, eps, x_mid, fmp_param_view(layer->norm2), a->n2, a->rstd2);
-    group_forward(p, l, GROUP_GATE_UP, a->n2, false, (float *const[]){a->gate, a->up});
-    fmk_swiglu_fwd(m->ctx, T, F, a->gate, a->up, a->h);
-    copy_rows(T * C, x_mid, w->x[l + 1]);
-    group_forward(p, l, GROUP_DOWN, a->h, true, &w->x[l + 1]);
+    attention_forward(p, l, norm_or_same(p, layer->norm1, x, a->n1, a->rstd1), a);
+    add_unit(p, l, GROUP_O, a->o, layer->post1, x, a->y1, a->rstd_y1, x_mid);
+    const float *n2 = norm_or_same(p, layer->norm2, x_mid, a->n2, a->rstd2);
+    group_forward(p, l, GROUP_GATE_UP, n2, false, (float *const[]){a->gate, a->up});
+    if (m->spec.activation == FMP_ACT_SILU) {
+        fmk_swiglu_fwd(m->ctx, T, F, ld, a->gate, a->up, a->h);
+    } else {
+        fmk_geglu_fwd(m->ctx, T, F, ld, a->gate, a->up, a->h);
+    }
+    add_unit(p, l, GROUP_DOWN, a->h, layer->post2, x_mid, a->y2, a->rstd_y2, w->x[l + 1]);
+}
+
+/* A row of cosines and sines for each token, by the length of its own text. */
+static void rope_rows(fmp_pass *p, int set)
+{
+    const fmp_model_spec *s = &p->m->spec;
+    int64_t half = fmp_spec_rotary(s) / 2;
+    float frequency[FMP_MAX_ROTARY / 2], factor = 1.0f;
+    for (size_t i = 0; i < p->n_seg; i++) {
+        int64_t n = p->len ? p->len[i] : (int64_t)p->seg[i + 1] - p->seg[i];
+        fmp_rope_frequencies(s, &s->rope[set], n, frequency, &factor);
+        for (uint32_t t = p->seg[i]; t < p->seg[i + 1]; t++) {
+            float *c = p->w->rope_cos[set] + (int64_t)t * half, *sn = p->w->rope_sin[set] + (int64_t)t * half;
+            p->w->rope_row[t] = (int32_t)t;
+            for (int64_t k = 0; k < half; k++) {
+                float angle = (float)p->w->pos[t] * frequency[k];
+                c[k] = (float)cos((double)angle) * factor;
+                sn[k] = (float)sin((double)angle) * factor;
+            }
+        }
+    }
 }
 
 void fmp_pass_positions(fmp_pass *p)
@@ -197,7 +334,12 @@ void fmp_pass_positions(fmp_pass *p)
 void fmp_pass_forward(fmp_pass *p)
 {
     fmp_model *m = p->m;
-    fmk_embed_fwd(m->ctx, p->T, m->spec.n_channels, fmp_param_view(m->embed), p->id, p->w->x[0]);
+    int64_t C = m->spec.n_channels;
+    fmk_embed_fwd(m->ctx, p->T, C, fmp_param_view(m->embed), p->id, p->w->x[0]);
+    if (m->spec.embed_scale > 0.0) { fmk_scale(m->ctx, p->T * C, (float)m->spec.embed_scale, p->w->x[0]); }
+    for (int set = 0; set < 2; set++) {
+        if (p->w->rope_cos[set]) { rope_rows(p, set); }
+    }
     for (size_t l = 0; l < m->spec.n_layers; l++) {
         fmp_layer_forward(p, l);
     }
@@ -215,9 +357,9 @@ static fmp_status check_segments(const fmp_model *m, const fmp_batch *b, fmp_err
         if (b->seg[s + 1] <= b->seg[s] || b->seg[s + 1] > b->n_tokens) {
             return fmp_fail(err, FMP_E_DATA, "segment %zu is empty or goes backwards", s);
         }
-        if (b->seg[s + 1] - b->seg[s] > m->spec.max_positions) {
+        if (b->seg[s + 1] - b->seg[s] > fmp_spec_positions(&m->spec)) {
             return fmp_fail(err, FMP_E_RANGE, "segment %zu has %u tokens; the model's positions end at %u", s,
-                            b->seg[s + 1] - b->seg[s], m->spec.max_positions);
+                            b->seg[s + 1] - b->seg[s], fmp_spec_positions(&m->spec));
         }
     }
     return FMP_OK;

@@ -2,11 +2,12 @@
  * internal.h: what the files of core/model share: parameters, layers, adapters, the workspace of a pass.
  *
  *   safetensors*.c  files           spec.c     config.json         model.c  parameters   model_save.c
- *   adapter.c       LoRA            peft.c     its folders
+ *   llama2c.c       its files       spec_json.c, rope.c: its parts and back
+ *   adapter.c       LoRA            dora.c     its magnitudes      peft.c   its folders
  *   work.c          one arena       forward.c  layers, one pass    loss.c   head and cross-entropy, eval,
  *                   logits
  *   backward.c      gradients       trainer.c  one optimizer step  trainer_state.c  checkpoints
- *   generate.c      decoding        sample.c   the next token
+ *   generate.c      decoding        sample.c   the next token      kv_cache.c  what decoding keeps
  */
 #ifndef FMP_MODEL_INTERNAL_H
 #define FMP_MODEL_INTERNAL_H
@@ -23,7 +24,11 @@
 /* What follows is not part of the library's interface. */
 #pragma GCC visibility push(hidden)
 
-/* The seven linear layers of a decoder layer, in the order of their use. */
+/*
+ * The seven linear layers of a decoder layer, in the order of their use. Fused weights stand in the place of the
+ * first they hold: Q for Q, K, V and GATE for gate and up; the others' places are then empty, as are K and V of a
+ * layer that reuses those of another.
+ */
 typedef enum fmp_proj { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, N_PROJ } fmp_proj;
 
 /* Those that read the same input. */
@@ -42,7 +47,9 @@ typedef struct fmp_param {
 
 /* A layer's parameters; NULL where the layer has none. */
 typedef struct fmp_layer {
-    fmp_param *norm1, *norm2, *q_norm, *k_norm;
+    fmp_param *norm1, *norm2; /* before attention and the feed-forward unit */
+    fmp_param *post1, *post2; /* after them                                 */
+    fmp_param *q_norm, *k_norm;
     fmp_param *w[N_PROJ], *b[N_PROJ];
 } fmp_layer;
 
@@ -57,23 +64,87 @@ struct fmp_model {
     char *generation_text; /* generation_config.json as read, or NULL */
     fmp_param *params;     /* (n_params) */
     size_t n_params;
-    fmp_layer *layers;              /* (L) */
-    fmp_param *embed, *norm, *head; /* head == embed when tied */
-    bool trainable;                 /* weights change: all own f32, none packed */
-    float *rope_cos, *rope_sin;     /* (rope_len, D/2) */
+    fmp_layer *layers;                /* (L) */
+    fmp_param *embed, *norm, *head;   /* head == embed when tied */
+    bool trainable;                   /* weights change: all own f32, none packed */
+    float *rope_cos[2], *rope_sin[2]; /* (rope_len, n_rotary/2) of each RoPE description in use */
     int64_t rope_len;
     struct fmp_work *work; /* of passes without gradients, kept for the next */
 };
 
-/* spec.c */
+/* spec.c, spec_json.c */
 fmp_status fmp_spec_from_json(const cJSON *config, fmp_model_spec *spec,
                               fmp_err *err); /* layers returned; free() */
 fmp_status fmp_spec_default_layers(fmp_model_spec *spec, fmp_err *err);
 fmp_status fmp_spec_check(const fmp_model_spec *spec, fmp_err *err);
 cJSON *fmp_spec_to_json(const fmp_model_spec *spec, fmp_dtype dtype); /* NULL: out of memory */
+/* What its family decides. */
+void fmp_spec_set_family(fmp_model_spec *spec);
+/* True if both describe the same layers and the same numbers. */
+bool fmp_spec_same(const fmp_model_spec *a, const fmp_model_spec *b, uint32_t *layer);
+static inline int64_t fmp_spec_rotary(const fmp_model_spec *s)
+{
+    return s->n_rotary ? s->n_rotary : s->head_size;
+}
+
+/* What a family is; a field of config.json that it does not have is not read, or refused if it is set. */
+typedef struct fmp_family {
+    const char *model_type, *architecture;
+    bool qkv_bias;   /* always, whatever the file says               */
+    bool bias_field; /* attention_bias is read                       */
+    bool mlp_bias_field;
+    bool qk_norm;
+    bool always_window; /* sliding_window holds for all layers if set   */
+    bool nope_field;    /* no_rope_layers is read                       */
+    bool tied;          /* when the file does not say                   */
+    double rope_theta;  /* when the file has none                       */
+    uint32_t head_size; /* when the file has none; 0: channels / heads  */
+    double norm_eps;    /* when the file has none; 0: 1e-6              */
+    bool gemma;         /* GELU, embedding times sqrt(C), gains from 1  */
+    bool scale_field, attn_softcap_field, logit_softcap_field; /* query_pre_attn_scalar, ... are read */
+    double attn_softcap, logit_softcap;                        /* when the file says nothing */
+    uint32_t default_window;                                   /* when the file says nothing; 0: none */
+    uint32_t window_period; /* every n-th layer sees all, the others a window, unless layer_types says */
+    bool local_rope;        /* layers with a window have a RoPE base of their own */
+    bool fused, qk_norm_whole;
+    bool own; /* fmpipe's family: num_kv_shared_layers, use_qk_norm and rope_interleaved are read */
+    fmp_norm_place norms;
+} fmp_family;
+const fmp_family *fmp_family_find(const char *model_type);
+
+fmp_status fmp_config_uint(const cJSON *c, const char *key, int64_t fallback, uint32_t lo, uint32_t hi,
+                           uint32_t *out, fmp_err *err);
+fmp_status fmp_config_positive(const cJSON *c, const char *key, double fallback, double *out, fmp_err *err);
+
+/* rope.c */
+fmp_status fmp_rope_read(const cJSON *config, const fmp_family *family, fmp_model_spec *s, fmp_err *err);
+fmp_status fmp_rope_check(const fmp_model_spec *s, fmp_err *err);
+/* Frequencies (n_rotary/2) for a text of n_tokens, and the factor on cosine and sine. */
+void fmp_rope_frequencies(const fmp_model_spec *s, const fmp_rope_spec *rope, int64_t n_tokens, float *out,
+                          float *attention_factor);
+/* True where frequencies depend on the length of the text. */
+static inline bool fmp_rope_by_length(const fmp_rope_spec *rope)
+{
+    return rope->kind == FMP_ROPE_DYNAMIC || rope->kind == FMP_ROPE_LONGROPE;
+}
+
+/* llama2c.c: true if the file begins like one of llama2.c's checkpoints. */
+bool fmp_llama2c_is(const char *path);
+fmp_status fmp_llama2c_spec(const char *path, fmp_model_spec *spec,
+                            fmp_err *err); /* layers returned; free() */
+fmp_status fmp_llama2c_open(const char *path, fmp_tensors **out, fmp_err *err);
+/* Rows of Q and K from neighbouring pairs to halves: the two layouts of RoPE. out != in, both (heads*D,C) */
+void fmp_rope_to_halves(int64_t n_heads, int64_t D, int64_t C, const float *in, float *out);
+
+/* safetensors.c: an opened set of the tensors of one mapped file. map: taken, also on an error; tensors: copied */
+fmp_status fmp_tensors_wrap(const char *path, fmp_map map, const fmp_tensor *tensors, size_t n,
+                            fmp_tensors **out, fmp_err *err);
 
 /* model.c */
-const char *fmp_proj_path(fmp_proj p); /* "self_attn.q_proj" */
+const char *fmp_proj_path(const fmp_model_spec *s, fmp_proj p); /* "self_attn.q_proj" */
+/* The list of tensors, without values; free with fmp_params_free. */
+fmp_status fmp_params_make(fmp_model *m, fmp_err *err);
+void fmp_params_free(fmp_model *m);
 /* Values as f32: where the file holds them, or converted once and kept. */
 fmp_status fmp_param_f32(fmp_param *p, const float **out, fmp_err *err);
 /* Values that fmp_param_f32 has made ready. */
@@ -87,6 +158,10 @@ fmp_status fmp_model_positions(fmp_model *m, int64_t n, fmp_err *err);
 static inline size_t fmp_param_count(const fmp_param *p)
 {
     return (size_t)p->rows * (size_t)p->cols;
+}
+static inline bool fmp_proj_has(const fmp_model *m, size_t l, fmp_proj p)
+{
+    return m->layers[l].w[p] != NULL;
 }
 static inline int64_t fmp_proj_in(const fmp_model *m, size_t l, fmp_proj p)
 {
@@ -103,29 +178,47 @@ static inline int64_t fmp_proj_out(const fmp_model *m, size_t l, fmp_proj p)
  */
 typedef struct fmp_lora {
     float *a, *b; /* (R,in), (out,R), in the adapter's block; NULL: this layer is not adapted */
+    float *mag;   /* (out) DoRA's magnitudes, in the adapter's block; NULL: plain LoRA */
+    /* (out) of what fmp_adapter_ready saw: mag / norm and 1 / norm of the rows of W + scale B A */
+    float *gain, *inv_norm;
+    double *base_sq; /* (out) squared norms of the base's rows */
     int64_t in, out;
 } fmp_lora;
 
 struct fmp_adapter {
     const fmp_model *model;
     uint32_t rank;
-    double alpha;
-    bool rslora;
+    double alpha, dropout;
+    bool rslora, dora;
     float scale;
     char **targets; /* as PEFT lists them: module names or full paths */
     size_t n_targets;
     fmp_lora *lora; /* (L*N_PROJ) */
     size_t n_lora;
-    float *values; /* all A and B, one block */
+    float *values; /* all A and B, then all magnitudes, one block */
     size_t n_values;
+    struct fmp_dora *derived; /* what DoRA computes from the values; NULL without it */
 };
 /* An adapter of zeros on the modules of `on` (L*N_PROJ flags); targets are copied. */
 fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, const bool *on,
                              fmp_adapter **out, fmp_err *err);
 fmp_status fmp_adapter_match(const fmp_model *m, const char *const *targets, size_t n, bool *on,
                              fmp_err *err);
-/* out (out,in) += scale B A */
-void fmp_lora_add(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp);
+/* out (out,in), the base's weight, becomes the adapted one; tmp (out,R) */
+void fmp_lora_merge(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp);
+
+/* dora.c: all do nothing without DoRA */
+/* Room for what is derived, pointers of every fmp_lora set. */
+fmp_status fmp_dora_new(fmp_adapter *ad, fmp_err *err);
+void fmp_dora_free(fmp_adapter *ad);
+/* Magnitudes of a fresh adapter: the norms of the base's rows, so that it changes nothing. */
+fmp_status fmp_dora_start(fmp_model *m, fmp_adapter *ad, fmp_err *err);
+/* gain and inv_norm of every module fit the values as they are now. */
+fmp_status fmp_adapter_ready(fmp_model *m, const fmp_adapter *ad, fmp_err *err);
+/* The values change, or may. */
+void fmp_adapter_changed(const fmp_adapter *ad);
+/* rows of out (out,in) scaled to the magnitudes */
+void fmp_dora_scale_rows(const fmp_lora *lora, float *out);
 /* The adapted projections of a group: how many, and the first; 0 without an adapter. */
 static inline int64_t fmp_group_count(const fmp_adapter *ad, size_t l, fmp_group g, size_t *first)
 {
@@ -142,27 +235,44 @@ static inline const fmp_lora *fmp_adapter_at(const fmp_adapter *ad, size_t l, fm
     return lora && lora->a ? lora : NULL;
 }
 
-/* peft.c: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". returned; free() */
-char *fmp_peft_name(size_t k, char which);
+/* peft.c: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"; 'M': "...lora_magnitude_vector".
+   returned; free() */
+char *fmp_peft_name(const fmp_model *m, size_t k, char which);
 
 /*
  * Activations of one layer, each (T, .):
  *
- *   x_in -> n1 -> q_raw k_raw v -> (norm, rope) q k -> o -> x_mid -> n2 -> gate up -> h -> x_out
+ *   x_in -> n1 -> q_raw k_raw v -> (norm, rope) q k -> o -> (y1 ->) x_mid -> n2 -> gate up -> h -> (y2 ->) x_out
  *
- * q_raw == q and k_raw == k without QK-norm. u[g] (T,n*R) is scale * input A^T of a group's n adapted
- * projections.
+ * q_raw == q and k_raw == k without QK-norm. y1, y2 only where a norm follows the output projection; no n1, n2
+ * where none comes before. Fused projections make q, k, v, and gate, up, side by side in one row: see fmp_strides.
+ * u[g] (T,n*R) is scale * input A^T of a group's n adapted projections.
  */
 typedef struct fmp_acts {
     float *n1, *rstd1, *q_raw, *k_raw, *q, *k, *v, *rq, *rk, *o, *lse;
-    float *x_mid, *n2, *rstd2, *gate, *up, *h;
+    float *y1, *rstd_y1, *x_mid, *n2, *rstd2, *gate, *up, *h, *y2, *rstd_y2;
     float *u[N_GROUP];
+    float *z[N_PROJ]; /* (T,out) DoRA: an adapted projection before its scaling */
 } fmp_acts;
 
+/* From one row to the next of q, of k and v, of gate and up. */
+typedef struct fmp_strides {
+    int64_t q, kv, ff;
+} fmp_strides;
+static inline fmp_strides fmp_strides_of(const fmp_model_spec *s)
+{
+    int64_t HD = (int64_t)s->n_heads * s->head_size, GD = (int64_t)s->n_kv_heads * s->head_size, F = s->n_ff;
+    return s->fused ? (fmp_strides){HD + 2 * GD, HD + 2 * GD, 2 * F} : (fmp_strides){HD, GD, F};
+}
+
+/* Keys and values (T,G*D) that later layers use again, and the sum of the gradients that come back from there. */
+typedef struct fmp_lent {
+    float *k, *v, *dk, *dv; /* NULL: no layer uses them again */
+} fmp_lent;
+
 typedef enum fmp_work_mode {
-    WORK_FORWARD,  /* no gradients: one set of activations, x in place */
-    WORK_KEEP,     /* every layer from the first trained one keeps its activations */
-    WORK_RECOMPUTE /* layers keep their input only */
+    WORK_FORWARD, /* no gradients: one set of activations, x in place */
+    WORK_TRAIN    /* every layer keeps its input, the upper ones their activations */
 } fmp_work_mode;
 
 /* Everything a pass of up to T tokens needs, in one block. */
@@ -172,35 +282,53 @@ typedef struct fmp_work {
     int64_t T;
     fmp_work_mode mode;
     size_t first, n_acts; /* layers below `first` keep nothing */
-    fmp_acts *acts;       /* (n_acts) */
-    float **x;            /* (L+1) layer inputs; equal pointers where x is updated in place */
+    size_t keep;    /* layers above it have activations of their own; it and those below share the first */
+    fmp_acts *acts; /* (n_acts) */
+    fmp_lent *lent; /* (L) */
+    float **x;      /* (L+1) layer inputs; equal pointers where x is updated in place */
     int32_t *pos;
+    /* RoPE where frequencies depend on the length: a row for each token, (T,n_rotary/2); and 0 .. T-1 (T) */
+    float *rope_cos[2], *rope_sin[2];
+    int32_t *rope_row;
+    float *y; /* (T,C): what a norm after a projection made; its gradient */
     float *dx, *dn, *dh, *dgate, *dup, *d_o, *dq, *dk, *dv, *dq_raw, *dk_raw, *du;
+    float *xd, *dz; /* (T, widest input) dropout; (T, widest output) DoRA */
     /* labelled rows */
     float *x_lab, *n_lab, *rstd_lab, *dn_lab, *dx_lab, *w_lab, *nll;
     uint32_t *row, *label;
     uint8_t *hit;
 } fmp_work;
 
-/* first: the lowest layer with something to train. */
+/*
+ * first    the lowest layer with something to train
+ * n_acts   sets of activations, 1 .. L - first: the layers that do not get one of their own are computed again
+ *          by the backward pass (Chen et al. 2016)
+ */
 fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode,
-                        size_t first, fmp_work **out, fmp_err *err);
+                        size_t first, size_t n_acts, fmp_work **out, fmp_err *err);
 void fmp_work_free(fmp_work *w);
-size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first);
+size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first,
+                      size_t n_acts);
 /* Where layer l's activations are. */
 static inline fmp_acts *fmp_work_acts(const fmp_work *w, size_t l)
 {
-    return &w->acts[w->mode == WORK_KEEP && l >= w->first ? l - w->first : 0];
+    return &w->acts[l > w->keep ? l - w->keep : 0];
 }
 /* The model's own workspace for passes without gradients, at least T tokens and the adapter's rank. */
 fmp_status fmp_work_shared(fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work **out, fmp_err *err);
 
-/* forward.c */
+/* kv_cache.c */
 typedef struct fmp_kv_cache {
-    int64_t n_slots, cap; /* k[l], v[l]: (n_slots, cap, G, D) */
-    float **k, **v;       /* (L) */
+    size_t n_layers;
+    fmk_kv *layer; /* (L) */
 } fmp_kv_cache;
+fmp_status fmp_kv_new(const fmp_model *m, fmp_cache_kind kind, int64_t n_slots, int64_t cap,
+                      fmp_kv_cache *cache, fmp_err *err);
+void fmp_kv_free(fmp_kv_cache *cache);
+/* The first n_tokens tokens of slot `from` become slot `to`'s. */
+void fmp_kv_move(fmp_kv_cache *cache, int64_t from, int64_t to, int64_t n_tokens);
 
+/* forward.c */
 typedef struct fmp_pass {
     fmp_model *m;
     const fmp_adapter *ad;
@@ -212,14 +340,35 @@ typedef struct fmp_pass {
     fmp_kv_cache *cache;
     const int32_t *slot_of_seg;
     const int32_t *len;
-    /* training: gradients to be added to, by parameter and by LoRA (two for each); NULL: not trained */
-    float **grad_param, **grad_lora;
+    /* training: gradients to be added to, by parameter, by LoRA (two for each), by magnitude; NULL: not trained */
+    float **grad_param, **grad_lora, **grad_mag;
+    const fmk_drop *drop; /* dropout of what LoRA reads, all but its site; NULL: none */
 } fmp_pass;
 
 fmp_status fmp_batch_check(const fmp_model *m, const fmp_batch *b, fmp_err *err);
 void fmp_pass_positions(fmp_pass *p); /* w->pos from the segments */
 void fmp_pass_forward(fmp_pass *p);   /* w->x[L] holds the last layer's output */
 void fmp_layer_forward(fmp_pass *p, size_t l);
+/* y = norm of x, rows of C values by the gain g, and dx += its gradient, dg += unless NULL. */
+void fmp_norm_forward(const fmp_model *m, int64_t T, int64_t C, const float *x, const fmp_param *g, float *y,
+                      float *rstd);
+void fmp_norm_backward(const fmp_model *m, int64_t T, int64_t C, const float *x, const fmp_param *g,
+                       const float *rstd, const float *dy, float *dx, float *dg);
+/* Where layer l's keys and values are. */
+void fmp_pass_kv(const fmp_pass *p, size_t l, float **k, float **v);
+/* RoPE of layer l in place, x (T, heads, D) with rows ld apart. */
+void fmp_pass_rope(const fmp_pass *p, size_t l, int64_t heads, int64_t ld, bool inverse, float *x);
+/* Layer l's attention as the kernels want it. */
+fmk_attn fmp_pass_attn(const fmp_pass *p, size_t l);
+/* What the adapted projections of a group read instead of x (T,in): with dropout w->xd, filled here. */
+const float *fmp_lora_source(fmp_pass *p, size_t l, fmp_group g, int64_t in, const float *x);
+/* The pass's dropout for one group of one layer. */
+static inline fmk_drop fmp_drop_at(const fmp_pass *p, size_t l, fmp_group g)
+{
+    fmk_drop d = *p->drop;
+    d.site = (uint32_t)(l * N_GROUP + (size_t)g);
+    return d;
+}
 /* y (n,V) = x (n,C) head^T */
 void fmp_head_forward(fmp_model *m, int64_t n, const float *x, float *y);
 bool fmp_model_is_bf16(const fmp_model *m);

@@ -55,8 +55,8 @@ static void head_backward(fmp_pass *p, int64_t n)
     fmp_work *w = p->w;
     int64_t C = m->spec.n_channels;
     memset(w->dx_lab, 0, (size_t)(n * C) * sizeof(float));
-    fmk_rmsnorm_bwd(m->ctx, n, C, w->x_lab, fmp_param_view(m->norm), w->rstd_lab, w->dn_lab, w->dx_lab,
-                    grad_or_null(p, m->norm));
+    fmp_norm_backward(m, n, C, w->x_lab, m->norm, w->rstd_lab, w->dn_lab, w->dx_lab,
+                      grad_or_null(p, m->norm));
     memset(w->dx, 0, (size_t)(p->T * C) * sizeof(float));
     for (int64_t i = 0; i < n; i++) {
         memcpy(w->dx + (int64_t)w->row[i] * C, w->dx_lab + i * C, (size_t)C * sizeof(float));
@@ -70,11 +70,10 @@ void fmp_pass_loss(fmp_pass *p, const float *weight, bool want_grad, float grad_
     fmp_work *w = p->w;
     int64_t n = 0, C = m->spec.n_channels;
     gather(p, weight, &n);
-    fmk_rmsnorm_fwd(m->ctx, n, C, (float)m->spec.norm_eps, w->x_lab, fmp_param_view(m->norm), w->n_lab,
-                    w->rstd_lab);
+    fmp_norm_forward(m, n, C, w->x_lab, m->norm, w->n_lab, w->rstd_lab);
     fmk_xent(m->ctx, n, C, m->spec.vocab_size, w->n_lab, fmp_param_view(m->head), w->label, w->w_lab,
-             grad_scale, fmp_model_is_bf16(m), w->nll, w->hit, want_grad ? w->dn_lab : NULL,
-             want_grad ? grad_or_null(p, m->head) : NULL);
+             grad_scale, (float)m->spec.logit_softcap, fmp_model_is_bf16(m), w->nll, w->hit,
+             want_grad ? w->dn_lab : NULL, want_grad ? grad_or_null(p, m->head) : NULL);
     sum_losses(p, n, loss, seg_loss);
     if (want_grad) { head_backward(p, n); }
 }
@@ -114,8 +113,7 @@ fmp_status fmp_model_logits(fmp_model *m, const fmp_adapter *ad, const fmp_batch
     fmp_pass p;
     FMP_TRY(forward_only(m, ad, batch, true, &p, err));
     fmp_work *w = p.w;
-    fmk_rmsnorm_fwd(m->ctx, p.T, m->spec.n_channels, (float)m->spec.norm_eps, w->x[m->spec.n_layers],
-                    fmp_param_view(m->norm), w->n_lab, w->rstd_lab);
+    fmp_norm_forward(m, p.T, m->spec.n_channels, w->x[m->spec.n_layers], m->norm, w->n_lab, w->rstd_lab);
     fmp_head_forward(m, p.T, w->n_lab, logits);
     return FMP_OK;
 }

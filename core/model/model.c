@@ -12,8 +12,10 @@
 static const char *const proj_paths[N_PROJ] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
                                                "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
                                                "mlp.down_proj"};
-const char *fmp_proj_path(fmp_proj p)
+const char *fmp_proj_path(const fmp_model_spec *s, fmp_proj p)
 {
+    if (s->fused && p == PROJ_Q) { return "self_attn.qkv_proj"; }
+    if (s->fused && p == PROJ_GATE) { return "mlp.gate_up_proj"; }
     return proj_paths[p];
 }
 bool fmp_model_is_bf16(const fmp_model *m)
@@ -44,33 +46,57 @@ static void add_projections(fmp_model *m, size_t l)
     fmp_layer *layer = &m->layers[l];
     int64_t C = s->n_channels, F = s->n_ff, HD = (int64_t)s->n_heads * s->head_size;
     int64_t GD = (int64_t)s->n_kv_heads * s->head_size;
-    const int64_t in[N_PROJ] = {C, C, C, HD, C, C, F}, out[N_PROJ] = {HD, GD, GD, C, F, F, C};
+    const fmp_strides row = fmp_strides_of(s);
+    const int64_t in[N_PROJ] = {C, C, C, HD, C, C, F}, out[N_PROJ] = {row.q, GD, GD, C, row.ff, F, C};
     for (int p = 0; p < N_PROJ; p++) {
+        bool is_kv = p == PROJ_K || p == PROJ_V;
+        if ((s->fused && (is_kv || p == PROJ_UP)) || (ls->kv_back && is_kv)) { continue; }
+        const char *path = fmp_proj_path(s, (fmp_proj)p);
         bool bias = p < PROJ_O ? ls->qkv_bias : p == PROJ_O ? ls->o_bias : ls->mlp_bias;
-        layer->w[p] = add_param(m, out[p], in[p], "model.layers.%zu.%s.weight", l, proj_paths[p]);
-        if (bias) { layer->b[p] = add_param(m, 0, out[p], "model.layers.%zu.%s.bias", l, proj_paths[p]); }
+        layer->w[p] = add_param(m, out[p], in[p], "model.layers.%zu.%s.weight", l, path);
+        if (bias) { layer->b[p] = add_param(m, 0, out[p], "model.layers.%zu.%s.bias", l, path); }
     }
 }
 
-static fmp_status make_params(fmp_model *m, fmp_err *err)
+static void add_layer(fmp_model *m, size_t l)
 {
     const fmp_model_spec *s = &m->spec;
+    const fmp_layer_spec *ls = &s->layers[l];
+    fmp_layer *layer = &m->layers[l];
     int64_t C = s->n_channels, D = s->head_size;
-    m->params = calloc((size_t)s->n_layers * (2 * N_PROJ + 4) + 3, sizeof *m->params);
+    bool before = s->norms != FMP_NORM_POST, after = s->norms != FMP_NORM_PRE;
+    if (before) { layer->norm1 = add_param(m, 0, C, "model.layers.%zu.input_layernorm.weight", l); }
+    add_projections(m, l);
+    if (ls->qk_norm) {
+        int64_t q = s->qk_norm_whole ? s->n_heads * D : D, k = s->qk_norm_whole ? s->n_kv_heads * D : D;
+        layer->q_norm = add_param(m, 0, q, "model.layers.%zu.self_attn.q_norm.weight", l);
+        if (!ls->kv_back) {
+            layer->k_norm = add_param(m, 0, k, "model.layers.%zu.self_attn.k_norm.weight", l);
+        }
+    }
+    /* the name of the norm before the feed-forward unit, in families that have none after attention */
+    const char *post = "model.layers.%zu.post_attention_layernorm.weight";
+    if (!after) {
+        layer->norm2 = add_param(m, 0, C, post, l);
+        return;
+    }
+    layer->post1 = add_param(m, 0, C, post, l);
+    if (before) { layer->norm2 = add_param(m, 0, C, "model.layers.%zu.pre_feedforward_layernorm.weight", l); }
+    layer->post2 = add_param(m, 0, C, "model.layers.%zu.post_feedforward_layernorm.weight", l);
+}
+
+fmp_status fmp_params_make(fmp_model *m, fmp_err *err)
+{
+    const fmp_model_spec *s = &m->spec;
+    int64_t C = s->n_channels;
+    m->params = calloc((size_t)s->n_layers * (2 * N_PROJ + 6) + 3, sizeof *m->params);
     m->layers = calloc(s->n_layers, sizeof *m->layers);
     if (!m->params || !m->layers) {
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for a model's tensors");
     }
     m->embed = add_param(m, s->vocab_size, C, "model.embed_tokens.weight");
     for (size_t l = 0; l < s->n_layers; l++) {
-        fmp_layer *layer = &m->layers[l];
-        layer->norm1 = add_param(m, 0, C, "model.layers.%zu.input_layernorm.weight", l);
-        add_projections(m, l);
-        if (s->layers[l].qk_norm) {
-            layer->q_norm = add_param(m, 0, D, "model.layers.%zu.self_attn.q_norm.weight", l);
-            layer->k_norm = add_param(m, 0, D, "model.layers.%zu.self_attn.k_norm.weight", l);
-        }
-        layer->norm2 = add_param(m, 0, C, "model.layers.%zu.post_attention_layernorm.weight", l);
+        add_layer(m, l);
     }
     m->norm = add_param(m, 0, C, "model.norm.weight");
     m->head = s->tied ? m->embed : add_param(m, s->vocab_size, C, "lm_head.weight");
@@ -144,28 +170,24 @@ fmp_status fmp_model_unfreeze(fmp_model *m, fmp_err *err)
     return FMP_OK;
 }
 
-/* ---- RoPE: angles are rounded to f32 as in transformers, since base models were trained with those ---- */
+/* ---- RoPE tables ---- */
 
-/* Llama 3: long wavelengths are stretched, short ones kept, those between blended. */
-static double scaled_frequency(const fmp_model_spec *s, double f)
+/* Whether any layer uses RoPE description i, as a table of the model's own. */
+static bool wants_table(const fmp_model_spec *s, int i)
 {
-    if (s->rope_kind == FMP_ROPE_LINEAR) { return f / s->rope_factor; }
-    if (s->rope_kind == FMP_ROPE_DEFAULT) { return f; }
-    double wavelength = 2.0 * 3.14159265358979323846 / f;
-    double low = s->rope_original_positions / s->rope_low_freq;
-    double high = s->rope_original_positions / s->rope_high_freq;
-    if (wavelength > low) { return f / s->rope_factor; }
-    if (wavelength < high) { return f; }
-    double smooth =
-        (s->rope_original_positions / wavelength - s->rope_low_freq) / (s->rope_high_freq - s->rope_low_freq);
-    return (1.0 - smooth) * f / s->rope_factor + smooth * f;
+    if (fmp_rope_by_length(&s->rope[i])) { return false; } /* made anew in every pass */
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        if (s->layers[l].rope && s->layers[l].rope_set == i) { return true; }
+    }
+    return false;
 }
 
-fmp_status fmp_model_positions(fmp_model *m, int64_t n, fmp_err *err)
+/* Rows of positions 0..len-1. Angles are rounded to f32 as in transformers. */
+static fmp_status make_table(const fmp_model_spec *s, int i, int64_t len, float **cos_out, float **sin_out,
+                             fmp_err *err)
 {
-    if (n <= m->rope_len) { return FMP_OK; }
-    int64_t half = m->spec.head_size / 2;
-    int64_t len = (n + 1023) / 1024 * 1024;
+    int64_t half = fmp_spec_rotary(s) / 2;
+    float frequency[FMP_MAX_ROTARY / 2], factor = 1.0f;
     float *cos_t = malloc((size_t)(len * half) * sizeof *cos_t);
     float *sin_t = malloc((size_t)(len * half) * sizeof *sin_t);
     if (!cos_t || !sin_t) {
@@ -173,19 +195,29 @@ fmp_status fmp_model_positions(fmp_model *m, int64_t n, fmp_err *err)
         free(sin_t);
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for %lld positions", (long long)len);
     }
-    for (int64_t i = 0; i < half; i++) {
-        double f = 1.0 / pow(m->spec.rope_theta, 2.0 * (double)i / m->spec.head_size);
-        float frequency = (float)scaled_frequency(&m->spec, (float)f);
+    fmp_rope_frequencies(s, &s->rope[i], len, frequency, &factor);
+    for (int64_t k = 0; k < half; k++) {
         for (int64_t t = 0; t < len; t++) {
-            float angle = (float)t * frequency;
-            cos_t[t * half + i] = (float)cos((double)angle);
-            sin_t[t * half + i] = (float)sin((double)angle);
+            float angle = (float)t * frequency[k];
+            cos_t[t * half + k] = (float)cos((double)angle) * factor;
+            sin_t[t * half + k] = (float)sin((double)angle) * factor;
         }
     }
-    free(m->rope_cos);
-    free(m->rope_sin);
-    m->rope_cos = cos_t;
-    m->rope_sin = sin_t;
+    free(*cos_out);
+    free(*sin_out);
+    *cos_out = cos_t;
+    *sin_out = sin_t;
+    return FMP_OK;
+}
+
+fmp_status fmp_model_positions(fmp_model *m, int64_t n, fmp_err *err)
+{
+    if (n <= m->rope_len) { return FMP_OK; }
+    int64_t len = (n + 1023) / 1024 * 1024;
+    for (int i = 0; i < 2; i++) {
+        if (!wants_table(&m->spec, i)) { continue; }
+        FMP_TRY(make_table(&m->spec, i, len, &m->rope_cos[i], &m->rope_sin[i], err));
+    }
     m->rope_len = len;
     return FMP_OK;
 }
@@ -209,9 +241,8 @@ static fmp_status new_shell(const fmp_model_options *o, fmp_model **out, fmp_err
     return FMP_OK;
 }
 
-void fmp_model_free(fmp_model *m)
+void fmp_params_free(fmp_model *m)
 {
-    if (!m) { return; }
     for (size_t i = 0; i < m->n_params; i++) {
         free(m->params[i].name);
         free(m->params[i].own);
@@ -219,9 +250,17 @@ void fmp_model_free(fmp_model *m)
     }
     free(m->params);
     free(m->layers);
+}
+
+void fmp_model_free(fmp_model *m)
+{
+    if (!m) { return; }
+    fmp_params_free(m);
     free(m->spec.layers);
-    free(m->rope_cos);
-    free(m->rope_sin);
+    for (int i = 0; i < 2; i++) {
+        free(m->rope_cos[i]);
+        free(m->rope_sin[i]);
+    }
     free(m->config_text);
     free(m->generation_text);
     fmp_work_free(m->work);
@@ -302,6 +341,37 @@ static fmp_status bind_files(fmp_model *m, fmp_err *err)
     return FMP_OK;
 }
 
+/* Q and K of a llama2.c file, from neighbouring pairs to halves. */
+static fmp_status turn_rows(fmp_model *m, fmp_err *err)
+{
+    for (size_t l = 0; l < m->spec.n_layers; l++) {
+        for (int p = PROJ_Q; p <= PROJ_K; p++) {
+            fmp_param *w = m->layers[l].w[p];
+            int64_t D = m->spec.head_size;
+            size_t n = fmp_param_count(w);
+            float *in = malloc(n * sizeof *in);
+            w->own = malloc(n * sizeof *w->own);
+            if (!in || !w->own) {
+                free(in);
+                return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", w->name);
+            }
+            fmp_tensor_to_f32(w->src, in);
+            fmp_rope_to_halves(w->rows / D, D, w->cols, in, w->own);
+            free(in);
+        }
+    }
+    return FMP_OK;
+}
+
+static fmp_status open_llama2c(fmp_model *m, const char *path, fmp_err *err)
+{
+    FMP_TRY(fmp_llama2c_spec(path, &m->spec, err));
+    FMP_TRY(fmp_params_make(m, err));
+    FMP_TRY(fmp_llama2c_open(path, &m->files, err));
+    FMP_TRY(bind_files(m, err));
+    return turn_rows(m, err);
+}
+
 static fmp_status open_into(fmp_model *m, const char *dir, fmp_err *err)
 {
     char *config = fmp_path_join(dir, "config.json");
@@ -317,7 +387,7 @@ static fmp_status open_into(fmp_model *m, const char *dir, fmp_err *err)
     free(config);
     free(generation);
     FMP_TRY(status);
-    FMP_TRY(make_params(m, err));
+    FMP_TRY(fmp_params_make(m, err));
     FMP_TRY(fmp_tensors_open(dir, &m->files, err));
     return bind_files(m, err);
 }
@@ -327,7 +397,9 @@ fmp_status fmp_model_open(const char *dir, const fmp_model_options *options, fmp
     *out = NULL;
     fmp_model *m = NULL;
     FMP_TRY(new_shell(options, &m, err));
-    fmp_status status = open_into(m, dir, err);
+    struct stat st;
+    bool is_file = stat(dir, &st) == 0 && S_ISREG(st.st_mode);
+    fmp_status status = is_file ? open_llama2c(m, dir, err) : open_into(m, dir, err);
     if (status != FMP_OK) {
         fmp_model_free(m);
         (void)fmp_err_note(err, "while opening model %s", dir);
@@ -351,6 +423,7 @@ static uint64_t stream_of(const char *name)
 
 static fmp_status fill_random(fmp_model *m, uint64_t seed, fmp_err *err)
 {
+    float gain = m->spec.norm_plus_one ? 0.0f : 1.0f;
     for (size_t i = 0; i < m->n_params; i++) {
         fmp_param *p = &m->params[i];
         size_t n = fmp_param_count(p);
@@ -361,7 +434,7 @@ static fmp_status fill_random(fmp_model *m, uint64_t seed, fmp_err *err)
         double std = residual ? 0.02 / sqrt(2.0 * m->spec.n_layers) : 0.02;
         uint64_t stream = stream_of(p->name);
         for (size_t k = 0; k < n; k++) {
-            p->own[k] = p->is_matrix ? (float)(std * fmp_rng_normal(seed, stream, k)) : is_bias ? 0.0f : 1.0f;
+            p->own[k] = p->is_matrix ? (float)(std * fmp_rng_normal(seed, stream, k)) : is_bias ? 0.0f : gain;
         }
     }
     return FMP_OK;
@@ -375,13 +448,13 @@ static fmp_status check_expressible(const fmp_model_spec *s, fmp_err *err)
     fmp_status status = fmp_spec_from_json(config, &back, err);
     cJSON_Delete(config);
     FMP_TRY(status);
-    for (uint32_t l = 0; l < s->n_layers && status == FMP_OK; l++) {
-        const fmp_layer_spec *a = &s->layers[l], *b = &back.layers[l];
-        if (a->window != b->window || a->rope != b->rope || a->qk_norm != b->qk_norm ||
-            a->qkv_bias != b->qkv_bias || a->o_bias != b->o_bias || a->mlp_bias != b->mlp_bias) {
-            status = fmp_fail(err, FMP_E_UNSUPPORTED, "layer %u is not one that a '%s' model can have", l,
-                              s->model_type);
-        }
+    uint32_t layer = 0;
+    if (!fmp_spec_same(s, &back, &layer)) {
+        status = layer < s->n_layers
+                     ? fmp_fail(err, FMP_E_UNSUPPORTED, "layer %u is not one that a '%s' model can have",
+                                layer, s->model_type)
+                     : fmp_fail(err, FMP_E_UNSUPPORTED, "a '%s' model cannot have these scales, caps or RoPE",
+                                s->model_type);
     }
     free(back.layers);
     return status;
@@ -391,6 +464,7 @@ static fmp_status copy_spec(fmp_model *m, const fmp_model_spec *spec, fmp_err *e
 {
     m->spec = *spec;
     m->spec.layers = NULL;
+    fmp_spec_set_family(&m->spec);
     FMP_TRY(fmp_spec_check(spec, err));
     FMP_TRY(fmp_spec_default_layers(&m->spec, err));
     if (spec->layers) { memcpy(m->spec.layers, spec->layers, spec->n_layers * sizeof *spec->layers); }
@@ -404,7 +478,7 @@ fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed, const fmp_mo
     fmp_model *m = NULL;
     FMP_TRY(new_shell(options, &m, err));
     fmp_status status = copy_spec(m, spec, err);
-    if (status == FMP_OK) { status = make_params(m, err); }
+    if (status == FMP_OK) { status = fmp_params_make(m, err); }
     if (status == FMP_OK) { status = fill_random(m, seed, err); }
     if (status != FMP_OK) {
         fmp_model_free(m);
@@ -432,6 +506,49 @@ uint64_t fmp_model_n_params(const fmp_model *m)
         n += fmp_param_count(&m->params[i]);
     }
     return n;
+}
+
+const char *fmp_model_tensor(const fmp_model *m, size_t i, uint64_t *rows, uint64_t *cols)
+{
+    if (i >= m->n_params) { return NULL; }
+    *rows = (uint64_t)m->params[i].rows;
+    *cols = (uint64_t)m->params[i].cols;
+    return m->params[i].name;
+}
+
+static void count_adapter(const fmp_model *m, const bool *on, uint32_t rank, fmp_model_size *out)
+{
+    for (size_t k = 0; k < (size_t)m->spec.n_layers * N_PROJ; k++) {
+        if (!on[k]) { continue; }
+        size_t l = k / N_PROJ;
+        fmp_proj p = (fmp_proj)(k % N_PROJ);
+        out->n_lora_tensors += 2;
+        out->n_lora_params += (uint64_t)rank * (uint64_t)(fmp_proj_in(m, l, p) + fmp_proj_out(m, l, p));
+    }
+}
+
+fmp_status fmp_spec_measure(const fmp_model_spec *spec, const fmp_adapter_options *adapter,
+                            fmp_model_size *out, fmp_err *err)
+{
+    fmp_model m = {.spec = *spec}; /* tensors' names and shapes, no values */
+    memset(out, 0, sizeof *out);
+    fmp_status status = fmp_params_make(&m, err);
+    bool *on = status == FMP_OK ? calloc((size_t)spec->n_layers * N_PROJ, sizeof *on) : NULL;
+    if (status == FMP_OK && !on) { status = fmp_fail(err, FMP_E_NOMEM, "out of memory for a count"); }
+    if (status == FMP_OK && adapter) {
+        status = fmp_adapter_match(&m, adapter->targets, adapter->n_targets, on, err);
+    }
+    if (status == FMP_OK) {
+        out->n_tensors = m.n_params;
+        out->n_params = fmp_model_n_params(&m);
+        count_adapter(&m, on, adapter ? adapter->rank : 0, out);
+        for (uint32_t l = 0; l < spec->n_layers; l++) {
+            out->kv_values += spec->layers[l].kv_back ? 0 : 2ull * spec->n_kv_heads * spec->head_size;
+        }
+    }
+    free(on);
+    fmp_params_free(&m);
+    return status;
 }
 
 static fmp_status digest_param(fmp_sha256 *h, fmp_param *p, fmp_err *err)

@@ -92,7 +92,7 @@ static fmp_status saved_values(fmp_model *m, const fmp_adapter *ad, const fmp_pa
     } else {
         fmp_tensor_to_f32(p->src, out);
     }
-    if (lora) { fmp_lora_add(m->ctx, ad, lora, out, tmp); }
+    if (lora) { fmp_lora_merge(m->ctx, ad, lora, out, tmp); }
     free(tmp);
     *data = *fresh = out;
     return FMP_OK;

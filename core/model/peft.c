@@ -7,11 +7,14 @@
 
 #include <fmpipe/json.h>
 
-char *fmp_peft_name(size_t k, char which)
+char *fmp_peft_name(const fmp_model *m, size_t k, char which)
 {
     char *name = NULL;
-    int n = asprintf(&name, "base_model.model.model.layers.%zu.%s.lora_%c.weight", k / N_PROJ,
-                     fmp_proj_path((fmp_proj)(k % N_PROJ)), which);
+    const char *path = fmp_proj_path(&m->spec, (fmp_proj)(k % N_PROJ));
+    int n =
+        which == 'M'
+            ? asprintf(&name, "base_model.model.model.layers.%zu.%s.lora_magnitude_vector", k / N_PROJ, path)
+            : asprintf(&name, "base_model.model.model.layers.%zu.%s.lora_%c.weight", k / N_PROJ, path, which);
     return n < 0 ? NULL : name;
 }
 
@@ -44,7 +47,6 @@ static fmp_status refuse_options(const cJSON *c, fmp_err *err)
                                           "target_parameters",
                                           "trainable_token_indices",
                                           "use_bdlora",
-                                          "use_dora",
                                           "use_qalora"};
     const char *type = fmp_json_str(c, "peft_type", "");
     if (strcmp(type, "LORA") != 0) {
@@ -80,6 +82,12 @@ static fmp_status read_options(const cJSON *c, fmp_adapter_options *o, const cha
         return fmp_fail(err, FMP_E_DATA, "'lora_alpha': expected a number");
     }
     o->rslora = fmp_json_bool(c, "use_rslora", false);
+    o->dora = fmp_json_bool(c, "use_dora", false);
+    const cJSON *dropout = fmp_json_get(c, "lora_dropout");
+    if (dropout && (!fmp_json_number(dropout, &o->dropout) || !(o->dropout >= 0.0 && o->dropout < 1.0))) {
+        return fmp_fail(err, FMP_E_DATA, "'lora_dropout': expected a number of 0 to below 1");
+    }
+    o->dropout = fmin(o->dropout, FMP_MAX_DROPOUT);
     const cJSON *list = fmp_json_get(c, "target_modules");
     bool all = cJSON_IsString(list) && strcmp(list->valuestring, "all-linear") == 0;
     if (!all && !cJSON_IsArray(list)) {
@@ -97,10 +105,10 @@ static fmp_status read_options(const cJSON *c, fmp_adapter_options *o, const cha
     return FMP_OK;
 }
 
-static fmp_status load_tensor(const fmp_tensors *ts, size_t k, char which, int64_t rows, int64_t cols,
-                              float *out, fmp_err *err)
+static fmp_status load_tensor(const fmp_model *m, const fmp_tensors *ts, size_t k, char which, int64_t rows,
+                              int64_t cols, float *out, fmp_err *err)
 {
-    char *name = fmp_peft_name(k, which);
+    char *name = fmp_peft_name(m, k, which);
     if (!name) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a tensor's name"); }
     const fmp_tensor *t = fmp_tensors_find(ts, name);
     fmp_status status = FMP_OK;
@@ -119,15 +127,36 @@ static fmp_status load_tensor(const fmp_tensors *ts, size_t k, char which, int64
     return status;
 }
 
+/* PEFT stores the magnitudes as a vector. */
+static fmp_status load_magnitudes(const fmp_model *m, const fmp_tensors *ts, size_t k, const fmp_lora *lora,
+                                  fmp_err *err)
+{
+    char *name = fmp_peft_name(m, k, 'M');
+    if (!name) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a tensor's name"); }
+    const fmp_tensor *t = fmp_tensors_find(ts, name);
+    fmp_status status = FMP_OK;
+    if (!t) {
+        status = fmp_fail(err, FMP_E_DATA, "tensor '%s' is missing from the adapter", name);
+    } else if (t->n_dims != 1 || t->shape[0] != (uint64_t)lora->out) {
+        status = fmp_fail(err, FMP_E_MISMATCH, "tensor '%s': the base model needs the shape (%lld)", name,
+                          (long long)lora->out);
+    } else {
+        fmp_tensor_to_f32(t, lora->mag);
+    }
+    free(name);
+    return status;
+}
+
 static fmp_status load_values(fmp_adapter *ad, const fmp_tensors *ts, fmp_err *err)
 {
     size_t used = 0;
     for (size_t k = 0; k < ad->n_lora; k++) {
         const fmp_lora *lora = &ad->lora[k];
         if (!lora->a) { continue; }
-        FMP_TRY(load_tensor(ts, k, 'A', ad->rank, lora->in, lora->a, err));
-        FMP_TRY(load_tensor(ts, k, 'B', lora->out, ad->rank, lora->b, err));
-        used += 2;
+        FMP_TRY(load_tensor(ad->model, ts, k, 'A', ad->rank, lora->in, lora->a, err));
+        FMP_TRY(load_tensor(ad->model, ts, k, 'B', lora->out, ad->rank, lora->b, err));
+        if (lora->mag) { FMP_TRY(load_magnitudes(ad->model, ts, k, lora, err)); }
+        used += lora->mag ? 3 : 2;
     }
     if (used != fmp_tensors_count(ts)) {
         return fmp_fail(err, FMP_E_UNSUPPORTED,
@@ -198,7 +227,7 @@ static cJSON *config_json(const fmp_adapter *ad, const char *base_name)
     cJSON_AddNullToObject(c, "layers_pattern");
     cJSON_AddNullToObject(c, "layers_to_transform");
     cJSON_AddNumberToObject(c, "lora_alpha", ad->alpha);
-    cJSON_AddNumberToObject(c, "lora_dropout", 0.0);
+    cJSON_AddNumberToObject(c, "lora_dropout", ad->dropout);
     cJSON_AddNullToObject(c, "modules_to_save");
     cJSON_AddStringToObject(c, "peft_type", "LORA");
     cJSON_AddNumberToObject(c, "r", ad->rank);
@@ -209,7 +238,7 @@ static cJSON *config_json(const fmp_adapter *ad, const char *base_name)
         cJSON_AddItemToArray(targets, cJSON_CreateString(ad->targets[i]));
     }
     cJSON_AddStringToObject(c, "task_type", "CAUSAL_LM");
-    cJSON_AddBoolToObject(c, "use_dora", false);
+    cJSON_AddBoolToObject(c, "use_dora", ad->dora);
     cJSON_AddBoolToObject(c, "use_rslora", ad->rslora);
     return c;
 }
@@ -237,14 +266,18 @@ static fmp_tensor_src tensor_src(char *name, fmp_dtype dtype, int64_t rows, int6
 static fmp_status save_values(const fmp_adapter *ad, const char *path, fmp_dtype dtype, fmp_err *err)
 {
     size_t n = 0;
-    fmp_tensor_src *src = calloc(2 * ad->n_lora + 1, sizeof *src);
+    fmp_tensor_src *src = calloc(3 * ad->n_lora + 1, sizeof *src);
     fmp_status status = src ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for saving an adapter");
     for (size_t k = 0; k < ad->n_lora && status == FMP_OK; k++) {
         const fmp_lora *lora = &ad->lora[k];
         if (!lora->a) { continue; }
-        src[n++] = tensor_src(fmp_peft_name(k, 'A'), dtype, ad->rank, lora->in, lora->a);
-        src[n++] = tensor_src(fmp_peft_name(k, 'B'), dtype, lora->out, ad->rank, lora->b);
-        if (!src[n - 1].name || !src[n - 2].name) {
+        src[n++] = tensor_src(fmp_peft_name(ad->model, k, 'A'), dtype, ad->rank, lora->in, lora->a);
+        src[n++] = tensor_src(fmp_peft_name(ad->model, k, 'B'), dtype, lora->out, ad->rank, lora->b);
+        if (lora->mag) {
+            src[n] = tensor_src(fmp_peft_name(ad->model, k, 'M'), dtype, lora->out, 1, lora->mag);
+            src[n++].n_dims = 1;
+        }
+        if (!src[n - 1].name || !src[n - 2].name || !src[n - (lora->mag ? 3 : 2)].name) {
             status = fmp_fail(err, FMP_E_NOMEM, "out of memory for a tensor's name");
         }
     }

@@ -343,15 +343,58 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-fmp_status fmp_tensors_open(const char *path, fmp_tensors **out, fmp_err *err)
+static fmp_status new_set(fmp_tensors **out, fmp_err *err)
 {
-    *out = NULL;
     fmp_tensors *ts = calloc(1, sizeof *ts);
     if (ts) { ts->arena = fmp_arena_new(0); }
     if (!ts || !ts->arena) {
         free(ts);
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for a safetensors file");
     }
+    *out = ts;
+    return FMP_OK;
+}
+
+static fmp_status copy_tensors(fmp_tensors *ts, const fmp_tensor *tensors, size_t n, fmp_err *err)
+{
+    ts->tensors = calloc(n + 1, sizeof *ts->tensors);
+    if (!ts->tensors) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu tensors", n); }
+    for (; ts->n < n; ts->n++) {
+        ts->tensors[ts->n] = tensors[ts->n];
+        ts->tensors[ts->n].name = fmp_arena_strdup(ts->arena, tensors[ts->n].name);
+    }
+    FMP_TRY(fmp_arena_ok(ts->arena, err));
+    qsort(ts->tensors, n, sizeof *ts->tensors, by_name);
+    return check_finite(&ts->shards[0], ts->tensors, n, err);
+}
+
+fmp_status fmp_tensors_wrap(const char *path, fmp_map map, const fmp_tensor *tensors, size_t n,
+                            fmp_tensors **out, fmp_err *err)
+{
+    fmp_tensors *ts = NULL;
+    fmp_status status = new_set(&ts, err);
+    if (status == FMP_OK) { ts->shards = calloc(1, sizeof *ts->shards); }
+    char *name = ts && ts->shards ? strdup(path) : NULL;
+    if (!name) {
+        fmp_unmap(&map);
+        fmp_tensors_close(ts);
+        return status != FMP_OK ? status : fmp_fail(err, FMP_E_NOMEM, "out of memory for a list of files");
+    }
+    ts->shards[ts->n_shards++] = (shard){.path = name, .map = map};
+    status = copy_tensors(ts, tensors, n, err);
+    if (status != FMP_OK) {
+        fmp_tensors_close(ts);
+        return status;
+    }
+    *out = ts;
+    return FMP_OK;
+}
+
+fmp_status fmp_tensors_open(const char *path, fmp_tensors **out, fmp_err *err)
+{
+    *out = NULL;
+    fmp_tensors *ts = NULL;
+    FMP_TRY(new_set(&ts, err));
     fmp_status status = is_folder(path) ? open_folder(ts, path, err) : add_shard(ts, strdup(path), err);
     if (status == FMP_OK) {
         if (ts->n > 0) { qsort(ts->tensors, ts->n, sizeof *ts->tensors, by_name); }

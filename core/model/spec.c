@@ -1,24 +1,15 @@
 /*
- * spec.c: config.json of a Hugging Face model to a description of the decoder, layer by layer, and back.
+ * spec.c: config.json of a Hugging Face model to a description of the decoder, layer by layer. Back: spec_json.c.
  *
- * A field that would change the numbers and is not known here is refused by name: a model that loads computes
- * what transformers computes. Both spellings are read: rope_theta + rope_scaling, and rope_parameters.
+ * A family is a row of a table, not code: everything after this file sees the description only. A field that would
+ * change the numbers and is not known here is refused by name: a model that loads computes what transformers
+ * computes. Both spellings of RoPE are read: rope_theta + rope_scaling, and rope_parameters.
  */
 #include "internal.h"
 
 #include <fmpipe/json.h>
 
-static const struct family {
-    const char *model_type, *architecture;
-    bool qkv_bias;   /* always, whatever the file says              */
-    bool bias_field; /* attention_bias is read                      */
-    bool mlp_bias_field;
-    bool qk_norm;
-    bool always_window; /* sliding_window holds for all layers if set  */
-    bool nope_field;    /* no_rope_layers is read                      */
-    bool tied;          /* when the file does not say                  */
-    double rope_theta;  /* when the file has none                      */
-} families[] = {
+static const fmp_family families[] = {
     {.model_type = "llama",
      .architecture = "LlamaForCausalLM",
      .bias_field = true,
@@ -27,12 +18,19 @@ static const struct family {
     {.model_type = "mistral",
      .architecture = "MistralForCausalLM",
      .always_window = true,
+     .default_window = 4096,
      .rope_theta = 10000.0},
-    {.model_type = "qwen2", .architecture = "Qwen2ForCausalLM", .qkv_bias = true, .rope_theta = 10000.0},
+    {.model_type = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .qkv_bias = true,
+     .default_window = 4096,
+     .rope_theta = 10000.0},
     {.model_type = "qwen3",
      .architecture = "Qwen3ForCausalLM",
      .bias_field = true,
      .qk_norm = true,
+     .default_window = 4096,
+     .head_size = 128,
      .rope_theta = 10000.0},
     {.model_type = "smollm3",
      .architecture = "SmolLM3ForCausalLM",
@@ -41,9 +39,68 @@ static const struct family {
      .nope_field = true,
      .tied = true,
      .rope_theta = 2000000.0},
+    {.model_type = "gemma",
+     .architecture = "GemmaForCausalLM",
+     .bias_field = true,
+     .tied = true,
+     .head_size = 256,
+     .gemma = true,
+     .rope_theta = 10000.0},
+    {.model_type = "gemma2",
+     .architecture = "Gemma2ForCausalLM",
+     .bias_field = true,
+     .tied = true,
+     .head_size = 256,
+     .gemma = true,
+     .norms = FMP_NORM_BOTH,
+     .scale_field = true,
+     .attn_softcap_field = true,
+     .logit_softcap_field = true,
+     .attn_softcap = 50.0,
+     .logit_softcap = 30.0,
+     .default_window = 4096,
+     .window_period = 2,
+     .rope_theta = 10000.0},
+    {.model_type = "gemma3_text",
+     .architecture = "Gemma3ForCausalLM",
+     .bias_field = true,
+     .qk_norm = true,
+     .tied = true,
+     .head_size = 256,
+     .gemma = true,
+     .norms = FMP_NORM_BOTH,
+     .scale_field = true,
+     .logit_softcap_field = true,
+     .default_window = 4096,
+     .window_period = 6,
+     .local_rope = true,
+     .rope_theta = 1000000.0},
+    {.model_type = "phi3",
+     .architecture = "Phi3ForCausalLM",
+     .always_window = true,
+     .fused = true,
+     .norm_eps = 1e-5,
+     .rope_theta = 10000.0},
+    {.model_type = "olmo2",
+     .architecture = "Olmo2ForCausalLM",
+     .bias_field = true,
+     .qk_norm = true,
+     .qk_norm_whole = true,
+     .norms = FMP_NORM_POST,
+     .norm_eps = 1e-5,
+     .rope_theta = 10000.0},
+    {.model_type = "fmpipe",
+     .architecture = "FmpipeForCausalLM",
+     .own = true,
+     .bias_field = true,
+     .mlp_bias_field = true,
+     .qk_norm = true,
+     .tied = true,
+     .norm_eps = 1e-5,
+     .rope_theta = 10000.0},
 };
 
-static const struct family *find_family(const char *model_type)
+const fmp_family *fmp_family_find(const char *model_type)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         if (strcmp(families[i].model_type, model_type) == 0) { return &families[i]; }
@@ -51,9 +108,29 @@ static const struct family *find_family(const char *model_type)
     return NULL;
 }
 
+const char *fmp_model_families(void)
+{
+    return "llama, mistral, qwen2, qwen3, smollm3, gemma, gemma2, gemma3_text, phi3, olmo2, fmpipe";
+}
+
+void fmp_spec_set_family(fmp_model_spec *s)
+{
+    const fmp_family *family = fmp_family_find(s->model_type);
+    if (!family) { return; }
+    s->norms = family->norms;
+    s->norm_plus_one = family->gemma;
+    s->qk_norm_whole = family->qk_norm_whole;
+    s->fused = family->fused;
+    s->embed_scale = family->gemma ? sqrt((double)s->n_channels) : 0.0;
+    if (!family->own) { s->rope_interleaved = false; }
+    if (family->gemma) { s->activation = FMP_ACT_GELU_TANH; }
+}
+
+/* ---- values ---- */
+
 /* A whole number in lo..hi; `fallback` when absent or null, or an error if fallback < 0. */
-static fmp_status read_uint(const cJSON *c, const char *key, int64_t fallback, uint32_t lo, uint32_t hi,
-                            uint32_t *out, fmp_err *err)
+fmp_status fmp_config_uint(const cJSON *c, const char *key, int64_t fallback, uint32_t lo, uint32_t hi,
+                           uint32_t *out, fmp_err *err)
 {
     const cJSON *node = fmp_json_get(c, key);
     if (!node || cJSON_IsNull(node)) {
@@ -69,7 +146,8 @@ static fmp_status read_uint(const cJSON *c, const char *key, int64_t fallback, u
     return FMP_OK;
 }
 
-static fmp_status read_positive(const cJSON *c, const char *key, double fallback, double *out, fmp_err *err)
+/* A number above 0; `fallback` when absent or null, or an error if that is 0. */
+fmp_status fmp_config_positive(const cJSON *c, const char *key, double fallback, double *out, fmp_err *err)
 {
     const cJSON *node = fmp_json_get(c, key);
     *out = fallback;
@@ -82,6 +160,15 @@ static fmp_status read_positive(const cJSON *c, const char *key, double fallback
     return FMP_OK;
 }
 
+/* The same where null means none, and absence means `fallback`; 0: none. */
+static fmp_status read_softcap(const cJSON *c, const char *key, double fallback, double *out, fmp_err *err)
+{
+    const cJSON *node = fmp_json_get(c, key);
+    *out = node ? 0.0 : fallback;
+    if (!node || cJSON_IsNull(node)) { return FMP_OK; }
+    return fmp_config_positive(c, key, 1.0, out, err);
+}
+
 static int64_t read_id(const cJSON *c, const char *key)
 {
     const cJSON *node = fmp_json_get(c, key);
@@ -90,131 +177,211 @@ static int64_t read_id(const cJSON *c, const char *key)
     return node && fmp_json_number(node, &v) && v >= 0.0 && v < 4294967296.0 ? (int64_t)v : -1;
 }
 
-static fmp_status refuse_set(const cJSON *c, const char *key, fmp_err *err)
+/* ---- what is refused ---- */
+
+/* Null, false, 0, or the number that changes nothing. */
+static bool is_neutral(const cJSON *node, double neutral)
 {
-    const cJSON *node = fmp_json_get(c, key);
-    if (!node || cJSON_IsNull(node) || cJSON_IsFalse(node)) { return FMP_OK; }
-    return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s' is set, which this decoder does not have", key);
+    double v = 0.0;
+    if (!node || cJSON_IsNull(node) || cJSON_IsFalse(node)) { return true; }
+    return fmp_json_number(node, &v) && (v == 0.0 || v == neutral);
 }
 
-static fmp_status read_shape(const cJSON *c, const struct family *family, fmp_model_spec *s, fmp_err *err)
+/* Fields of other decoders: a file that sets one means another computation. */
+static fmp_status refuse_fields(const cJSON *c, const fmp_family *family, fmp_err *err)
 {
-    FMP_TRY(read_uint(c, "hidden_size", -1, 1, 65536, &s->n_channels, err));
-    FMP_TRY(read_uint(c, "num_hidden_layers", -1, 1, 1024, &s->n_layers, err));
-    FMP_TRY(read_uint(c, "num_attention_heads", -1, 1, 1024, &s->n_heads, err));
-    FMP_TRY(read_uint(c, "num_key_value_heads", s->n_heads, 1, 1024, &s->n_kv_heads, err));
-    bool is_qwen3 = strcmp(s->model_type, "qwen3") == 0;
-    FMP_TRY(
-        read_uint(c, "head_dim", is_qwen3 ? 128 : s->n_channels / s->n_heads, 1, 256, &s->head_size, err));
-    FMP_TRY(read_uint(c, "intermediate_size", -1, 1, 1u << 20, &s->n_ff, err));
-    FMP_TRY(read_uint(c, "vocab_size", -1, 1, 1u << 22, &s->vocab_size, err));
-    FMP_TRY(read_uint(c, "max_position_embeddings", -1, 1, 1u << 24, &s->max_positions, err));
-    FMP_TRY(read_positive(c, "rms_norm_eps", 1e-6, &s->norm_eps, err));
-    const char *act = fmp_json_str(c, "hidden_act", "silu");
-    if (strcmp(act, "silu") != 0) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED, "'hidden_act': expected 'silu', found '%.32s'", act);
+    static const struct {
+        const char *key;
+        double neutral;
+    } refused[] = {{"quantization_config", 0.0},   {"use_bidirectional_attention", 0.0},
+                   {"num_experts", 0.0},           {"num_local_experts", 1.0},
+                   {"n_routed_experts", 0.0},      {"clip_qkv", 0.0},
+                   {"attention_chunk_size", 0.0},  {"embedding_multiplier", 1.0},
+                   {"residual_multiplier", 1.0},   {"attention_multiplier", 1.0},
+                   {"logits_scaling", 1.0},        {"logit_scale", 1.0},
+                   {"use_parallel_residual", 0.0}, {"vision_config", 0.0}};
+    const char *wrong = NULL;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused && !wrong; i++) {
+        if (!is_neutral(fmp_json_get(c, refused[i].key), refused[i].neutral)) { wrong = refused[i].key; }
     }
+    const struct {
+        const char *key;
+        bool known;
+    } of_family[] = {{"query_pre_attn_scalar", family->scale_field},
+                     {"attn_logit_softcapping", family->attn_softcap_field},
+                     {"final_logit_softcapping", family->logit_softcap_field},
+                     {"num_kv_shared_layers", family->own}};
+    for (size_t i = 0; i < sizeof of_family / sizeof *of_family && !wrong; i++) {
+        if (!of_family[i].known && !is_neutral(fmp_json_get(c, of_family[i].key), 0.0)) {
+            wrong = of_family[i].key;
+        }
+    }
+    if (!wrong) { return FMP_OK; }
+    return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s' is set, which a '%s' decoder does not have here", wrong,
+                    family->model_type);
+}
+
+/* ---- shapes ---- */
+
+static fmp_status read_activation(const cJSON *c, const fmp_family *family, fmp_model_spec *s, fmp_err *err)
+{
+    const char *usual = family->gemma ? "gelu_pytorch_tanh" : "silu";
+    const char *key = family->gemma && cJSON_IsString(fmp_json_get(c, "hidden_activation"))
+                          ? "hidden_activation"
+                          : "hidden_act";
+    const char *act = fmp_json_str(c, key, usual);
+    s->activation = FMP_ACT_SILU;
+    if (strcmp(act, "silu") == 0 && !family->gemma) { return FMP_OK; }
+    s->activation = FMP_ACT_GELU_TANH;
+    /* Gemma's first files said "gelu" and meant the tanh form. */
+    if (strcmp(act, "gelu_pytorch_tanh") == 0 && family->gemma) { return FMP_OK; }
+    if (strcmp(act, "gelu") == 0 && strcmp(family->model_type, "gemma") == 0) { return FMP_OK; }
+    return fmp_fail(err, FMP_E_UNSUPPORTED, "'%s': expected '%s', found '%.32s'", key, usual, act);
+}
+
+static fmp_status read_shape(const cJSON *c, const fmp_family *family, fmp_model_spec *s, fmp_err *err)
+{
+    FMP_TRY(fmp_config_uint(c, "hidden_size", -1, 1, 65536, &s->n_channels, err));
+    FMP_TRY(fmp_config_uint(c, "num_hidden_layers", -1, 1, 1024, &s->n_layers, err));
+    FMP_TRY(fmp_config_uint(c, "num_attention_heads", -1, 1, 1024, &s->n_heads, err));
+    FMP_TRY(fmp_config_uint(c, "num_key_value_heads", s->n_heads, 1, 1024, &s->n_kv_heads, err));
+    uint32_t head_size = family->head_size ? family->head_size : s->n_channels / s->n_heads;
+    FMP_TRY(fmp_config_uint(c, "head_dim", head_size, 1, 256, &s->head_size, err));
+    FMP_TRY(fmp_config_uint(c, "intermediate_size", -1, 1, 1u << 20, &s->n_ff, err));
+    FMP_TRY(fmp_config_uint(c, "vocab_size", -1, 1, 1u << 22, &s->vocab_size, err));
+    FMP_TRY(fmp_config_uint(c, "max_position_embeddings", -1, 1, 1u << 24, &s->max_positions, err));
+    FMP_TRY(fmp_config_positive(c, "rms_norm_eps", family->norm_eps > 0.0 ? family->norm_eps : 1e-6,
+                                &s->norm_eps, err));
+    FMP_TRY(read_activation(c, family, s, err));
+    if (family->scale_field) {
+        double scalar = 0.0;
+        FMP_TRY(fmp_config_positive(c, "query_pre_attn_scalar", 256.0, &scalar, err));
+        s->attn_scale = 1.0 / sqrt(scalar);
+    }
+    if (family->attn_softcap_field) {
+        FMP_TRY(read_softcap(c, "attn_logit_softcapping", family->attn_softcap, &s->attn_softcap, err));
+    }
+    if (family->logit_softcap_field) {
+        FMP_TRY(read_softcap(c, "final_logit_softcapping", family->logit_softcap, &s->logit_softcap, err));
+    }
+    s->rope_interleaved = family->own && fmp_json_bool(c, "rope_interleaved", false);
     s->tied = fmp_json_bool(c, "tie_word_embeddings", family->tied);
     s->bos_id = read_id(c, "bos_token_id");
     s->eos_id = read_id(c, "eos_token_id");
     s->pad_id = read_id(c, "pad_token_id");
-    return refuse_set(c, "quantization_config", err);
-}
-
-static fmp_status read_rope_kind(const cJSON *rope, fmp_model_spec *s, fmp_err *err)
-{
-    const char *kind = fmp_json_str(rope, "rope_type", fmp_json_str(rope, "type", "default"));
-    if (strcmp(kind, "default") == 0) { return FMP_OK; }
-    FMP_TRY(read_positive(rope, "factor", 0.0, &s->rope_factor, err));
-    if (strcmp(kind, "linear") == 0) {
-        s->rope_kind = FMP_ROPE_LINEAR;
-        return FMP_OK;
-    }
-    if (strcmp(kind, "llama3") != 0) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED,
-                        "rope type: expected default, linear or llama3, found '%.32s'", kind);
-    }
-    s->rope_kind = FMP_ROPE_LLAMA3;
-    FMP_TRY(read_positive(rope, "low_freq_factor", 0.0, &s->rope_low_freq, err));
-    FMP_TRY(read_positive(rope, "high_freq_factor", 0.0, &s->rope_high_freq, err));
-    if (s->rope_high_freq <= s->rope_low_freq) {
-        return fmp_fail(err, FMP_E_RANGE, "'high_freq_factor' must be above 'low_freq_factor'");
-    }
-    return read_uint(rope, "original_max_position_embeddings", -1, 1, 1u << 24, &s->rope_original_positions,
-                     err);
-}
-
-static fmp_status read_rope(const cJSON *c, const struct family *family, fmp_model_spec *s, fmp_err *err)
-{
-    const cJSON *params = fmp_json_get(c, "rope_parameters");
-    const cJSON *scaling = fmp_json_get(c, "rope_scaling");
-    const cJSON *rope = cJSON_IsObject(params) ? params : scaling;
-    FMP_TRY(read_positive(c, "rope_theta", family->rope_theta, &s->rope_theta, err));
-    if (!rope || cJSON_IsNull(rope)) { return FMP_OK; }
-    if (!cJSON_IsObject(rope)) {
-        return fmp_fail(err, FMP_E_DATA, "'rope_scaling': expected an object or null");
-    }
-    FMP_TRY(read_positive(rope, "rope_theta", s->rope_theta, &s->rope_theta, err));
-    double partial = 1.0;
-    FMP_TRY(read_positive(rope, "partial_rotary_factor", fmp_json_num(c, "partial_rotary_factor", 1.0),
-                          &partial, err));
-    if (partial != 1.0) { return fmp_fail(err, FMP_E_UNSUPPORTED, "'partial_rotary_factor' other than 1"); }
-    return read_rope_kind(rope, s, err);
-}
-
-/* Window of layer l, 0 if none, as transformers decides it. */
-static fmp_status read_window(const cJSON *c, const struct family *family, uint32_t l, uint32_t *out,
-                              fmp_err *err)
-{
-    uint32_t window = 0, full_layers = 0;
-    *out = 0;
-    if (fmp_json_get(c, "sliding_window")) {
-        FMP_TRY(read_uint(c, "sliding_window", 0, 0, 1u << 24, &window, err));
-    } else {
-        window = 4096; /* what a file without the key means; null means none */
-    }
-    const cJSON *types = fmp_json_get(c, "layer_types");
-    if (cJSON_IsArray(types)) {
-        const cJSON *type = cJSON_GetArrayItem(types, (int)l);
-        const char *name = cJSON_IsString(type) ? type->valuestring : "";
-        bool sliding = strcmp(name, "sliding_attention") == 0;
-        if (!sliding && strcmp(name, "full_attention") != 0) {
-            return fmp_fail(err, FMP_E_UNSUPPORTED,
-                            "'layer_types[%u]': expected full_attention or sliding_attention, found '%.32s'",
-                            l, name);
-        }
-        if (sliding && window == 0) { return fmp_fail(err, FMP_E_DATA, "'sliding_window' is missing"); }
-        *out = sliding ? window : 0;
-        return FMP_OK;
-    }
-    FMP_TRY(read_uint(c, "max_window_layers", 28, 0, 4096, &full_layers, err));
-    bool some = fmp_json_bool(c, "use_sliding_window", false) && l >= full_layers;
-    *out = family->always_window || some ? window : 0;
     return FMP_OK;
 }
 
-static fmp_status read_layers(const cJSON *c, const struct family *family, fmp_model_spec *s, fmp_err *err)
+/* ---- layers ---- */
+
+/* Layer l as the family makes it when the file says nothing of layers. */
+static fmp_layer_spec usual_layer(const fmp_family *family, uint32_t l, uint32_t window)
+{
+    bool far = family->window_period ? (l + 1) % family->window_period == 0 : !family->always_window;
+    return (fmp_layer_spec){.rope = !family->nope_field || (l + 1) % 4 != 0,
+                            .window = far ? 0 : window,
+                            .rope_set = family->local_rope && !far,
+                            .qk_norm = family->qk_norm,
+                            .qkv_bias = family->qkv_bias};
+}
+
+/* layer_types[l] against the two names; sets `sliding`. */
+static fmp_status read_layer_type(const cJSON *types, uint32_t l, bool *sliding, fmp_err *err)
+{
+    const cJSON *type = cJSON_GetArrayItem(types, (int)l);
+    const char *name = cJSON_IsString(type) ? type->valuestring : "";
+    *sliding = strcmp(name, "sliding_attention") == 0;
+    if (*sliding || strcmp(name, "full_attention") == 0) { return FMP_OK; }
+    return fmp_fail(err, FMP_E_UNSUPPORTED,
+                    "'layer_types[%u]': expected full_attention or sliding_attention, found '%.32s'", l,
+                    name);
+}
+
+/* True if layer l has a window, as transformers decides it. */
+static fmp_status is_sliding(const cJSON *c, const fmp_family *family, uint32_t l, bool rope, uint32_t window,
+                             bool *out, fmp_err *err)
+{
+    const cJSON *types = fmp_json_get(c, "layer_types");
+    if (cJSON_IsArray(types)) {
+        FMP_TRY(read_layer_type(types, l, out, err));
+        if (*out && window == 0) { return fmp_fail(err, FMP_E_DATA, "'sliding_window' is missing"); }
+        return FMP_OK;
+    }
+    if (family->window_period) {
+        uint32_t period = 0;
+        FMP_TRY(fmp_config_uint(c, "sliding_window_pattern", family->window_period, 1, 1024, &period, err));
+        *out = (l + 1) % period != 0;
+        return FMP_OK;
+    }
+    uint32_t full_layers = 0;
+    FMP_TRY(fmp_config_uint(c, "max_window_layers", 28, 0, 4096, &full_layers, err));
+    bool asked = fmp_json_bool(c, "use_sliding_window", false);
+    *out = family->always_window || (asked && (family->nope_field ? !rope : l >= full_layers));
+    return FMP_OK;
+}
+
+static fmp_status read_has_rope(const cJSON *c, const fmp_family *family, const fmp_model_spec *s, uint32_t l,
+                                bool *out, fmp_err *err)
+{
+    *out = true;
+    if (!family->nope_field) { return FMP_OK; }
+    uint32_t interval = 0;
+    FMP_TRY(fmp_config_uint(c, "no_rope_layer_interval", 4, 1, 4096, &interval, err));
+    *out = (l + 1) % interval != 0;
+    const cJSON *nope = fmp_json_get(c, "no_rope_layers");
+    if (!cJSON_IsArray(nope)) { return FMP_OK; }
+    double v = 1.0;
+    const cJSON *item = cJSON_GetArrayItem(nope, (int)l);
+    if (!item || !fmp_json_number(item, &v)) {
+        return fmp_fail(err, FMP_E_DATA, "'no_rope_layers': expected %u numbers", s->n_layers);
+    }
+    *out = v != 0.0; /* the field's ones mark layers that do have RoPE */
+    return FMP_OK;
+}
+
+static fmp_status read_layers(const cJSON *c, const fmp_family *family, fmp_model_spec *s, fmp_err *err)
 {
     bool bias = family->bias_field && fmp_json_bool(c, "attention_bias", false);
     bool mlp_bias = family->mlp_bias_field && fmp_json_bool(c, "mlp_bias", false);
-    const cJSON *nope = family->nope_field ? fmp_json_get(c, "no_rope_layers") : NULL;
-    uint32_t interval = 0;
-    FMP_TRY(read_uint(c, "no_rope_layer_interval", 4, 1, 4096, &interval, err));
+    bool qk_norm = family->qk_norm && (!family->own || fmp_json_bool(c, "use_qk_norm", true));
+    uint32_t window = 0, shared = 0;
+    /* a file without the key means the family's; null means none */
+    uint32_t usual = fmp_json_get(c, "sliding_window") ? 0 : family->default_window;
+    FMP_TRY(fmp_config_uint(c, "sliding_window", usual, 0, 1u << 24, &window, err));
+    if (family->own) {
+        FMP_TRY(fmp_config_uint(c, "num_kv_shared_layers", 0, 0, s->n_layers - 1, &shared, err));
+    }
     for (uint32_t l = 0; l < s->n_layers; l++) {
         fmp_layer_spec *layer = &s->layers[l];
-        FMP_TRY(read_window(c, family, l, &layer->window, err));
-        layer->qk_norm = family->qk_norm;
+        bool sliding = false;
+        FMP_TRY(read_has_rope(c, family, s, l, &layer->rope, err));
+        FMP_TRY(is_sliding(c, family, l, layer->rope, window, &sliding, err));
+        layer->window = sliding ? window : 0;
+        layer->rope_set = family->local_rope && sliding;
+        layer->qk_norm = qk_norm;
         layer->qkv_bias = family->qkv_bias || bias;
         layer->o_bias = bias;
         layer->mlp_bias = mlp_bias;
-        layer->rope = !family->nope_field || (l + 1) % interval != 0;
-        if (cJSON_IsArray(nope)) {
-            double v = 1.0;
-            const cJSON *item = cJSON_GetArrayItem(nope, (int)l);
-            if (!item || !fmp_json_number(item, &v)) {
-                return fmp_fail(err, FMP_E_DATA, "'no_rope_layers': expected %u numbers", s->n_layers);
-            }
-            layer->rope = v != 0.0; /* the field's ones mark layers that do have RoPE */
+        layer->kv_back = l >= s->n_layers - shared ? l - (s->n_layers - shared - 1) : 0;
+    }
+    return FMP_OK;
+}
+
+/* ---- the whole ---- */
+
+static fmp_status check_layers(const fmp_model_spec *s, fmp_err *err)
+{
+    for (uint32_t l = 0; s->layers && l < s->n_layers; l++) {
+        const fmp_layer_spec *layer = &s->layers[l];
+        if (layer->rope_set > 1) {
+            return fmp_fail(err, FMP_E_RANGE, "layer %u: expected RoPE set 0 or 1", l);
+        }
+        if (layer->kv_back > l || (layer->kv_back && s->layers[l - layer->kv_back].kv_back)) {
+            return fmp_fail(err, FMP_E_DATA, "layer %u: the layer whose keys and values it uses has none", l);
+        }
+        if (layer->kv_back && s->fused) {
+            return fmp_fail(err, FMP_E_UNSUPPORTED,
+                            "layer %u: shared keys and values with a fused projection", l);
         }
     }
     return FMP_OK;
@@ -222,10 +389,9 @@ static fmp_status read_layers(const cJSON *c, const struct family *family, fmp_m
 
 fmp_status fmp_spec_check(const fmp_model_spec *s, fmp_err *err)
 {
-    if (!find_family(s->model_type)) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED,
-                        "'model_type': expected llama, mistral, qwen2, qwen3 or smollm3, found '%s'",
-                        s->model_type);
+    if (!fmp_family_find(s->model_type)) {
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "'model_type': expected one of %s; found '%s'",
+                        fmp_model_families(), s->model_type);
     }
     if (!s->n_layers || !s->n_channels || !s->n_heads || !s->n_kv_heads || !s->n_ff || !s->vocab_size ||
         !s->max_positions || s->n_layers > 1024 || s->n_channels > 65536 || s->n_ff > 1u << 20 ||
@@ -236,25 +402,22 @@ fmp_status fmp_spec_check(const fmp_model_spec *s, fmp_err *err)
         return fmp_fail(err, FMP_E_DATA, "%u query heads do not divide into %u key/value heads", s->n_heads,
                         s->n_kv_heads);
     }
-    if (s->head_size == 0 || s->head_size % 2 != 0 || s->head_size > 256) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED, "head size %u: expected an even number of 2 to 256",
-                        s->head_size);
+    if (s->head_size == 0 || s->head_size % 2 != 0 || s->head_size > FMP_MAX_ROTARY) {
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "head size %u: expected an even number of 2 to %d",
+                        s->head_size, FMP_MAX_ROTARY);
     }
-    if (!(s->norm_eps > 0.0) || !(s->rope_theta > 0.0)) {
-        return fmp_fail(err, FMP_E_RANGE, "norm epsilon and RoPE theta must be above 0");
-    }
-    return FMP_OK;
+    if (!(s->norm_eps > 0.0)) { return fmp_fail(err, FMP_E_RANGE, "norm epsilon must be above 0"); }
+    FMP_TRY(fmp_rope_check(s, err));
+    return check_layers(s, err);
 }
 
 fmp_status fmp_spec_default_layers(fmp_model_spec *s, fmp_err *err)
 {
-    const struct family *family = find_family(s->model_type);
+    const fmp_family *family = fmp_family_find(s->model_type);
     s->layers = family ? calloc(s->n_layers, sizeof *s->layers) : NULL;
     if (!s->layers) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %u layers", s->n_layers); }
     for (uint32_t l = 0; l < s->n_layers; l++) {
-        s->layers[l] = (fmp_layer_spec){.rope = !family->nope_field || (l + 1) % 4 != 0,
-                                        .qk_norm = family->qk_norm,
-                                        .qkv_bias = family->qkv_bias};
+        s->layers[l] = usual_layer(family, l, family->window_period ? family->default_window : 0);
     }
     return FMP_OK;
 }
@@ -265,106 +428,72 @@ fmp_status fmp_spec_from_json(const cJSON *c, fmp_model_spec *s, fmp_err *err)
     if (!cJSON_IsObject(c)) { return fmp_fail(err, FMP_E_DATA, "expected an object"); }
     const char *type = fmp_json_str(c, "model_type", "");
     (void)snprintf(s->model_type, sizeof s->model_type, "%s", type);
-    const struct family *family = find_family(type);
+    const fmp_family *family = fmp_family_find(type);
     if (!family) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED,
-                        "'model_type': expected llama, mistral, qwen2, qwen3 or smollm3, found '%.64s'",
-                        type);
+        (void)fmp_fail(err, FMP_E_UNSUPPORTED, "'model_type': expected one of %s; found '%.64s'",
+                       fmp_model_families(), type);
+        if (cJSON_IsObject(fmp_json_get(c, "text_config"))) {
+            (void)fmp_err_hint(
+                err, "this model reads more than text; the folder of its text decoder alone can be opened");
+        }
+        return FMP_E_UNSUPPORTED;
     }
+    FMP_TRY(refuse_fields(c, family, err));
     FMP_TRY(read_shape(c, family, s, err));
-    FMP_TRY(read_rope(c, family, s, err));
+    fmp_spec_set_family(s);
+    FMP_TRY(fmp_rope_read(c, family, s, err));
     FMP_TRY(fmp_spec_check(s, err));
     s->layers = calloc(s->n_layers, sizeof *s->layers);
     if (!s->layers) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %u layers", s->n_layers); }
     fmp_status status = read_layers(c, family, s, err);
-    if (status != FMP_OK) {
-        free(s->layers);
-        s->layers = NULL;
-    }
+    if (status == FMP_OK) { status = check_layers(s, err); }
+    if (status != FMP_OK) { fmp_spec_free(s); }
     return status;
 }
 
-static void add_id(cJSON *c, const char *key, int64_t id)
+fmp_status fmp_spec_parse(const char *text, size_t len, fmp_model_spec *out, fmp_err *err)
 {
-    if (id >= 0) {
-        cJSON_AddNumberToObject(c, key, (double)id);
-    } else {
-        cJSON_AddNullToObject(c, key);
-    }
+    cJSON *config = NULL;
+    memset(out, 0, sizeof *out);
+    FMP_TRY(fmp_json_parse(text, len, NULL, &config, err));
+    fmp_status status = fmp_spec_from_json(config, out, err);
+    cJSON_Delete(config);
+    return status;
 }
 
-static void add_rope(cJSON *c, const fmp_model_spec *s)
+static fmp_status load_json(const char *path, fmp_model_spec *out, fmp_err *err)
 {
-    cJSON_AddNumberToObject(c, "rope_theta", s->rope_theta);
-    if (s->rope_kind == FMP_ROPE_DEFAULT) {
-        cJSON_AddNullToObject(c, "rope_scaling");
-        return;
-    }
-    cJSON *rope = cJSON_AddObjectToObject(c, "rope_scaling");
-    cJSON_AddStringToObject(rope, "rope_type", s->rope_kind == FMP_ROPE_LINEAR ? "linear" : "llama3");
-    cJSON_AddNumberToObject(rope, "factor", s->rope_factor);
-    if (s->rope_kind == FMP_ROPE_LLAMA3) {
-        cJSON_AddNumberToObject(rope, "low_freq_factor", s->rope_low_freq);
-        cJSON_AddNumberToObject(rope, "high_freq_factor", s->rope_high_freq);
-        cJSON_AddNumberToObject(rope, "original_max_position_embeddings", s->rope_original_positions);
-    }
+    cJSON *config = NULL;
+    FMP_TRY(fmp_json_load(path, NULL, &config, err));
+    fmp_status status = fmp_spec_from_json(config, out, err);
+    if (status != FMP_OK) { (void)fmp_err_at(err, path, 0, 0, UINT64_MAX); }
+    cJSON_Delete(config);
+    return status;
 }
 
-static void add_layers(cJSON *c, const fmp_model_spec *s, const struct family *family)
+fmp_status fmp_spec_load(const char *path, fmp_model_spec *out, fmp_err *err)
 {
-    const fmp_layer_spec *first = &s->layers[0];
-    if (family->bias_field) { cJSON_AddBoolToObject(c, "attention_bias", first->o_bias); }
-    if (family->mlp_bias_field) { cJSON_AddBoolToObject(c, "mlp_bias", first->mlp_bias); }
-    uint32_t window = 0;
-    for (uint32_t l = 0; l < s->n_layers; l++) {
-        window = s->layers[l].window ? s->layers[l].window : window;
+    struct stat st;
+    memset(out, 0, sizeof *out);
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        return fmp_llama2c_is(path) ? fmp_llama2c_spec(path, out, err) : load_json(path, out, err);
     }
-    if (window) {
-        cJSON_AddNumberToObject(c, "sliding_window", window);
-    } else {
-        cJSON_AddNullToObject(c, "sliding_window");
-    }
-    cJSON_AddBoolToObject(c, "use_sliding_window", window != 0);
-    if (window) {
-        cJSON *types = cJSON_AddArrayToObject(c, "layer_types");
-        for (uint32_t l = 0; l < s->n_layers; l++) {
-            const char *kind = s->layers[l].window ? "sliding_attention" : "full_attention";
-            cJSON_AddItemToArray(types, cJSON_CreateString(kind));
-        }
-    }
-    if (family->nope_field) {
-        cJSON *nope = cJSON_AddArrayToObject(c, "no_rope_layers");
-        for (uint32_t l = 0; l < s->n_layers; l++) {
-            cJSON_AddItemToArray(nope, cJSON_CreateNumber(s->layers[l].rope ? 1.0 : 0.0));
-        }
-    }
+    char *config = fmp_path_join(path, "config.json");
+    fmp_status status =
+        config ? load_json(config, out, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+    free(config);
+    return status;
 }
 
-cJSON *fmp_spec_to_json(const fmp_model_spec *s, fmp_dtype dtype)
+void fmp_spec_free(fmp_model_spec *spec)
 {
-    const struct family *family = find_family(s->model_type);
-    cJSON *c = cJSON_CreateObject();
-    if (!c || !family) { return c; }
-    cJSON *names = cJSON_AddArrayToObject(c, "architectures");
-    cJSON_AddItemToArray(names, cJSON_CreateString(family->architecture));
-    cJSON_AddStringToObject(c, "model_type", s->model_type);
-    cJSON_AddNumberToObject(c, "hidden_size", s->n_channels);
-    cJSON_AddNumberToObject(c, "num_hidden_layers", s->n_layers);
-    cJSON_AddNumberToObject(c, "num_attention_heads", s->n_heads);
-    cJSON_AddNumberToObject(c, "num_key_value_heads", s->n_kv_heads);
-    cJSON_AddNumberToObject(c, "head_dim", s->head_size);
-    cJSON_AddNumberToObject(c, "intermediate_size", s->n_ff);
-    cJSON_AddNumberToObject(c, "vocab_size", s->vocab_size);
-    cJSON_AddNumberToObject(c, "max_position_embeddings", s->max_positions);
-    cJSON_AddNumberToObject(c, "rms_norm_eps", s->norm_eps);
-    cJSON_AddStringToObject(c, "hidden_act", "silu");
-    cJSON_AddBoolToObject(c, "tie_word_embeddings", s->tied);
-    add_rope(c, s);
-    add_layers(c, s, family);
-    cJSON_AddNumberToObject(c, "attention_dropout", 0.0);
-    add_id(c, "bos_token_id", s->bos_id);
-    add_id(c, "eos_token_id", s->eos_id);
-    add_id(c, "pad_token_id", s->pad_id);
-    cJSON_AddStringToObject(c, "torch_dtype", dtype == FMP_DTYPE_F32 ? "float32" : "bfloat16");
-    return c;
+    free(spec->layers);
+    spec->layers = NULL;
+}
+
+uint32_t fmp_spec_positions(const fmp_model_spec *s)
+{
+    bool grows = s->rope[0].kind == FMP_ROPE_DYNAMIC && s->rope[0].factor > 1.0;
+    double positions = s->max_positions * (grows ? s->rope[0].factor : 1.0);
+    return positions < 1 << 24 ? (uint32_t)positions : 1u << 24;
 }

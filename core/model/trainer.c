@@ -8,6 +8,9 @@
  */
 #include "trainer.h"
 
+/* The stream of the seed that names each step's dropout. */
+#define DROPOUT_STREAM UINT64_C(0x64726f706f7574)
+
 static fmp_status check_options(const fmp_train_options *o, fmp_err *err)
 {
     if (o->max_tokens == 0 || o->max_tokens > (size_t)1 << 24) {
@@ -16,29 +19,6 @@ static fmp_status check_options(const fmp_train_options *o, fmp_err *err)
     bool ok = o->beta1 >= 0.0f && o->beta1 < 1.0f && o->beta2 >= 0.0f && o->beta2 < 1.0f && o->eps >= 0.0f &&
               o->weight_decay >= 0.0f && o->weight_decay < INFINITY && o->clip_norm >= 0.0f;
     return ok ? FMP_OK : fmp_fail(err, FMP_E_RANGE, "an optimizer option is outside its range");
-}
-
-static size_t lowest_adapted(const fmp_adapter *ad)
-{
-    size_t k = 0;
-    while (ad && k < ad->n_lora && !ad->lora[k].a) {
-        k++;
-    }
-    return k / N_PROJ;
-}
-
-/* Keep all activations if they fit the budget. */
-static fmp_work_mode choose_mode(const fmp_model *m, const fmp_adapter *ad, const fmp_train_options *o)
-{
-    size_t keep = fmp_work_bytes(m, ad, (int64_t)o->max_tokens, WORK_KEEP, lowest_adapted(ad));
-    return o->memory_bytes && keep > o->memory_bytes ? WORK_RECOMPUTE : WORK_KEEP;
-}
-
-size_t fmp_trainer_memory(const fmp_model *m, const fmp_adapter *ad, const fmp_train_options *o)
-{
-    size_t n = ad ? ad->n_values : (size_t)fmp_model_n_params(m);
-    return fmp_work_bytes(m, ad, (int64_t)o->max_tokens, choose_mode(m, ad, o), lowest_adapted(ad)) +
-           3 * n * sizeof(float);
 }
 
 /* ---- the list of trained tensors ---- */
@@ -62,19 +42,27 @@ static fmp_status add_tensor(fmp_trainer *tr, char *name, float *w, int64_t rows
 static fmp_status list_adapter(fmp_trainer *tr, fmp_err *err)
 {
     const fmp_adapter *ad = tr->ad;
-    tr->tensors = calloc(2 * ad->n_lora, sizeof *tr->tensors);
+    tr->tensors = calloc(3 * ad->n_lora, sizeof *tr->tensors);
     tr->grad_lora = calloc(2 * ad->n_lora, sizeof *tr->grad_lora);
-    if (!tr->tensors || !tr->grad_lora) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a trainer"); }
+    tr->grad_mag = calloc(ad->n_lora, sizeof *tr->grad_mag);
+    if (!tr->tensors || !tr->grad_lora || !tr->grad_mag) {
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for a trainer");
+    }
     for (size_t k = 0; k < ad->n_lora; k++) {
         const fmp_lora *lora = &ad->lora[k];
         if (!lora->a) { continue; }
         /* as the values lie in the adapter, so that a group's gradients of A are one matrix too */
-        FMP_TRY(
-            add_tensor(tr, fmp_peft_name(k, 'A'), lora->a, ad->rank, lora->in, lora->a - ad->values, err));
-        FMP_TRY(
-            add_tensor(tr, fmp_peft_name(k, 'B'), lora->b, lora->out, ad->rank, lora->b - ad->values, err));
+        FMP_TRY(add_tensor(tr, fmp_peft_name(ad->model, k, 'A'), lora->a, ad->rank, lora->in,
+                           lora->a - ad->values, err));
+        FMP_TRY(add_tensor(tr, fmp_peft_name(ad->model, k, 'B'), lora->b, lora->out, ad->rank,
+                           lora->b - ad->values, err));
         tr->grad_lora[2 * k] = tr->g + (lora->a - ad->values);
         tr->grad_lora[2 * k + 1] = tr->g + (lora->b - ad->values);
+        if (!lora->mag) { continue; }
+        FMP_TRY(add_tensor(tr, fmp_peft_name(ad->model, k, 'M'), lora->mag, 1, lora->out,
+                           lora->mag - ad->values, err));
+        tr->tensors[tr->n_tensors - 1].matrix = false;
+        tr->grad_mag[k] = tr->g + (lora->mag - ad->values);
     }
     return FMP_OK;
 }
@@ -119,8 +107,10 @@ static fmp_status build(fmp_trainer *tr, fmp_err *err)
         FMP_TRY(fmp_model_unfreeze(tr->m, err));
         FMP_TRY(list_params(tr, err));
     }
-    return fmp_work_new(tr->m, tr->ad, (int64_t)tr->o.max_tokens, choose_mode(tr->m, tr->ad, &tr->o),
-                        lowest_adapted(tr->ad), &tr->w, err);
+    fmp_memory_plan plan;
+    fmp_trainer_plan(tr->m, tr->ad, &tr->o, &plan);
+    return fmp_work_new(tr->m, tr->ad, (int64_t)tr->o.max_tokens, WORK_TRAIN, fmp_trainer_lowest(tr->ad),
+                        plan.n_kept, &tr->w, err);
 }
 
 fmp_status fmp_trainer_new(fmp_model *m, fmp_adapter *ad, const fmp_train_options *options, fmp_trainer **out,
@@ -158,6 +148,7 @@ void fmp_trainer_free(fmp_trainer *tr)
     }
     free(tr->tensors);
     free(tr->grad_lora);
+    free(tr->grad_mag);
     free(tr->grad_param);
     free(tr->g);
     free(tr->mom1);
@@ -173,10 +164,14 @@ fmp_status fmp_trainer_begin(fmp_trainer *tr, double total_weight, fmp_err *err)
     if (!(total_weight > 0.0 && total_weight < INFINITY)) {
         return fmp_fail(err, FMP_E_DATA, "a step needs a total weight above 0, found %g", total_weight);
     }
+    FMP_TRY(fmp_adapter_ready(tr->m, tr->ad, err));
     memset(tr->g, 0, tr->n_values * sizeof *tr->g);
     tr->total_weight = total_weight;
     tr->sum = (fmp_loss){0};
     tr->n_tokens = 0;
+    tr->flops = 0.0;
+    tr->drop = (fmk_drop){.key = fmp_rng_u64(tr->o.seed, DROPOUT_STREAM, (uint64_t)tr->step),
+                          .p_65536 = tr->ad ? (uint32_t)lround(tr->ad->dropout * 65536.0) : 0};
     tr->open = true;
     return FMP_OK;
 }
@@ -203,7 +198,14 @@ fmp_status fmp_trainer_micro(fmp_trainer *tr, const fmp_batch *batch, fmp_loss *
                   .id = batch->id,
                   .seg = batch->seg,
                   .grad_param = tr->grad_param,
-                  .grad_lora = tr->grad_lora};
+                  .grad_lora = tr->grad_lora,
+                  .grad_mag = tr->grad_mag};
+    if (tr->drop.p_65536 > 0) {
+        tr->drop.n_seg = (int64_t)batch->n_segments;
+        tr->drop.seg = batch->seg;
+        tr->drop.seg_key = batch->key;
+        p.drop = &tr->drop;
+    }
     fmp_pass_positions(&p);
     fmp_pass_forward(&p);
     fmp_pass_loss(&p, batch->weight, true, (float)(1.0 / tr->total_weight), &sum, seg_loss);
@@ -213,6 +215,7 @@ fmp_status fmp_trainer_micro(fmp_trainer *tr, const fmp_batch *batch, fmp_loss *
     tr->sum.n_labels += sum.n_labels;
     tr->sum.n_hits += sum.n_hits;
     tr->n_tokens += batch->n_tokens;
+    tr->flops += fmp_trainer_flops(tr, batch, sum.n_labels);
     if (loss) { *loss = sum; }
     return FMP_OK;
 }
@@ -224,6 +227,7 @@ static void update(fmp_trainer *tr, float g_scale, float lr)
         fmk_adamw(tr->m->ctx, (int64_t)t->n, t->w, tr->g + t->at, tr->mom1 + t->at, tr->mom2 + t->at, g_scale,
                   lr, tr->o.beta1, tr->o.beta2, tr->o.eps, t->matrix ? tr->o.weight_decay : 0.0f, tr->step);
     }
+    fmp_adapter_changed(tr->ad);
 }
 
 fmp_status fmp_trainer_end(fmp_trainer *tr, float learning_rate, fmp_step *step, fmp_err *err)
@@ -251,6 +255,7 @@ fmp_status fmp_trainer_end(fmp_trainer *tr, float learning_rate, fmp_step *step,
                        .grad_norm = norm,
                        .n_tokens = tr->n_tokens,
                        .n_labels = tr->sum.n_labels,
+                       .flops = tr->flops,
                        .step = tr->step,
                        .applied = finite};
     return FMP_OK;
@@ -270,6 +275,7 @@ const float *fmp_trainer_grad(const fmp_trainer *tr, const char *name, size_t *n
 const char *fmp_trainer_tensor(fmp_trainer *tr, size_t i, float **values, size_t *n)
 {
     if (i >= tr->n_tensors) { return NULL; }
+    fmp_adapter_changed(tr->ad); /* the caller may write */
     if (values) { *values = tr->tensors[i].w; }
     if (n) { *n = tr->tensors[i].n; }
     return tr->tensors[i].name;

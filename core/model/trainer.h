@@ -21,8 +21,9 @@ struct fmp_trainer {
     fmp_train_options o;
     fmp_trained *tensors;
     size_t n_tensors, n_values;
-    float *g, *mom1, *mom2;          /* (n_values) */
-    float **grad_param, **grad_lora; /* into g, as fmp_pass wants them; one of the two is NULL */
+    float *g, *mom1, *mom2; /* (n_values) */
+    /* into g, as fmp_pass wants them; NULL where it is not what is trained */
+    float **grad_param, **grad_lora, **grad_mag;
     fmp_work *w;
     int64_t step;
     /* the running step */
@@ -30,6 +31,14 @@ struct fmp_trainer {
     double total_weight;
     fmp_loss sum;
     uint64_t n_tokens;
+    double flops;
+    fmk_drop drop; /* of this step; p_65536 0: none */
 };
+
+#pragma GCC visibility push(hidden)
+/* trainer_cost.c */
+size_t fmp_trainer_lowest(const fmp_adapter *ad); /* the lowest layer with something to train */
+double fmp_trainer_flops(const fmp_trainer *tr, const fmp_batch *b, uint64_t n_labels);
+#pragma GCC visibility pop
 
 #endif

@@ -152,6 +152,7 @@ fmp_status fmp_trainer_load(fmp_trainer *tr, const char *dir, fmp_err *err)
     if (status == FMP_OK) { status = fmp_tensors_open(f.tensors, &ts, err); }
     if (status == FMP_OK) { status = load_tensors(tr, ts, false, err); }
     if (status == FMP_OK) { status = load_tensors(tr, ts, true, err); }
+    fmp_adapter_changed(tr->ad);
     if (status == FMP_OK) {
         tr->step = step;
         tr->open = false;

@@ -4,7 +4,8 @@
  *   | layer inputs x[first..L] | activations of layer first | ... of layer L-1 | labelled rows | gradients |
  *
  * WORK_FORWARD has one x, updated in place, and one set of activations that every layer overwrites.
- * WORK_RECOMPUTE keeps all x and one set. Every piece starts at a multiple of 64 bytes.
+ * WORK_TRAIN keeps all x; with fewer sets than layers the lower layers share the first set. Every piece starts
+ * at a multiple of 64 bytes.
  */
 #include "internal.h"
 
@@ -25,32 +26,83 @@ static float *carve_f32(carver *c, int64_t count)
     return carve(c, count, sizeof(float));
 }
 
-static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place,
-                       fmp_acts *a)
+/* Of the adapted projections of this kind, or of the kind N_PROJ: of any. */
+static int64_t widest_output(const fmp_adapter *ad, fmp_proj kind)
 {
-    const fmp_model_spec *s = &m->spec;
-    int64_t C = s->n_channels, H = s->n_heads, G = s->n_kv_heads, D = s->head_size, F = s->n_ff;
-    bool qk_norm = s->layers[0].qk_norm;
-    memset(a, 0, sizeof *a);
-    a->n1 = carve_f32(c, T * C);
-    a->rstd1 = carve_f32(c, T);
-    a->q = carve_f32(c, T * H * D);
-    a->k = carve_f32(c, T * G * D);
-    a->v = carve_f32(c, T * G * D);
+    int64_t most = 0;
+    for (size_t k = 0; k < ad->n_lora; k++) {
+        bool counts = ad->lora[k].a && (kind == N_PROJ || k % N_PROJ == (size_t)kind);
+        most = counts && ad->lora[k].out > most ? ad->lora[k].out : most;
+    }
+    return most;
+}
+
+static int64_t widest_input(const fmp_adapter *ad)
+{
+    int64_t most = 0;
+    for (size_t k = 0; k < ad->n_lora; k++) {
+        most = ad->lora[k].a && ad->lora[k].in > most ? ad->lora[k].in : most;
+    }
+    return most;
+}
+
+/* The layer that makes the keys and values of layer l. */
+static uint32_t kv_layer(const fmp_model_spec *s, uint32_t l)
+{
+    return l - s->layers[l].kv_back;
+}
+
+static bool any_qk_norm(const fmp_model_spec *s)
+{
+    bool any = false;
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        any = any || s->layers[l].qk_norm;
+    }
+    return any;
+}
+
+static void carve_attention(carver *c, const fmp_model_spec *s, int64_t T, fmp_acts *a)
+{
+    int64_t H = s->n_heads, G = s->n_kv_heads, D = s->head_size;
+    bool qk_norm = any_qk_norm(s);
+    a->q = carve_f32(c, T * fmp_strides_of(s).q);
+    a->k = s->fused ? a->q + H * D : carve_f32(c, T * G * D);
+    a->v = s->fused ? a->k + G * D : carve_f32(c, T * G * D);
     a->q_raw = qk_norm ? carve_f32(c, T * H * D) : a->q;
     a->k_raw = qk_norm ? carve_f32(c, T * G * D) : a->k;
     a->rq = carve_f32(c, qk_norm ? T * H : 0);
     a->rk = carve_f32(c, qk_norm ? T * G : 0);
     a->o = carve_f32(c, T * H * D);
     a->lse = carve_f32(c, T * H);
+}
+
+static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place,
+                       fmp_acts *a)
+{
+    const fmp_model_spec *s = &m->spec;
+    int64_t C = s->n_channels, F = s->n_ff;
+    bool before = s->norms != FMP_NORM_POST, after = s->norms != FMP_NORM_PRE;
+    memset(a, 0, sizeof *a);
+    if (before) { a->n1 = carve_f32(c, T * C); }
+    a->rstd1 = carve_f32(c, T);
+    carve_attention(c, s, T, a);
     a->x_mid = in_place ? NULL : carve_f32(c, T * C);
-    a->n2 = in_place ? a->n1 : carve_f32(c, T * C);
+    if (before) { a->n2 = in_place ? a->n1 : carve_f32(c, T * C); }
     a->rstd2 = carve_f32(c, T);
-    a->gate = carve_f32(c, T * F);
-    a->up = carve_f32(c, T * F);
+    a->gate = carve_f32(c, T * fmp_strides_of(s).ff);
+    a->up = s->fused ? a->gate + F : carve_f32(c, T * F);
     a->h = carve_f32(c, T * F);
+    if (after) {
+        a->y1 = carve_f32(c, T * C);
+        a->y2 = in_place ? a->y1 : carve_f32(c, T * C);
+        a->rstd_y1 = carve_f32(c, T);
+        a->rstd_y2 = carve_f32(c, T);
+    }
     for (int g = 0; ad && g < N_GROUP; g++) {
         a->u[g] = carve_f32(c, T * ad->rank * ((int64_t)fmp_group_first[g + 1] - fmp_group_first[g]));
+    }
+    for (int k = 0; ad && ad->dora && k < N_PROJ; k++) {
+        a->z[k] = carve_f32(c, T * widest_output(ad, (fmp_proj)k));
     }
 }
 
@@ -59,19 +111,21 @@ static void carve_gradients(carver *c, const fmp_model *m, const fmp_adapter *ad
     const fmp_model_spec *s = &m->spec;
     int64_t C = s->n_channels, HD = (int64_t)s->n_heads * s->head_size, F = s->n_ff;
     int64_t GD = (int64_t)s->n_kv_heads * s->head_size;
-    bool qk_norm = s->layers[0].qk_norm;
+    bool qk_norm = any_qk_norm(s);
     w->dx = carve_f32(c, T * C);
     w->dn = carve_f32(c, T * C);
     w->dh = carve_f32(c, T * F);
-    w->dgate = carve_f32(c, T * F);
-    w->dup = carve_f32(c, T * F);
+    w->dgate = carve_f32(c, T * fmp_strides_of(s).ff);
+    w->dup = s->fused ? w->dgate + F : carve_f32(c, T * F);
     w->d_o = carve_f32(c, T * HD);
-    w->dq = carve_f32(c, T * HD);
-    w->dk = carve_f32(c, T * GD);
-    w->dv = carve_f32(c, T * GD);
+    w->dq = carve_f32(c, T * fmp_strides_of(s).q);
+    w->dk = s->fused ? w->dq + HD : carve_f32(c, T * GD);
+    w->dv = s->fused ? w->dk + GD : carve_f32(c, T * GD);
     w->dq_raw = qk_norm ? carve_f32(c, T * HD) : w->dq;
     w->dk_raw = qk_norm ? carve_f32(c, T * GD) : w->dk;
     w->du = carve_f32(c, ad ? 3 * T * ad->rank : 0);
+    w->xd = carve_f32(c, ad && ad->dropout > 0.0 ? T * widest_input(ad) : 0);
+    w->dz = carve_f32(c, ad && ad->dora ? T * widest_output(ad, N_PROJ) : 0);
 }
 
 static void carve_rows(carver *c, int64_t T, int64_t C, bool gradients, fmp_work *w)
@@ -89,6 +143,35 @@ static void carve_rows(carver *c, int64_t T, int64_t C, bool gradients, fmp_work
     w->pos = carve(c, T, sizeof *w->pos);
 }
 
+/* What outlives a layer: keys and values that later layers use. */
+static void carve_lent(carver *c, const fmp_model_spec *s, int64_t T, bool gradients, fmp_work *w)
+{
+    int64_t n = T * s->n_kv_heads * s->head_size;
+    memset(w->lent, 0, s->n_layers * sizeof *w->lent);
+    for (uint32_t l = 0; l < s->n_layers; l++) {
+        fmp_lent *lent = &w->lent[kv_layer(s, l)];
+        if (s->layers[l].kv_back == 0 || lent->k) { continue; }
+        lent->k = carve_f32(c, n);
+        lent->v = carve_f32(c, n);
+        lent->dk = gradients ? carve_f32(c, n) : NULL;
+        lent->dv = gradients ? carve_f32(c, n) : NULL;
+    }
+}
+
+/* RoPE tables of the pass, where one for all positions will not do. */
+static void carve_rope(carver *c, const fmp_model_spec *s, int64_t T, fmp_work *w)
+{
+    int64_t half = fmp_spec_rotary(s) / 2;
+    bool any = false;
+    for (int i = 0; i < 2; i++) {
+        bool own = fmp_rope_by_length(&s->rope[i]);
+        w->rope_cos[i] = own ? carve_f32(c, T * half) : NULL;
+        w->rope_sin[i] = own ? carve_f32(c, T * half) : NULL;
+        any = any || own;
+    }
+    w->rope_row = any ? carve(c, T, sizeof *w->rope_row) : NULL;
+}
+
 static void lay_out(carver *c, const fmp_model *m, const fmp_adapter *ad, fmp_work *w)
 {
     size_t L = m->spec.n_layers;
@@ -103,28 +186,34 @@ static void lay_out(carver *c, const fmp_model *m, const fmp_adapter *ad, fmp_wo
         carve_acts(c, m, ad, T, in_place, &w->acts[i]);
     }
     carve_rows(c, T, C, !in_place, w);
+    carve_lent(c, &m->spec, T, !in_place, w);
+    carve_rope(c, &m->spec, T, w);
+    w->y = m->spec.norms != FMP_NORM_PRE ? carve_f32(c, T * C) : NULL;
     if (!in_place) { carve_gradients(c, m, ad, T, w); }
 }
 
 /* The lists, without the block. */
-static fmp_work *new_shell(const fmp_model *m, int64_t T, fmp_work_mode mode, size_t first)
+static fmp_work *new_shell(const fmp_model *m, int64_t T, fmp_work_mode mode, size_t first, size_t n_acts)
 {
     fmp_work *w = calloc(1, sizeof *w);
     if (!w) { return NULL; }
     *w = (fmp_work){.T = T, .mode = mode, .first = first};
-    w->n_acts = mode == WORK_KEEP && first < m->spec.n_layers ? m->spec.n_layers - first : 1;
+    w->n_acts = n_acts;
+    w->keep = m->spec.n_layers - n_acts;
     w->acts = calloc(w->n_acts, sizeof *w->acts);
     w->x = calloc((size_t)m->spec.n_layers + 1, sizeof *w->x);
-    if (!w->acts || !w->x) {
+    w->lent = calloc(m->spec.n_layers, sizeof *w->lent);
+    if (!w->acts || !w->x || !w->lent) {
         fmp_work_free(w);
         return NULL;
     }
     return w;
 }
 
-size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first)
+size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first,
+                      size_t n_acts)
 {
-    fmp_work *w = new_shell(m, T, mode, first);
+    fmp_work *w = new_shell(m, T, mode, first, n_acts);
     carver c = {0};
     if (!w) { return SIZE_MAX; }
     lay_out(&c, m, ad, w);
@@ -133,11 +222,11 @@ size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_
 }
 
 fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode,
-                        size_t first, fmp_work **out, fmp_err *err)
+                        size_t first, size_t n_acts, fmp_work **out, fmp_err *err)
 {
     *out = NULL;
-    fmp_work *w = new_shell(m, T, mode, first);
-    size_t bytes = fmp_work_bytes(m, ad, T, mode, first);
+    fmp_work *w = new_shell(m, T, mode, first, n_acts);
+    size_t bytes = fmp_work_bytes(m, ad, T, mode, first, n_acts);
     void *block = w && bytes < SIZE_MAX / 2 ? aligned_alloc(64, bytes + 64 - bytes % 64) : NULL;
     if (!block) {
         fmp_work_free(w);
@@ -158,16 +247,18 @@ void fmp_work_free(fmp_work *w)
     free(w->block);
     free(w->acts);
     free(w->x);
+    free(w->lent);
     free(w);
 }
 
 fmp_status fmp_work_shared(fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work **out, fmp_err *err)
 {
-    size_t need = fmp_work_bytes(m, ad, T, WORK_FORWARD, 0);
+    FMP_TRY(fmp_adapter_ready(m, ad, err));
+    size_t need = fmp_work_bytes(m, ad, T, WORK_FORWARD, 0, 1);
     if (!m->work || m->work->size_bytes < need) {
         fmp_work_free(m->work);
         m->work = NULL;
-        FMP_TRY(fmp_work_new(m, ad, T, WORK_FORWARD, 0, &m->work, err));
+        FMP_TRY(fmp_work_new(m, ad, T, WORK_FORWARD, 0, 1, &m->work, err));
     }
     /* An adapter or a batch size that differs cuts the same block anew. */
     carver c = {.base = m->work->block};

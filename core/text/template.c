@@ -103,8 +103,10 @@ static fmp_status init_globals(tpl_rt *rt, const cJSON *context)
         rt->globals[i] = (tpl_val){.type = T_LAZY, .u.json = c};
         FMP_TRY(tpl_add_path(rt, ORIGIN_ROOT, key, 0, &rt->globals[i].origin));
     }
-    for (uint32_t i = 0; rt->force_prompt && i < t->n_names; i++) {
-        if (tpl_str_is(t->names[i], "add_generation_prompt")) { rt->globals[i] = tpl_bool(true); }
+    for (uint32_t i = 0; rt->overrides->set_prompt && i < t->n_names; i++) {
+        if (tpl_str_is(t->names[i], "add_generation_prompt")) {
+            rt->globals[i] = tpl_bool(rt->overrides->prompt);
+        }
     }
     return FMP_OK;
 }
@@ -136,33 +138,56 @@ static void add_quoted_key(fmp_buf *b, const char *key)
     fmp_buf_puts(b, "\"]");
 }
 
+static void add_index(fmp_buf *b, uint32_t index)
+{
+    char digits[12];
+    size_t n = sizeof digits;
+    digits[--n] = ']';
+    do {
+        digits[--n] = (char)('0' + index % 10);
+        index /= 10;
+    } while (index > 0);
+    digits[--n] = '[';
+    fmp_buf_add(b, digits + n, sizeof digits - n);
+}
+
+/* One part of a path, after what is in `b`. */
+static void add_part(fmp_buf *b, const tpl_path *p)
+{
+    if (!p->key) {
+        add_index(b, p->index);
+    } else if (!is_identifier(p->key)) {
+        add_quoted_key(b, p->key);
+    } else {
+        if (b->len > 0) { fmp_buf_putc(b, '.'); }
+        fmp_buf_puts(b, p->key);
+    }
+}
+
+/* Ancestors are spelled once: the text of a path begins with that of its parent. */
 static fmp_status spell_path(tpl_rt *rt, uint32_t id, fmp_buf *b, const char **out)
 {
     uint32_t chain[TPL_MAX_RUN_DEPTH];
     size_t n = 0;
-    char *text;
-    for (; id != ORIGIN_ROOT; id = rt->paths[id].parent) {
+    for (; id != ORIGIN_ROOT && !rt->paths[id].text; id = rt->paths[id].parent) {
         if (n == TPL_MAX_RUN_DEPTH) {
             return tpl_fail(rt, FMP_E_RANGE, "a path of more than %u parts", TPL_MAX_RUN_DEPTH);
         }
         chain[n++] = id;
     }
+    const char *text = id == ORIGIN_ROOT ? "" : rt->paths[id].text;
     b->len = 0;
+    fmp_buf_puts(b, text);
     while (n > 0) {
-        const tpl_path *p = &rt->paths[chain[--n]];
-        if (!p->key) {
-            fmp_buf_printf(b, "[%u]", p->index);
-        } else if (!is_identifier(p->key)) {
-            add_quoted_key(b, p->key);
-        } else {
-            if (b->len > 0) { fmp_buf_putc(b, '.'); }
-            fmp_buf_puts(b, p->key);
-        }
+        tpl_path *p = &rt->paths[chain[--n]];
+        char *own;
+        add_part(b, p);
+        FMP_TRY(fmp_buf_ok(b, rt->err));
+        TPL_TAKE(rt, own, b->len + 1);
+        memcpy(own, b->data ? b->data : "", b->len);
+        own[b->len] = 0;
+        p->text = text = own;
     }
-    FMP_TRY(fmp_buf_ok(b, rt->err));
-    TPL_TAKE(rt, text, b->len + 1);
-    memcpy(text, b->data ? b->data : "", b->len);
-    text[b->len] = 0;
     *out = text;
     return FMP_OK;
 }
@@ -214,15 +239,17 @@ static fmp_status run(tpl_rt *rt, const cJSON *context, fmp_rendered *out)
     FMP_TRY(init_globals(rt, context));
     FMP_TRY(tpl_exec_root(rt));
     rt->at = NULL;
-    fmp_status st = make_spans(rt, &root, &scratch, out);
-    fmp_buf_free(&scratch);
-    FMP_TRY(st);
+    if (!rt->overrides->text_only) {
+        fmp_status st = make_spans(rt, &root, &scratch, out);
+        fmp_buf_free(&scratch);
+        FMP_TRY(st);
+    }
     fmp_buf_add(&out->text, root.p ? root.p : "", root.len);
     return fmp_buf_ok(&out->text, rt->err);
 }
 
 fmp_status tpl_render(const fmp_template *t, const cJSON *context, const fmp_template_options *options,
-                      size_t n_messages, bool force_prompt, fmp_rendered *out, fmp_err *err)
+                      const tpl_overrides *overrides, fmp_rendered *out, fmp_err *err)
 {
     static const fmp_template_options none = {0};
     const fmp_template_options *o = options ? options : &none;
@@ -246,8 +273,7 @@ fmp_status tpl_render(const fmp_template *t, const cJSON *context, const fmp_tem
         .max_memory = or_default(o->max_memory_bytes, (size_t)256 << 20),
         .has_now = o->has_now,
         .now_unix = o->now_unix,
-        .n_messages = n_messages,
-        .force_prompt = force_prompt,
+        .overrides = overrides,
     };
     if (rt.max_output > (size_t)1 << 30) { rt.max_output = (size_t)1 << 30; }
     fmp_status st = run(&rt, context, out);
@@ -261,5 +287,6 @@ fmp_status tpl_render(const fmp_template *t, const cJSON *context, const fmp_tem
 fmp_status fmp_template_render(const fmp_template *tmpl, const cJSON *context,
                                const fmp_template_options *options, fmp_rendered *out, fmp_err *err)
 {
-    return tpl_render(tmpl, context, options, SIZE_MAX, false, out, err);
+    static const tpl_overrides none = {.n_messages = SIZE_MAX};
+    return tpl_render(tmpl, context, options, &none, out, err);
 }

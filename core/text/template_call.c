@@ -244,11 +244,17 @@ const tpl_builtin *tpl_find_method(const tpl_val *self, const tpl_str *name, boo
     case T_SEQ:
         if (self->u.q->kind > Q_TUPLE) { return NULL; }
         *forbidden = self->u.q->kind == Q_LIST && in_words(list_changers, name);
-        return find_in(list_methods, name);
+        return self->u.q->kind == Q_TUPLE && tpl_str_is(name, "copy") ? NULL : find_in(list_methods, name);
     case T_LOOP: return find_in(loop_methods, name);
     case T_CYCLER: return find_in(cycler_methods, name);
     default: return NULL;
     }
+}
+
+bool tpl_is_dict_method(const tpl_str *name)
+{
+    return (name->len > 1 && name->p[0] == '_') || in_words(dict_changers, name) ||
+           find_in(dict_methods, name);
 }
 
 /* ---- attributes and items ---- */
@@ -522,7 +528,9 @@ static fmp_status fn_raise(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     tpl_val text;
     (void)out;
     FMP_TRY(tpl_to_str(rt, ARG(0), &text));
-    return tpl_fail(rt, FMP_E_DATA, "%.*s", (int)(text.u.s->len > 500 ? 500 : text.u.s->len), text.u.s->p);
+    size_t len = strnlen(text.u.s->p, text.u.s->len < 500 ? text.u.s->len : 500);
+    if (len == 0) { return tpl_fail(rt, FMP_E_DATA, "the template raised an exception without a message"); }
+    return tpl_fail(rt, FMP_E_DATA, "%.*s", (int)len, text.u.s->p);
 }
 
 static fmp_status fn_strftime(tpl_rt *rt, const tpl_call *c, tpl_val *out)

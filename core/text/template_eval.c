@@ -338,6 +338,38 @@ static fmp_status eval_slice(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_va
     return tpl_slice(rt, &obj, part[0] ? &v[0] : NULL, part[1] ? &v[1] : NULL, part[2] ? &v[2] : NULL, out);
 }
 
+/* The arguments given one by one, and then those of *list and **dict. */
+static fmp_status eval_unpacked(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_args *args)
+{
+    tpl_val list = tpl_undefined(&tpl_empty, 255), dict = list, *pos, *names, *vals;
+    const tpl_val *items = NULL;
+    uint32_t n_items = 0, n_members = 0;
+    if (n->b) { FMP_TRY(tpl_eval(rt, f, n->b, &list)); }
+    if (n->c) { FMP_TRY(tpl_eval(rt, f, n->c, &dict)); }
+    rt->at = n;
+    if (n->c && dict.type != T_DICT) {
+        return tpl_fail(rt, FMP_E_DATA, "expected a dict after **, found %s", tpl_type_name(&dict));
+    }
+    if (n->b) { FMP_TRY(tpl_iterate(rt, &list, &items, &n_items)); }
+    if (n->c) { n_members = dict.u.d->n; }
+    TPL_TAKE(rt, pos, args->n_pos + n_items + 1);
+    TPL_TAKE(rt, names, args->n_kw + n_members + 1);
+    TPL_TAKE(rt, vals, args->n_kw + n_members + 1);
+    for (uint32_t i = 0; i < args->n_pos + n_items; i++) {
+        pos[i] = i < args->n_pos ? args->pos[i] : items[i - args->n_pos];
+    }
+    for (uint32_t i = 0; i < args->n_kw + n_members; i++) {
+        bool own = i < args->n_kw;
+        uint32_t k = own ? i : i - args->n_kw;
+        if (!own) { FMP_TRY(tpl_force(rt, &dict.u.d->vals[k])); }
+        names[i] = own ? args->kw_names[k] : dict.u.d->keys[k];
+        vals[i] = own ? args->kw_vals[k] : dict.u.d->vals[k];
+        if (names[i].type != T_STR) { return tpl_fail(rt, FMP_E_DATA, "keywords must be strings"); }
+    }
+    *args = (tpl_args){pos, args->n_pos + n_items, names, vals, args->n_kw + n_members};
+    return FMP_OK;
+}
+
 static fmp_status eval_args(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_args *args)
 {
     tpl_val *v = NULL;
@@ -346,7 +378,7 @@ static fmp_status eval_args(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_arg
         FMP_TRY(tpl_eval(rt, f, n->kids[i], &v[i]));
     }
     *args = (tpl_args){v, n->n_pos, n->kw, v ? v + n->n_pos : NULL, n->n_kids - n->n_pos};
-    return FMP_OK;
+    return n->b || n->c ? eval_unpacked(rt, f, n, args) : FMP_OK;
 }
 
 static fmp_status eval_call(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
@@ -440,6 +472,18 @@ static fmp_status eval_name(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val
     return FMP_OK;
 }
 
+static fmp_status get_member(tpl_rt *rt, const tpl_val *obj, const tpl_str *name, tpl_val *out)
+{
+    tpl_val *slot = tpl_dict_get_text(obj->u.d, name->p, name->len);
+    if (!slot) {
+        *out = tpl_undefined(name, T_DICT);
+        return FMP_OK;
+    }
+    FMP_TRY(tpl_force(rt, slot));
+    *out = *slot;
+    return FMP_OK;
+}
+
 static fmp_status eval_node(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val *out)
 {
     tpl_val a;
@@ -452,6 +496,7 @@ static fmp_status eval_node(tpl_rt *rt, tpl_frame *f, const tpl_node *n, tpl_val
     case N_ATTR:
         FMP_TRY(tpl_eval(rt, f, n->a, &a));
         rt->at = n;
+        if (n->member && a.type == T_DICT) { return get_member(rt, &a, n->value.u.s, out); }
         return tpl_get_attr(rt, &a, n->value.u.s, out);
     case N_SLICE: return eval_slice(rt, f, n, out);
     case N_CALL: return eval_call(rt, f, n, out);

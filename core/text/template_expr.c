@@ -193,7 +193,18 @@ static fmp_status parse_primary(tpl_parser *p, tpl_node **out)
 
 /* ---- postfix: attributes, items, calls, filters, tests ---- */
 
-/* "(" arguments ")" into n->kids, n->kw */
+/* "*" or "**" and an expression: n->b, n->c */
+static fmp_status parse_unpacked(tpl_parser *p, tpl_node *n)
+{
+    bool named = tpl_is_op(p, "**");
+    tpl_node **slot = named ? &n->c : &n->b;
+    if (*slot || n->c) { return tpl_unexpected(p, "')' after unpacked arguments"); }
+    p->tok++;
+    FMP_TRY(tpl_parse_expr(p, slot));
+    return tpl_adopt(p, n, *slot);
+}
+
+/* "(" arguments ")" into n->kids, n->kw, n->b, n->c */
 static fmp_status parse_args(tpl_parser *p, tpl_node *n)
 {
     tpl_node_list l = {0};
@@ -202,16 +213,16 @@ static fmp_status parse_args(tpl_parser *p, tpl_node *n)
     FMP_TRY(tpl_expect_op(p, "("));
     while (!tpl_is_op(p, ")")) {
         tpl_node *arg;
-        if (l.n > 0) {
+        if (l.n > 0 || n->b || n->c) {
             FMP_TRY(tpl_expect_op(p, ","));
             if (tpl_is_op(p, ")")) { break; }
         }
         if (tpl_is_op(p, "*") || tpl_is_op(p, "**")) {
-            (void)P_FAIL(p, p->tok, "unsupported: unpacking of arguments with '%s'", p->tok->op);
-            if (p->err) { p->err->code = FMP_E_UNSUPPORTED; }
-            return FMP_E_UNSUPPORTED;
+            FMP_TRY(parse_unpacked(p, n));
+            continue;
         }
         bool named = p->tok->kind == K_NAME && p->tok[1].kind == K_OP && strcmp(p->tok[1].op, "=") == 0;
+        if (n->c || (n->b && !named)) { return tpl_unexpected(p, "')' after unpacked arguments"); }
         if (named) {
             if (n_kw == 64) { return P_FAIL(p, p->tok, "more than 64 keyword arguments"); }
             FMP_TRY(tpl_name_str(p, p->tok, &kw[n_kw++]));
@@ -279,7 +290,9 @@ fmp_status tpl_parse_dot(tpl_parser *p, tpl_node *obj, tpl_node **out)
     if (k->kind == K_NAME) {
         p->tok++;
         FMP_TRY(wrap(p, N_ATTR, obj, out));
-        return tpl_name_str(p, k, &(*out)->value);
+        FMP_TRY(tpl_name_str(p, k, &(*out)->value));
+        (*out)->member = !tpl_is_dict_method((*out)->value.u.s);
+        return FMP_OK;
     }
     if (k->kind == K_INT) {
         tpl_node *index;

@@ -510,6 +510,20 @@ static fmp_status sort_items(tpl_rt *rt, const tpl_val *items, const tpl_val *ke
     return FMP_OK;
 }
 
+/* The list of the values by which sort compares: of each attribute of "a,b", in this order. */
+static fmp_status sort_keys(tpl_rt *rt, const tpl_val *item, const tpl_val *attributes, bool exact,
+                            tpl_val *out)
+{
+    static const tpl_str comma = {",", 1, 0, NULL, {0, 0, SRC_NONE}};
+    tpl_val parts;
+    FMP_TRY(tpl_str_split(rt, attributes, &comma, -1, false, &parts));
+    FMP_TRY(tpl_seq_new(rt, Q_LIST, parts.u.q->n, out));
+    for (uint32_t i = 0; i < parts.u.q->n; i++) {
+        FMP_TRY(sort_key(rt, item, &parts.u.q->items[i], exact, &out->u.q->items[i]));
+    }
+    return FMP_OK;
+}
+
 static fmp_status f_sort(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 {
     const tpl_val *items;
@@ -517,11 +531,10 @@ static fmp_status f_sort(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     uint32_t n;
     FMP_TRY(tpl_iterate(rt, &c->self, &items, &n));
     TPL_TAKE(rt, keys, n);
-    if (ARG(2) && ARG(2)->type == T_STR && memchr(ARG(2)->u.s->p, ',', ARG(2)->u.s->len)) {
-        return tpl_fail(rt, FMP_E_UNSUPPORTED, "sort by several attributes");
-    }
     for (uint32_t i = 0; i < n; i++) {
-        FMP_TRY(sort_key(rt, &items[i], ARG(2), opt_bool(c, 1), &keys[i]));
+        bool named = ARG(2) && ARG(2)->type == T_STR && ARG(2)->u.s->len > 0;
+        FMP_TRY(named ? sort_keys(rt, &items[i], ARG(2), opt_bool(c, 1), &keys[i])
+                      : sort_key(rt, &items[i], ARG(2), opt_bool(c, 1), &keys[i]));
     }
     return sort_items(rt, items, keys, n, opt_bool(c, 0), out);
 }

@@ -218,9 +218,10 @@ struct tpl_node {
     uint32_t n_kids;
     uint32_t n_pos; /* calls: kids[0..n_pos) positional, the rest named by kw      */
     bool recursive;
+    bool member;   /* N_ATTR: no method has this name, so it can only be a member of the data */
     tpl_val value; /* N_CONST, S_TEXT; the attribute, filter, test or macro name */
     const tpl_builtin *fn;
-    tpl_node *a, *b, *c, *d, *e;
+    tpl_node *a, *b, *c, *d, *e; /* calls: b, c: what *b and **c unpack */
     tpl_node **kids;
     tpl_val *kw;      /* names of keyword arguments (n_kids - n_pos), as string values */
     uint8_t *ops;     /* N_COMPARE                                                     */
@@ -270,6 +271,7 @@ typedef struct tpl_path {
     uint32_t parent;
     uint32_t index; /* of an array element, when key is NULL */
     const char *key;
+    const char *text; /* as spelled for the caller; NULL: not yet */
 } tpl_path;
 
 /* A break or continue on its way out to its loop. */
@@ -302,8 +304,7 @@ struct tpl_rt {
     int64_t now_unix;
     tpl_path *paths;
     size_t n_paths, cap_paths;
-    size_t n_messages; /* render only so many messages; SIZE_MAX: all */
-    bool force_prompt; /* add_generation_prompt = true                 */
+    const struct tpl_overrides *overrides;
 };
 
 /* ---- memory and errors (template_value.c) ---- */
@@ -404,7 +405,8 @@ const tpl_builtin *tpl_find_filter(const tpl_str *name);
 const tpl_builtin *tpl_find_test(const tpl_str *name);
 const tpl_builtin *tpl_find_function(const tpl_str *name);
 const tpl_builtin *tpl_find_method(const tpl_val *self, const tpl_str *name, bool *forbidden);
-extern const tpl_builtin tpl_str_methods[]; /* ends with a row of NULLs (template_method.c) */
+bool tpl_is_dict_method(const tpl_str *name); /* or a name that dicts refuse */
+extern const tpl_builtin tpl_str_methods[];   /* ends with a row of NULLs (template_method.c) */
 /* An argument as text or integer; a wrong type is an error that names the function. v NULL: the fallback. */
 fmp_status tpl_str_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, const tpl_str **out);
 fmp_status tpl_int_arg(tpl_rt *rt, const tpl_call *c, const tpl_val *v, int64_t fallback, int64_t *out);
@@ -457,8 +459,13 @@ fmp_status tpl_lex(const char *name, const char *src, uint32_t len, tpl_toks *to
 fmp_status tpl_syntax_error(const char *name, const char *src, uint32_t len, uint32_t at, fmp_err *err,
                             const char *fmt, ...) FMP_PRINTF(6, 7);
 fmp_status tpl_parse(fmp_template *t, fmp_err *err);
-/* Render with overrides; see tpl_rt. */
+/* Of a context, for one render. */
+typedef struct tpl_overrides {
+    size_t n_messages;       /* only so many messages; SIZE_MAX: all    */
+    bool set_prompt, prompt; /* add_generation_prompt = prompt          */
+    bool text_only;          /* the output has no spans: nobody asks    */
+} tpl_overrides;
 fmp_status tpl_render(const fmp_template *t, const cJSON *context, const fmp_template_options *options,
-                      size_t n_messages, bool force_prompt, fmp_rendered *out, fmp_err *err);
+                      const tpl_overrides *overrides, fmp_rendered *out, fmp_err *err);
 
 #endif

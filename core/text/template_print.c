@@ -15,6 +15,18 @@ static fmp_status put(tpl_rt *rt, tpl_sink *k, const char *text, uint32_t origin
     return tpl_sink_add(rt, k, text, strlen(text), origin, SRC_NONE);
 }
 
+/* Bytes of a string from `at` on that both JSON and repr() write as they are. */
+static size_t plain_bytes(const tpl_str *s, size_t at)
+{
+    size_t i = at;
+    while (i < s->len) {
+        unsigned char c = (unsigned char)s->p[i];
+        if (c < 0x20 || c >= 0x7F || c == '"' || c == '\'' || c == '\\') { break; }
+        i++;
+    }
+    return i - at;
+}
+
 /* Walks the characters of a string together with their origins. */
 typedef struct walker {
     const tpl_str *s;
@@ -92,7 +104,7 @@ static fmp_status print_quoted(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool j
     uint32_t first = s->len ? s->runs[0].origin : v->origin;
     uint32_t last = s->len ? s->runs[s->n_runs - 1].origin : v->origin;
     FMP_TRY(put(rt, k, quote, first));
-    for (; w.at < s->len; w.at += w.n) {
+    for (w.at = plain_bytes(s, 0); w.at < s->len; w.at += w.n + plain_bytes(s, w.at + w.n)) {
         uint32_t cp = tpl_utf8_get(s->p + w.at, s->len - w.at, &w.n);
         size_t n = json ? json_escape(cp, ensure_ascii, room) : repr_escape(cp, quote[0], room);
         if (n > 0) { FMP_TRY(walk_replace(rt, k, &w, room, n)); }

@@ -83,7 +83,7 @@ static fmp_status t_divisible(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 {
     tpl_val two = tpl_int(2), rest;
     FMP_TRY(tpl_binary(rt, OP_MOD, &c->self, c->fn->name[0] == 'd' ? ARG(0) : &two, &rest));
-    *out = tpl_bool((tpl_as_double(&rest) != 0.0) == (c->fn->name[0] == 'o'));
+    *out = tpl_bool(tpl_as_double(&rest) == (c->fn->name[0] == 'o' ? 1.0 : 0.0));
     return FMP_OK;
 }
 

@@ -251,7 +251,7 @@ fmp_status tpl_add_path(tpl_rt *rt, uint32_t parent, const char *key, uint32_t i
         rt->cap_paths = cap;
     }
     *id = (uint32_t)rt->n_paths;
-    rt->paths[rt->n_paths++] = (tpl_path){parent, index, key};
+    rt->paths[rt->n_paths++] = (tpl_path){parent, index, key, NULL};
     return FMP_OK;
 }
 
@@ -268,9 +268,9 @@ static fmp_status open_array(tpl_rt *rt, const cJSON *json, uint32_t origin, tpl
 {
     size_t n = count_children(json);
     uint32_t i = 0;
-    if (rt->paths[origin].parent == ORIGIN_ROOT && n > rt->n_messages &&
+    if (rt->paths[origin].parent == ORIGIN_ROOT && n > rt->overrides->n_messages &&
         strcmp(rt->paths[origin].key, "messages") == 0) {
-        n = rt->n_messages;
+        n = rt->overrides->n_messages;
     }
     FMP_TRY(tpl_step(rt, n / 8));
     FMP_TRY(tpl_seq_new(rt, Q_LIST, n, out));
@@ -552,7 +552,9 @@ fmp_status tpl_order(tpl_rt *rt, const tpl_val *a, const tpl_val *b, int *out)
         for (uint32_t i = 0; *out == 0 && i < x->n && i < y->n; i++) {
             FMP_TRY(tpl_force(rt, &x->items[i]));
             FMP_TRY(tpl_force(rt, &y->items[i]));
-            FMP_TRY(tpl_order(rt, &x->items[i], &y->items[i], out));
+            bool same; /* as in Python: equal items need no order */
+            FMP_TRY(tpl_equal(rt, &x->items[i], &y->items[i], &same));
+            if (!same) { FMP_TRY(tpl_order(rt, &x->items[i], &y->items[i], out)); }
         }
         if (*out == 0) { *out = (x->n > y->n) - (x->n < y->n); }
         rt->depth--;
@@ -604,6 +606,7 @@ static fmp_status characters(tpl_rt *rt, const tpl_val *v, const tpl_val **items
     for (size_t i = 0; i < count; i++) {
         size_t len = tpl_utf8_len(v->u.s->p + at, v->u.s->len - at);
         FMP_TRY(tpl_str_slice(rt, v, at, at + len, &list.u.q->items[i]));
+        list.u.q->items[i].flag = 0;
         at += len;
     }
     *items = list.u.q->items;

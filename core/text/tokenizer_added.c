@@ -16,7 +16,7 @@ typedef struct node {
 struct tk_trie {
     uint32_t root[256]; /* node + 1, 0: no token begins so */
     node *nodes;
-    uint8_t *bytes;     /* of the children */
+    uint8_t *bytes; /* of the children */
     uint32_t *targets;
     size_t n_nodes, n_children;
 };
@@ -49,18 +49,22 @@ static void add_children(tk_trie *t, const entry *e, const work *w, work *queue,
     size_t i = w->from;
     self->token = FMP_TOKEN_NONE;
     for (; i < w->to && e[i].len == w->depth; i++) {
-        if (self->token == FMP_TOKEN_NONE) { self->token = e[i].token; } /* normalization can make two equal */
+        if (self->token == FMP_TOKEN_NONE) {
+            self->token = e[i].token;
+        } /* normalization can make two equal */
     }
     self->first = (uint32_t)t->n_children;
     self->n_children = 0;
     while (i < w->to) {
         size_t j = i;
-        while (j < w->to && e[j].s[w->depth] == e[i].s[w->depth]) { j++; }
+        while (j < w->to && e[j].s[w->depth] == e[i].s[w->depth]) {
+            j++;
+        }
         uint32_t child = (uint32_t)t->n_nodes++;
         t->bytes[t->n_children] = (uint8_t)e[i].s[w->depth];
         t->targets[t->n_children++] = child;
         self->n_children++;
-        queue[(*queue_n)++] = (work){ i, j, w->depth + 1, child };
+        queue[(*queue_n)++] = (work){i, j, w->depth + 1, child};
         i = j;
     }
 }
@@ -77,13 +81,15 @@ static fmp_status build(tk_trie *t, const entry *e, size_t n, size_t total, fmp_
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu added tokens", n);
     }
     size_t queue_n = 1;
-    queue[0] = (work){ 0, n, 0, 0 };
+    queue[0] = (work){0, n, 0, 0};
     t->n_nodes = 1;
     for (size_t i = 0; i < queue_n; i++) {
         work w = queue[i];
         add_children(t, e, &w, queue, &queue_n);
     }
-    for (uint32_t k = 0; k < t->nodes[0].n_children; k++) { t->root[t->bytes[k]] = t->targets[k] + 1; }
+    for (uint32_t k = 0; k < t->nodes[0].n_children; k++) {
+        t->root[t->bytes[k]] = t->targets[k] + 1;
+    }
     free(queue);
     return FMP_OK;
 }
@@ -109,7 +115,7 @@ fmp_status tk_trie_new(const fmp_tokenizer *tok, bool normalized, tk_trie **out,
     n = 0;
     for (uint32_t i = 0; i < tok->n_added; i++) {
         const tk_added *a = &tok->added[i];
-        if (a->normalized == normalized && a->len > 0) { e[n++] = (entry){ a->content, a->len, i }; }
+        if (a->normalized == normalized && a->len > 0) { e[n++] = (entry){a->content, a->len, i}; }
     }
     qsort(e, n, sizeof *e, by_bytes);
     fmp_status status = build(t, e, n, total, err);
@@ -151,6 +157,11 @@ static uint32_t longest_at(const tk_trie *t, const char *s, size_t len, size_t i
     }
 }
 
+uint32_t tk_trie_longest(const tk_trie *trie, const char *s, size_t len, size_t i, size_t *end)
+{
+    return longest_at(trie, s, len, i, end);
+}
+
 void tk_piece_add(tk_pieces *p, size_t begin, size_t end, uint32_t id)
 {
     if (p->n == p->cap) {
@@ -163,19 +174,22 @@ void tk_piece_add(tk_pieces *p, size_t begin, size_t end, uint32_t id)
         p->v = v;
         p->cap = cap;
     }
-    p->v[p->n++] = (tk_piece){ (uint32_t)begin, (uint32_t)end, id };
+    p->v[p->n++] = (tk_piece){(uint32_t)begin, (uint32_t)end, id};
 }
 
 static bool is_space(const char *s, size_t i)
 {
     uint32_t c = tk_utf8_next(s, &i);
-    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+           c == 0x3000;
 }
 
 static size_t char_before(const char *s, size_t i)
 {
-    do { i--; } while (i > 0 && ((unsigned char)s[i] & 0xC0) == 0x80);
+    do {
+        i--;
+    } while (i > 0 && ((unsigned char)s[i] & 0xC0) == 0x80);
     return i;
 }
 
@@ -200,7 +214,9 @@ void tk_trie_split(const fmp_tokenizer *tok, const tk_trie *trie, const char *s,
         i = end;
         if (a->special && !special) { continue; }
         if (a->single_word && !stands_alone(s, len, begin, end)) { continue; }
-        while (a->lstrip && begin > done && is_space(s, char_before(s, begin))) { begin = char_before(s, begin); }
+        while (a->lstrip && begin > done && is_space(s, char_before(s, begin))) {
+            begin = char_before(s, begin);
+        }
         while (a->rstrip && end < len && is_space(s, end)) {
             size_t next = end;
             (void)tk_utf8_next(s, &next);

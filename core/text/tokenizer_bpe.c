@@ -1,48 +1,59 @@
 /*
- * tokenizer_bpe.c: one word to its tokens: repeat "merge the neighbouring pair of lowest rank, the leftmost of equals".
+ * tokenizer_bpe.c: one word to its tokens: repeat "merge the neighbouring pair of lowest rank, the leftmost
+ * of equals".
  *
- * Most words come out of a cache of recent words, 64 bytes a slot. The rest is merged: short words in arrays searched
- * from end to end at each step, long ones (a whole text, where a tokenizer does not split) with a heap of candidates.
+ * Most words never come here (tokenizer_encode.c keeps recent ones), and most that do are walked instead of
+ * merged (tokenizer_bpe_walk.c). What is left is merged: short words in arrays searched from end to end at
+ * each step, long ones with a heap of candidates.
  */
 #include "tokenizer_impl.h"
 
 #include <stdlib.h>
 
-#define CACHE_SLOTS 16384u
 #define SHORT_WORD 64u
 
 fmp_tok_scratch *fmp_tok_scratch_new(void)
 {
     fmp_tok_scratch *s = calloc(1, sizeof *s);
     if (!s) { return NULL; }
-    s->cache = calloc(CACHE_SLOTS, sizeof *s->cache);
-    if (!s->cache || tk_matcher_init(&s->matcher, NULL) != FMP_OK) {
+    s->cache = aligned_alloc(2 * sizeof *s->cache, TK_CACHE_BYTES);
+    s->pairs = calloc(TK_PAIR_SLOTS, sizeof *s->pairs);
+    if (!s->cache || !s->pairs || tk_matcher_init(&s->matcher, NULL) != FMP_OK) {
         fmp_tok_scratch_free(s);
         return NULL;
     }
+    memset(s->cache, 0, TK_CACHE_BYTES);
     return s;
 }
 
 void fmp_tok_scratch_free(fmp_tok_scratch *s)
 {
     if (!s) { return; }
-    tk_text *texts[] = { &s->norm_a, &s->norm_b, &s->split_a, &s->split_b };
-    tk_pieces *pieces[] = { &s->raw, &s->normalized, &s->words, &s->words_next, &s->found };
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) { tk_text_free(texts[i]); }
-    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) { free(pieces[i]->v); }
+    tk_text *texts[] = {&s->norm_a, &s->norm_b, &s->split_a, &s->split_b};
+    tk_pieces *pieces[] = {&s->raw, &s->normalized, &s->words, &s->words_next, &s->found};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        tk_text_free(texts[i]);
+    }
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        free(pieces[i]->v);
+    }
     tk_matcher_free(&s->matcher);
     free(s->cache);
+    free(s->pairs);
+    free(s->dead);
     free(s->ids);
     free(s->ends);
     free(s->symbols);
     free(s->heap);
+    free(s->paths);
     free(s);
 }
 
 void tk_scratch_for(fmp_tok_scratch *s, const fmp_tokenizer *tok)
 {
     if (s->serial == tok->serial) { return; }
-    memset(s->cache, 0, CACHE_SLOTS * sizeof *s->cache);
+    memset(s->cache, 0, TK_CACHE_BYTES);
+    memset(s->pairs, 0, TK_PAIR_SLOTS * sizeof *s->pairs);
     s->serial = tok->serial;
 }
 
@@ -52,7 +63,9 @@ static fmp_status result_grow(fmp_tok_scratch *s, size_t n, fmp_err *err)
     size_t need = s->n + n;
     if (need <= s->cap) { return FMP_OK; }
     size_t cap = s->cap ? s->cap : 256;
-    while (cap < need) { cap *= 2; }
+    while (cap < need) {
+        cap *= 2;
+    }
     uint32_t *ids = realloc(s->ids, cap * sizeof *ids);
     if (ids) { s->ids = ids; }
     uint32_t *ends = realloc(s->ends, cap * sizeof *ends);
@@ -68,7 +81,10 @@ static void result_add(fmp_tok_scratch *s, uint32_t id, size_t end)
     s->ends[s->n++] = (uint32_t)end;
 }
 
-/* The tokens that single bytes start as. Where there is none and no unk_token, the byte is left out, and counted. */
+/*
+ * The tokens that single bytes start as. Where there is none and no unk_token, the byte is left out, and
+ * counted.
+ */
 static void start_bytes(const fmp_tokenizer *tok, fmp_tok_scratch *s, const char *word, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -94,6 +110,34 @@ static bool has_fallback(const fmp_tokenizer *tok, const char *word, size_t begi
     return tok->byte_fallback;
 }
 
+void tk_unknown_char(const fmp_tokenizer *tok, fmp_tok_scratch *s, const char *word, size_t begin, size_t end,
+                     bool *fuse)
+{
+    if (has_fallback(tok, word, begin, end)) {
+        for (size_t k = begin; k < end; k++) {
+            result_add(s, tok->byte_id[(unsigned char)word[k]], k + 1);
+        }
+        *fuse = false;
+    } else if (tok->unk_model == FMP_TOKEN_NONE) {
+        s->dropped += end - begin;
+    } else if (*fuse && tok->fuse_unk) {
+        s->ends[s->n - 1] = (uint32_t)end;
+    } else {
+        result_add(s, tok->unk_model, end);
+        *fuse = true;
+    }
+}
+
+/* The token of a character where the vocabulary marks those inside a word or at its end. */
+static uint32_t find_affixed(const fmp_tokenizer *tok, const char *s, size_t len, size_t begin, bool last)
+{
+    char text[160];
+    const char *prefix = begin > 0 && tok->inner_prefix ? tok->inner_prefix : "";
+    int n = snprintf(text, sizeof text, "%s%.*s%s", prefix, (int)len, s,
+                     last && tok->word_suffix ? tok->word_suffix : "");
+    return tk_find(tok, text, (size_t)n);
+}
+
 /* The tokens that characters start as, where the vocabulary is not byte-level. */
 static void start_chars(const fmp_tokenizer *tok, fmp_tok_scratch *s, const char *word, size_t len)
 {
@@ -101,20 +145,14 @@ static void start_chars(const fmp_tokenizer *tok, fmp_tok_scratch *s, const char
     for (size_t i = 0; i < len;) {
         size_t begin = i;
         (void)tk_utf8_next(word, &i);
-        uint32_t id = tk_find(tok, word + begin, i - begin);
+        uint32_t id = tok->inner_prefix || tok->word_suffix
+                          ? find_affixed(tok, word + begin, i - begin, begin, i == len)
+                          : tk_find(tok, word + begin, i - begin);
         if (id != FMP_TOKEN_NONE && !tok->special[id]) {
             result_add(s, id, i);
             fuse = false;
-        } else if (has_fallback(tok, word, begin, i)) {
-            for (size_t k = begin; k < i; k++) { result_add(s, tok->byte_id[(unsigned char)word[k]], k + 1); }
-            fuse = false;
-        } else if (tok->unk_model == FMP_TOKEN_NONE) {
-            s->dropped += i - begin;
-        } else if (fuse && tok->fuse_unk) {
-            s->ends[s->n - 1] = (uint32_t)i;
         } else {
-            result_add(s, tok->unk_model, i);
-            fuse = true;
+            tk_unknown_char(tok, s, word, begin, i, &fuse);
         }
     }
 }
@@ -189,7 +227,7 @@ static void push_pair(const fmp_tokenizer *tok, fmp_tok_scratch *s, int32_t left
     if (left < 0 || s->symbols[left].next < 0) { return; }
     uint32_t a = s->symbols[left].id, b = s->symbols[s->symbols[left].next].id;
     const tk_merge *m = tk_merge_find(tok, a, b);
-    if (m) { heap_push(s, (tk_heap_item){ m->rank, (uint32_t)left, m->id, a, b }); }
+    if (m) { heap_push(s, (tk_heap_item){m->rank, (uint32_t)left, m->id, a, b}); }
 }
 
 /* Symbols linked both ways, and room for every candidate there can be: one a pair at first, two a merge. */
@@ -202,11 +240,14 @@ static fmp_status long_init(fmp_tok_scratch *s, fmp_err *err)
         if (symbols) { s->symbols = symbols; }
         tk_heap_item *heap = realloc(s->heap, 3 * n * sizeof *heap);
         if (heap) { s->heap = heap; }
-        if (!symbols || !heap) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a word of %zu symbols", n); }
+        if (!symbols || !heap) {
+            return fmp_fail(err, FMP_E_NOMEM, "out of memory for a word of %zu symbols", n);
+        }
         s->symbols_cap = n;
     }
     for (size_t i = 0; i < n; i++) {
-        s->symbols[i] = (tk_symbol){ s->ids[i], s->ends[i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1, false };
+        s->symbols[i] =
+            (tk_symbol){s->ids[i], s->ends[i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1, false};
     }
     s->heap_n = 0;
     return FMP_OK;
@@ -215,7 +256,9 @@ static fmp_status long_init(fmp_tok_scratch *s, fmp_err *err)
 static fmp_status merge_long(const fmp_tokenizer *tok, fmp_tok_scratch *s, fmp_err *err)
 {
     FMP_TRY(long_init(s, err));
-    for (size_t i = 0; i + 1 < s->n; i++) { push_pair(tok, s, (int32_t)i); }
+    for (size_t i = 0; i + 1 < s->n; i++) {
+        push_pair(tok, s, (int32_t)i);
+    }
     while (s->heap_n > 0) {
         tk_heap_item top = heap_pop(s);
         tk_symbol *left = &s->symbols[top.pos];
@@ -231,7 +274,9 @@ static fmp_status merge_long(const fmp_tokenizer *tok, fmp_tok_scratch *s, fmp_e
         push_pair(tok, s, (int32_t)top.pos);
     }
     s->n = 0;
-    for (int32_t i = 0; i >= 0; i = s->symbols[i].next) { result_add(s, s->symbols[i].id, s->symbols[i].end); }
+    for (int32_t i = 0; i >= 0; i = s->symbols[i].next) {
+        result_add(s, s->symbols[i].id, s->symbols[i].end);
+    }
     return FMP_OK;
 }
 
@@ -242,20 +287,31 @@ static uint32_t find_word(const fmp_tokenizer *tok, const char *word, size_t len
     size_t n = 0;
     if (!tok->byte_level) { return tk_find(tok, word, len); }
     if (len > sizeof mapped / 2) { return FMP_TOKEN_NONE; }
-    for (size_t i = 0; i < len; i++) { n += tk_utf8_put(tok->char_of_byte[(unsigned char)word[i]], mapped + n); }
+    for (size_t i = 0; i < len; i++) {
+        n += tk_utf8_put(tok->char_of_byte[(unsigned char)word[i]], mapped + n);
+    }
     return tk_find(tok, mapped, n);
 }
 
-static fmp_status merge_word(const fmp_tokenizer *tok, fmp_tok_scratch *s, const char *word, size_t len, fmp_err *err)
+fmp_status tk_bpe_word(const fmp_tokenizer *tok, fmp_tok_scratch *s, const char *word, size_t len,
+                       fmp_err *err)
 {
     s->n = 0;
+    if (tok->model == TK_UNIGRAM) { return tk_unigram_word(tok, s, word, len, err); }
+    if (tok->model == TK_WORDPIECE) { return tk_wordpiece_word(tok, s, word, len, err); }
+    if (tok->model == TK_WORDLEVEL) { return tk_wordlevel_word(tok, s, word, len, err); }
     FMP_TRY(result_grow(s, len, err));
-    if (tok->ignore_merges) {
+    if (tok->ignore_merges && (!tok->index || tk_index_may_be_odd(tok->index, word, len))) {
         uint32_t id = find_word(tok, word, len);
         if (id != FMP_TOKEN_NONE && tok->in_model[id] && !tok->special[id]) {
             result_add(s, id, len);
             return FMP_OK;
         }
+    }
+    if (tok->index) {
+        bool done = false;
+        FMP_TRY(tk_walk_word(tok, s, word, len, &done, err));
+        if (done) { return FMP_OK; }
     }
     if (tok->byte_level) {
         start_bytes(tok, s, word, len);
@@ -264,35 +320,5 @@ static fmp_status merge_word(const fmp_tokenizer *tok, fmp_tok_scratch *s, const
     }
     if (s->n > SHORT_WORD) { return merge_long(tok, s, err); }
     merge_short(tok, s);
-    return FMP_OK;
-}
-
-fmp_status tk_bpe_word(const fmp_tokenizer *tok, fmp_tok_scratch *s, const char *word, size_t len,
-                       const uint32_t **ids, const uint8_t **short_ends, size_t *n, fmp_err *err)
-{
-    tk_cache_slot *slot = NULL;
-    if (len <= TK_CACHE_KEY) {
-        slot = &s->cache[tk_hash(word, len) & (CACHE_SLOTS - 1)];
-        if (slot->n > 0 && slot->len == len && memcmp(slot->key, word, len) == 0) {
-            *ids = slot->ids;
-            *short_ends = slot->ends;
-            *n = slot->n;
-            return FMP_OK;
-        }
-    }
-    size_t dropped = s->dropped;
-    FMP_TRY(merge_word(tok, s, word, len, err));
-    *ids = s->ids;
-    *short_ends = NULL;
-    *n = s->n;
-    if (slot && s->n <= TK_CACHE_IDS && s->dropped == dropped) {
-        slot->n = (uint8_t)s->n;
-        slot->len = (uint8_t)len;
-        memcpy(slot->key, word, len);
-        for (size_t i = 0; i < s->n; i++) {
-            slot->ids[i] = s->ids[i];
-            slot->ends[i] = (uint8_t)s->ends[i];
-        }
-    }
     return FMP_OK;
 }

@@ -54,33 +54,47 @@ uint32_t fmp_tokenizer_unk(const fmp_tokenizer *tok)
     return tok->unk;
 }
 
-/* Bytes of one token; the first of a text loses the characters its decoder strips at the start. */
-static fmp_status bytes_of(const fmp_tokenizer *tok, uint32_t id, unsigned flags, bool *started, const char **bytes,
-                           size_t *len, fmp_err *err)
+/*
+ * Bytes of one token; the first of a text loses the characters its decoder strips at the start. *held: a space follows
+ * them if another token does.
+ */
+static fmp_status bytes_of(const fmp_tokenizer *tok, uint32_t id, unsigned flags, bool *started, bool *held,
+                           const char **bytes, size_t *len, fmp_err *err)
 {
     *len = 0;
     if (id >= tok->size || !tok->tokens[id].text) {
-        return fmp_fail(err, FMP_E_RANGE, "expected a token id below %u, found %u, which no token has", tok->size, id);
+        return fmp_fail(err, FMP_E_RANGE, "expected a token id below %u, found %u, which no token has",
+                        tok->size, id);
     }
     if ((flags & FMP_TOK_SKIP_SPECIAL) && tok->special[id]) { return FMP_OK; }
     *bytes = tok->tokens[id].bytes;
     *len = tok->tokens[id].bytes_len;
-    for (uint32_t k = 0; !*started && k < tok->decode.n_strip && *len > 0 && **bytes == tok->decode.strip; k++) {
+    if (tok->decode.word_suffix && *len > 0 && (*bytes)[*len - 1] == ' ') {
+        *len -= 1;
+        *held = true;
+    }
+    bool whole = tok->decode.unk_text && id == tok->unk_model;
+    for (uint32_t k = 0;
+         !*started && !whole && k<tok->decode.n_strip && * len> 0 && **bytes == tok->decode.strip; k++) {
         *bytes += 1;
         *len -= 1;
     }
-    *started = true;
+    *started = *started || *len > 0 || !tok->decode.strip_on;
     return FMP_OK;
 }
 
-fmp_status fmp_tokenizer_decode(const fmp_tokenizer *tok, const uint32_t *ids, size_t n, unsigned flags, fmp_buf *out,
-                                fmp_err *err)
+fmp_status fmp_tokenizer_decode(const fmp_tokenizer *tok, const uint32_t *ids, size_t n, unsigned flags,
+                                fmp_buf *out, fmp_err *err)
 {
-    bool started = false;
+    bool started = false, held = false;
     for (size_t i = 0; i < n; i++) {
         const char *bytes = "";
         size_t len = 0;
-        FMP_TRY(bytes_of(tok, ids[i], flags, &started, &bytes, &len, err));
+        bool before = held;
+        held = false;
+        FMP_TRY(bytes_of(tok, ids[i], flags, &started, &held, &bytes, &len, err));
+        if (before && (len > 0 || held)) { fmp_buf_putc(out, ' '); }
+        held = held || (before && len == 0);
         if (len > 0) { fmp_buf_add(out, bytes, len); }
     }
     return fmp_buf_ok(out, err);
@@ -132,14 +146,20 @@ fmp_status fmp_tok_stream_push(const fmp_tokenizer *tok, fmp_tok_stream *stream,
 {
     const char *bytes = "";
     size_t len = 0;
-    FMP_TRY(bytes_of(tok, id, flags, &stream->started, &bytes, &len, err));
-    for (size_t i = 0; i < len; i++) { stream_byte(stream, (unsigned char)bytes[i], out); }
+    bool before = stream->held;
+    stream->held = false;
+    FMP_TRY(bytes_of(tok, id, flags, &stream->started, &stream->held, &bytes, &len, err));
+    if (before && (len > 0 || stream->held)) { stream_byte(stream, ' ', out); }
+    stream->held = stream->held || (before && len == 0);
+    for (size_t i = 0; i < len; i++) {
+        stream_byte(stream, (unsigned char)bytes[i], out);
+    }
     return fmp_buf_ok(out, err);
 }
 
 fmp_status fmp_tok_stream_end(fmp_tok_stream *stream, fmp_buf *out, fmp_err *err)
 {
     if (stream->n_pending > 0) { fmp_buf_puts(out, "\xEF\xBF\xBD"); }
-    *stream = (fmp_tok_stream){ 0 };
+    *stream = (fmp_tok_stream){0};
     return fmp_buf_ok(out, err);
 }

@@ -1,26 +1,30 @@
 /*
- * tokenizer_encode.c: text to tokens: added tokens out of the raw text, the rest normalized, added tokens out of that,
- * the rest split into words, each word merged. Offsets always count in the caller's bytes.
+ * tokenizer_encode.c: text to tokens: added tokens out of the raw text, the rest normalized, added tokens out
+ * of that, the rest split into words, each word merged. Offsets always count in the caller's bytes.
  */
 #include "tokenizer_impl.h"
 
 #include <stdlib.h>
 
-#define TEXT_MAX ((size_t)512 << 20)
+#define TEXT_MAX   ((size_t)512 << 20)
+#define SCAN_WORDS 64u /* at a time */
+
+_Static_assert(sizeof(tk_cache_slot) == 32, "two slots are a cache line");
 
 void fmp_token_list_free(fmp_token_list *list)
 {
     free(list->ids);
     free(list->begin);
     free(list->end);
-    *list = (fmp_token_list){ 0 };
+    *list = (fmp_token_list){0};
 }
 
-static fmp_status list_grow(fmp_token_list *list, size_t extra, fmp_err *err)
+static fmp_status list_grow_now(fmp_token_list *list, size_t extra, fmp_err *err)
 {
     size_t need = list->n + extra, cap = list->cap ? list->cap : 256;
-    if (need <= list->cap) { return FMP_OK; }
-    while (cap < need) { cap *= 2; }
+    while (cap < need) {
+        cap *= 2;
+    }
     uint32_t *ids = realloc(list->ids, cap * sizeof *ids);
     if (ids) { list->ids = ids; }
     uint32_t *begin = realloc(list->begin, cap * sizeof *begin);
@@ -30,6 +34,11 @@ static fmp_status list_grow(fmp_token_list *list, size_t extra, fmp_err *err)
     if (!ids || !begin || !end) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu tokens", need); }
     list->cap = cap;
     return FMP_OK;
+}
+
+static inline fmp_status list_grow(fmp_token_list *list, size_t extra, fmp_err *err)
+{
+    return list->cap - list->n >= extra ? FMP_OK : list_grow_now(list, extra, err);
 }
 
 /* What one call of encode carries along; `at` is where the last token ended. */
@@ -50,15 +59,91 @@ static inline void emit(encoder *e, uint32_t id, uint32_t end)
     e->at = end;
 }
 
-static fmp_status encode_word(encoder *e, const tk_view *v, size_t begin, size_t end, fmp_err *err)
+/* ---- words ---- */
+/* A word of at most 16 bytes as two numbers; `room` bytes can be read from s. */
+static inline void load_key(const char *s, size_t len, size_t room, uint64_t key[2])
 {
-    const uint32_t *ids = NULL;
-    const uint8_t *short_ends = NULL;
-    size_t n = 0;
-    FMP_TRY(tk_bpe_word(e->tok, e->s, v->s + begin, end - begin, &ids, &short_ends, &n, err));
-    FMP_TRY(list_grow(e->out, n, err));
-    for (size_t i = 0; i < n; i++) {
-        emit(e, ids[i], tk_origin(v, begin + (short_ends ? short_ends[i] : e->s->ends[i])));
+    static const unsigned char mask_bytes[32] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+                                                 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+    uint64_t mask[2];
+    if (room < TK_CACHE_KEY) {
+        key[0] = key[1] = 0;
+        memcpy(key, s, len);
+        return;
+    }
+    memcpy(key, s, TK_CACHE_KEY);
+    memcpy(mask, mask_bytes + TK_CACHE_KEY - len, sizeof mask);
+    key[0] &= mask[0];
+    key[1] &= mask[1];
+}
+
+/* The two slots where a word can be. */
+static inline tk_cache_slot *cache_set(const fmp_tok_scratch *s, const uint64_t key[2], size_t len)
+{
+    uint64_t h = (key[0] ^ len) * UINT64_C(0x9E3779B97F4A7C15) + key[1] * UINT64_C(0xC4CEB9FE1A85EC53);
+    h = (h ^ h >> 32) * UINT64_C(0xFF51AFD7ED558CCD);
+    return &s->cache[(h >> 40) % TK_CACHE_SETS * 2];
+}
+
+static inline bool is_cached(const tk_cache_slot *slot, const uint64_t key[2], size_t len)
+{
+    return slot->key[0] == key[0] && slot->key[1] == key[1] && slot->size >> 2 == len;
+}
+
+/* A word that is not in the cache; into `set` if it fits there. */
+static fmp_status encode_new_word(encoder *e, const tk_view *v, size_t begin, size_t len, tk_cache_slot *set,
+                                  const uint64_t key[2], fmp_err *err)
+{
+    fmp_tok_scratch *s = e->s;
+    size_t dropped = s->dropped;
+    FMP_TRY(tk_bpe_word(e->tok, s, v->s + begin, len, err));
+    FMP_TRY(list_grow(e->out, s->n, err));
+    for (size_t i = 0; i < s->n; i++) {
+        emit(e, s->ids[i], tk_origin(v, begin + s->ends[i]));
+    }
+    if (!set || s->n > TK_CACHE_IDS || s->n == 0 || s->dropped != dropped) { return FMP_OK; }
+    set[1] = set[0];
+    set[0].key[0] = key[0];
+    set[0].key[1] = key[1];
+    for (size_t i = 0; i < s->n; i++) {
+        set[0].ids[i] = s->ids[i];
+        set[0].ends[i] = (uint8_t)s->ends[i];
+    }
+    set[0].size = (uint8_t)(len << 2 | s->n);
+    return FMP_OK;
+}
+
+static inline fmp_status encode_word(encoder *e, const tk_view *v, size_t begin, size_t end, fmp_err *err)
+{
+    uint64_t key[2] = {0, 0};
+    size_t len = end - begin;
+    if (len > TK_CACHE_KEY) { return encode_new_word(e, v, begin, len, NULL, key, err); }
+    load_key(v->s + begin, len, v->len - begin, key);
+    tk_cache_slot *set = cache_set(e->s, key, len);
+    if (!is_cached(&set[0], key, len)) {
+        if (!is_cached(&set[1], key, len)) { return encode_new_word(e, v, begin, len, set, key, err); }
+        tk_cache_slot swap = set[0];
+        set[0] = set[1];
+        set[1] = swap;
+    }
+    FMP_TRY(list_grow(e->out, TK_CACHE_IDS, err));
+    for (size_t i = 0; i < (set[0].size & 3u); i++) {
+        emit(e, set[0].ids[i], tk_origin(v, begin + set[0].ends[i]));
+    }
+    return FMP_OK;
+}
+
+/* Words lie end to end: all of a tokenizer's splits in one scanner. */
+static fmp_status encode_scanned(encoder *e, const tk_view *v, fmp_err *err)
+{
+    uint32_t ends[SCAN_WORDS];
+    tk_scan_state state = {0, 0};
+    size_t n, at = 0;
+    while ((n = e->tok->scan(v->s, v->len, &state, ends, SCAN_WORDS)) > 0) {
+        for (size_t i = 0; i < n; i++) {
+            FMP_TRY(encode_word(e, v, at, ends[i], err));
+            at = ends[i];
+        }
     }
     return FMP_OK;
 }
@@ -66,14 +151,6 @@ static fmp_status encode_word(encoder *e, const tk_view *v, size_t begin, size_t
 /* One pattern, each match a word and each gap a word. */
 static fmp_status encode_matches(encoder *e, const tk_split *step, const tk_view *v, fmp_err *err)
 {
-    if (step->re.scan) {
-        for (size_t at = 0; at < v->len;) {
-            size_t end = step->re.scan(v->s, v->len, at);
-            FMP_TRY(encode_word(e, v, at, end, err));
-            at = end;
-        }
-        return FMP_OK;
-    }
     size_t done = 0, at = 0;
     while (at < v->len) {
         bool found = false;
@@ -89,13 +166,37 @@ static fmp_status encode_matches(encoder *e, const tk_split *step, const tk_view
     return done < v->len ? encode_word(e, v, done, v->len, err) : FMP_OK;
 }
 
+/*
+ * A text that no split cuts, before each mark that no token has inside: the tokens are the same, the words
+ * short.
+ */
+static fmp_status encode_marked(encoder *e, const tk_view *v, fmp_err *err)
+{
+    size_t begin = 0;
+    bool was_mark = true;
+    for (size_t i = 0; i < v->len;) {
+        bool is_mark = v->s[i] == TK_MARK[0] && v->len - i >= 3 && memcmp(v->s + i, TK_MARK, 3) == 0;
+        if (is_mark && !was_mark) {
+            FMP_TRY(encode_word(e, v, begin, i, err));
+            begin = i;
+        }
+        was_mark = is_mark;
+        i += is_mark ? 3 : 1;
+    }
+    return encode_word(e, v, begin, v->len, err);
+}
+
 /* Text without added tokens, normalized. */
 static fmp_status encode_text(encoder *e, const tk_view *v, fmp_err *err)
 {
     const fmp_tokenizer *tok = e->tok;
     if (v->len == 0) { return FMP_OK; }
-    if (tok->n_split == 0) { return encode_word(e, v, 0, v->len, err); }
-    const tk_split *only = &tok->split[0];
+    if (tok->scan) { return encode_scanned(e, v, err); }
+    if (tok->n_split == 0) {
+        return tok->index && tok->index->cuts_at_mark ? encode_marked(e, v, err)
+                                                      : encode_word(e, v, 0, v->len, err);
+    }
+    const tk_split *only = &tok->split[0]; /* a pattern that no scanner stands for */
     if (tok->n_split == 1 && only->kind == TK_SPLIT_REGEX && only->behavior == TK_ISOLATED) {
         return encode_matches(e, only, v, err);
     }
@@ -152,7 +253,9 @@ static fmp_status encode_all(encoder *e, const tk_view *text, fmp_err *err)
 static fmp_status emit_all(encoder *e, const uint32_t *ids, uint32_t n, fmp_err *err)
 {
     FMP_TRY(list_grow(e->out, n, err));
-    for (uint32_t i = 0; i < n; i++) { emit(e, ids[i], e->at); }
+    for (uint32_t i = 0; i < n; i++) {
+        emit(e, ids[i], e->at);
+    }
     return FMP_OK;
 }
 
@@ -170,8 +273,8 @@ static void forget_failures(fmp_tok_scratch *s)
     s->raw.failed = s->normalized.failed = s->words.failed = s->words_next.failed = s->found.failed = false;
 }
 
-fmp_status fmp_tokenizer_encode(const fmp_tokenizer *tok, fmp_tok_scratch *scratch, const char *text, size_t len,
-                                unsigned flags, fmp_token_list *out, fmp_err *err)
+fmp_status fmp_tokenizer_encode(const fmp_tokenizer *tok, fmp_tok_scratch *scratch, const char *text,
+                                size_t len, unsigned flags, fmp_token_list *out, fmp_err *err)
 {
     if (len > TEXT_MAX) {
         return fmp_fail(err, FMP_E_RANGE, "expected a text of at most %zu bytes, found %zu", TEXT_MAX, len);
@@ -187,8 +290,8 @@ fmp_status fmp_tokenizer_encode(const fmp_tokenizer *tok, fmp_tok_scratch *scrat
     tk_scratch_for(scratch, tok);
     forget_failures(scratch);
     scratch->dropped = 0;
-    encoder e = { tok, scratch, out, 0, (flags & FMP_TOK_SPECIAL) != 0 };
-    tk_view view = { text, len, NULL, 0 };
+    encoder e = {tok, scratch, out, 0, (flags & FMP_TOK_SPECIAL) != 0};
+    tk_view view = {text, len, NULL, 0};
     fmp_status status = encode_checked(&e, &view, flags, err);
     if (status == FMP_OK) {
         out->n_dropped += scratch->dropped;

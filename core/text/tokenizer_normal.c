@@ -6,6 +6,7 @@
  */
 #include "tokenizer_impl.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
@@ -16,12 +17,12 @@
 
 tk_view tk_view_of(const tk_text *t, uint32_t base)
 {
-    return (tk_view){ t->s, t->len, t->end_of, base };
+    return (tk_view){t->s, t->len, t->end_of, base};
 }
 
 tk_view tk_view_cut(const tk_view *v, size_t begin, size_t end)
 {
-    tk_view part = { v->s + begin, end - begin, v->end_of ? v->end_of + begin : NULL, tk_origin(v, begin) };
+    tk_view part = {v->s + begin, end - begin, v->end_of ? v->end_of + begin : NULL, tk_origin(v, begin)};
     return part;
 }
 
@@ -35,7 +36,9 @@ static bool text_grow(tk_text *t, size_t extra)
     }
     if (need <= t->cap) { return true; }
     size_t cap = t->cap < 256 ? 256 : t->cap;
-    while (cap < need) { cap *= 2; }
+    while (cap < need) {
+        cap *= 2;
+    }
     char *s = realloc(t->s, cap);
     if (s) { t->s = s; }
     uint32_t *end_of = realloc(t->end_of, cap * sizeof *end_of);
@@ -52,7 +55,9 @@ void tk_text_add(tk_text *t, const char *s, size_t len, uint32_t end_of)
 {
     if (len == 0 || !text_grow(t, len)) { return; }
     memcpy(t->s + t->len, s, len);
-    for (size_t i = 0; i < len; i++) { t->end_of[t->len + i] = end_of; }
+    for (size_t i = 0; i < len; i++) {
+        t->end_of[t->len + i] = end_of;
+    }
     t->len += len;
 }
 
@@ -60,7 +65,9 @@ void tk_text_copy(tk_text *t, const tk_view *v, size_t begin, size_t end)
 {
     if (begin == end || !text_grow(t, end - begin)) { return; }
     memcpy(t->s + t->len, v->s + begin, end - begin);
-    for (size_t i = begin; i < end; i++) { t->end_of[t->len + i - begin] = tk_origin(v, i + 1); }
+    for (size_t i = begin; i < end; i++) {
+        t->end_of[t->len + i - begin] = tk_origin(v, i + 1);
+    }
     t->len += end - begin;
 }
 
@@ -68,7 +75,7 @@ void tk_text_free(tk_text *t)
 {
     free(t->s);
     free(t->end_of);
-    *t = (tk_text){ 0 };
+    *t = (tk_text){0};
 }
 
 bool tk_is_word(const char *s, size_t i)
@@ -78,19 +85,36 @@ bool tk_is_word(const char *s, size_t i)
            u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL);
 }
 
+/*
+ * The library's normalization tables are of Unicode 9: newer characters have no decomposition and do not combine there.
+ * One filtered form of each kind, made once for the process.
+ */
+static UNormalizer2 *forms[4];
+static UErrorCode forms_code = U_ZERO_ERROR;
+static pthread_once_t forms_once = PTHREAD_ONCE_INIT;
+
+static void forms_make(void)
+{
+    static const UChar known[] = u"[:age=9.0:]";
+    USet *set = uset_openPattern(known, -1, &forms_code);
+    if (U_FAILURE(forms_code)) { return; }
+    uset_freeze(set);
+    forms[0] = unorm2_openFiltered(unorm2_getNFCInstance(&forms_code), set, &forms_code);
+    forms[1] = unorm2_openFiltered(unorm2_getNFDInstance(&forms_code), set, &forms_code);
+    forms[2] = unorm2_openFiltered(unorm2_getNFKCInstance(&forms_code), set, &forms_code);
+    forms[3] = unorm2_openFiltered(unorm2_getNFKDInstance(&forms_code), set, &forms_code);
+}
+
 static const UNormalizer2 *unicode_form(tk_norm_kind kind, UErrorCode *code)
 {
-    switch (kind) {
-    case TK_NORM_NFC: return unorm2_getNFCInstance(code);
-    case TK_NORM_NFD: return unorm2_getNFDInstance(code);
-    case TK_NORM_NFKC: return unorm2_getNFKCInstance(code);
-    default: return unorm2_getNFKDInstance(code);
-    }
+    (void)pthread_once(&forms_once, forms_make);
+    *code = forms_code;
+    return forms[kind - TK_NORM_NFC];
 }
 
 /* Normalize v[begin..end), one segment, which is not plain ASCII. */
-static fmp_status normalize_segment(const UNormalizer2 *form, const tk_view *v, size_t begin, size_t end, tk_text *out,
-                                    fmp_err *err)
+static fmp_status normalize_segment(const UNormalizer2 *form, const tk_view *v, size_t begin, size_t end,
+                                    tk_text *out, fmp_err *err)
 {
     UChar in[SEGMENT_MAX], made[SEGMENT_MAX * 4];
     char utf8[SEGMENT_MAX * 4 * 3];
@@ -102,8 +126,9 @@ static fmp_status normalize_segment(const UNormalizer2 *form, const tk_view *v, 
         u_strToUTF8(utf8, (int32_t)sizeof utf8, &n_utf8, made, n_made, &code);
     }
     if (U_FAILURE(code) || end - begin > SEGMENT_MAX) {
-        return fmp_fail(err, FMP_E_RANGE, "expected at most %d bytes of combining characters in a row, found %zu",
-                        SEGMENT_MAX, end - begin);
+        return fmp_fail(err, FMP_E_RANGE,
+                        "expected at most %d bytes of combining characters in a row, found %zu", SEGMENT_MAX,
+                        end - begin);
     }
     if ((size_t)n_utf8 == end - begin && memcmp(utf8, v->s + begin, end - begin) == 0) {
         tk_text_copy(out, v, begin, end);
@@ -116,16 +141,19 @@ static fmp_status normalize_segment(const UNormalizer2 *form, const tk_view *v, 
 /* A character that, alone in its segment, stays as it is. */
 static bool is_stable(tk_norm_kind kind, uint32_t c)
 {
-    static const UProperty quick[] = { UCHAR_NFC_QUICK_CHECK, UCHAR_NFD_QUICK_CHECK, UCHAR_NFKC_QUICK_CHECK,
-                                       UCHAR_NFKD_QUICK_CHECK };
-    return c < 0x80 || u_getIntPropertyValue((UChar32)c, quick[kind - TK_NORM_NFC]) == UNORM_YES;
+    static const UProperty quick[] = {UCHAR_NFC_QUICK_CHECK, UCHAR_NFD_QUICK_CHECK, UCHAR_NFKC_QUICK_CHECK,
+                                      UCHAR_NFKD_QUICK_CHECK};
+    return c < 0x80 || !tk_char_within(c, 9) ||
+           u_getIntPropertyValue((UChar32)c, quick[kind - TK_NORM_NFC]) == UNORM_YES;
 }
 
 static fmp_status normalize_unicode(tk_norm_kind kind, const tk_view *v, tk_text *out, fmp_err *err)
 {
     UErrorCode code = U_ZERO_ERROR;
     const UNormalizer2 *form = unicode_form(kind, &code);
-    if (U_FAILURE(code)) { return fmp_fail(err, FMP_E_INTERNAL, "ICU has no normalization data: %s", u_errorName(code)); }
+    if (U_FAILURE(code)) {
+        return fmp_fail(err, FMP_E_INTERNAL, "ICU has no normalization data: %s", u_errorName(code));
+    }
     size_t begin = 0;
     while (begin < v->len) {
         size_t end = begin;
@@ -161,7 +189,7 @@ static void normalize_lowercase(const tk_view *v, tk_text *out)
         size_t n = c == 0x130 ? 3 : tk_utf8_put((uint32_t)u_tolower((UChar32)c), utf8);
         if (c == 0x130) { memcpy(utf8, "i\xCC\x87", 3); }
         if (n == i - begin) {
-            tk_view same = { utf8, n, v->end_of ? v->end_of + begin : NULL, tk_origin(v, begin) };
+            tk_view same = {utf8, n, v->end_of ? v->end_of + begin : NULL, tk_origin(v, begin)};
             tk_text_copy(out, &same, 0, n);
         } else {
             tk_text_add(out, utf8, n, tk_origin(v, i));
@@ -179,7 +207,9 @@ static void normalize_strip(const tk_norm *step, const tk_view *v, tk_text *out)
     }
     while (step->right && end > begin) {
         size_t at = end;
-        do { at--; } while (at > begin && ((unsigned char)v->s[at] & 0xC0) == 0x80);
+        do {
+            at--;
+        } while (at > begin && ((unsigned char)v->s[at] & 0xC0) == 0x80);
         size_t next = at;
         if (!u_isUWhiteSpace((UChar32)tk_utf8_next(v->s, &next))) { break; }
         end = at;
@@ -187,7 +217,8 @@ static void normalize_strip(const tk_norm *step, const tk_view *v, tk_text *out)
     tk_text_copy(out, v, begin, end);
 }
 
-static fmp_status normalize_replace(const tk_norm *step, tk_matcher *m, const tk_view *v, tk_text *out, fmp_err *err)
+static fmp_status normalize_replace(const tk_norm *step, tk_matcher *m, const tk_view *v, tk_text *out,
+                                    fmp_err *err)
 {
     size_t done = 0, at = 0;
     while (at <= v->len) {
@@ -208,6 +239,20 @@ static fmp_status normalize_replace(const tk_norm *step, tk_matcher *m, const tk
     return FMP_OK;
 }
 
+static void normalize_chars(tk_chars_fn chars, const tk_view *v, tk_text *out)
+{
+    for (size_t i = 0; i < v->len;) {
+        char utf8[16];
+        size_t begin = i;
+        size_t n = chars(tk_utf8_next(v->s, &i), utf8);
+        if (n == i - begin && memcmp(utf8, v->s + begin, n) == 0) {
+            tk_text_copy(out, v, begin, i);
+        } else {
+            tk_text_add(out, utf8, n, tk_origin(v, i));
+        }
+    }
+}
+
 static bool is_ascii(const tk_view *v)
 {
     for (size_t i = 0; i < v->len; i++) {
@@ -217,7 +262,8 @@ static bool is_ascii(const tk_view *v)
 }
 
 /* One step from v into `out`. */
-static fmp_status normalize_step(const tk_norm *step, tk_matcher *m, const tk_view *v, tk_text *out, fmp_err *err)
+static fmp_status normalize_step(const fmp_tokenizer *tok, const tk_norm *step, tk_matcher *m,
+                                 const tk_view *v, tk_text *out, fmp_err *err)
 {
     switch (step->kind) {
     case TK_NORM_NFC:
@@ -231,6 +277,9 @@ static fmp_status normalize_step(const tk_norm *step, tk_matcher *m, const tk_vi
         tk_text_copy(out, v, 0, v->len);
         return FMP_OK;
     case TK_NORM_REPLACE: return normalize_replace(step, m, v, out, err);
+    case TK_NORM_CHARS: normalize_chars(step->chars, v, out); return FMP_OK;
+    case TK_NORM_CHARSMAP: tk_normalize_charsmap(&step->map, v, out); return FMP_OK;
+    case TK_NORM_SPM: tk_normalize_spm(tok, step, v, out); return FMP_OK;
     }
     return FMP_OK;
 }
@@ -240,11 +289,16 @@ fmp_status tk_normalize(const fmp_tokenizer *tok, tk_matcher *m, const tk_view *
 {
     *out = *in;
     for (uint32_t i = 0; i < tok->n_norm; i++) {
-        if (tok->norm[i].kind <= TK_NORM_NFKD && is_ascii(out)) { continue; }
+        tk_norm_kind kind = tok->norm[i].kind;
+        if (kind == TK_NORM_NFC ? tk_is_nfc(out->s, out->len) : kind <= TK_NORM_NFKD && is_ascii(out)) {
+            continue;
+        }
         tk_text *to = out->s == a->s && out->end_of == a->end_of ? b : a;
         to->len = 0;
-        FMP_TRY(normalize_step(&tok->norm[i], m, out, to, err));
-        if (to->failed) { return fmp_fail(err, FMP_E_NOMEM, "out of memory while normalizing %zu bytes", in->len); }
+        FMP_TRY(normalize_step(tok, &tok->norm[i], m, out, to, err));
+        if (to->failed) {
+            return fmp_fail(err, FMP_E_NOMEM, "out of memory while normalizing %zu bytes", in->len);
+        }
         *out = tk_view_of(to, in->base);
     }
     return FMP_OK;

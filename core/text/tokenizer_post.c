@@ -11,14 +11,16 @@ typedef struct placed {
     uint32_t n_prefix, n_suffix;
 } placed;
 
-static fmp_status place_id(const fmp_tokenizer *tok, const cJSON *node, bool after, const char *where, placed *p,
-                           fmp_err *err)
+static fmp_status place_id(const fmp_tokenizer *tok, const cJSON *node, bool after, const char *where,
+                           placed *p, fmp_err *err)
 {
     uint32_t id = 0;
     FMP_TRY(tk_want_id(node, tok->size - 1, where, &id, err));
     if (!tok->tokens[id].text) { return fmp_fail(err, FMP_E_DATA, "%s: no token has id %u", where, id); }
     uint32_t *n = after ? &p->n_suffix : &p->n_prefix;
-    if (*n == MAX_TEMPLATE) { return fmp_fail(err, FMP_E_RANGE, "%s: more than %u ids", where, MAX_TEMPLATE); }
+    if (*n == MAX_TEMPLATE) {
+        return fmp_fail(err, FMP_E_RANGE, "%s: more than %u ids", where, MAX_TEMPLATE);
+    }
     (after ? p->suffix : p->prefix)[(*n)++] = id;
     return FMP_OK;
 }
@@ -33,17 +35,22 @@ static fmp_status place_named(const fmp_tokenizer *tok, const cJSON *special, co
     if (!cJSON_IsArray(ids)) {
         return fmp_fail(err, FMP_E_DATA, "%s: special_tokens has no ids for \"%s\"", where, name);
     }
-    cJSON_ArrayForEach(id, ids) { FMP_TRY(place_id(tok, id, after, where, p, err)); }
+    cJSON_ArrayForEach(id, ids)
+    {
+        FMP_TRY(place_id(tok, id, after, where, p, err));
+    }
     return FMP_OK;
 }
 
-static fmp_status parse_template(const fmp_tokenizer *tok, const cJSON *node, const char *where, placed *p, fmp_err *err)
+static fmp_status parse_template(const fmp_tokenizer *tok, const cJSON *node, const char *where, placed *p,
+                                 fmp_err *err)
 {
     const cJSON *single = fmp_json_get(node, "single"), *item;
     const cJSON *special = fmp_json_get(node, "special_tokens");
     bool after = false;
     if (!cJSON_IsArray(single)) {
-        return fmp_fail(err, FMP_E_DATA, "%s.single: expected an array, found %s", where, tk_kind_name(single));
+        return fmp_fail(err, FMP_E_DATA, "%s.single: expected an array, found %s", where,
+                        tk_kind_name(single));
     }
     cJSON_ArrayForEach(item, single)
     {
@@ -53,7 +60,8 @@ static fmp_status parse_template(const fmp_tokenizer *tok, const cJSON *node, co
         } else if (fmp_json_get(item, "Sequence") && !after) {
             after = true;
         } else {
-            return fmp_fail(err, FMP_E_UNSUPPORTED, "%s.single: expected special tokens around one Sequence", where);
+            return fmp_fail(err, FMP_E_UNSUPPORTED, "%s.single: expected special tokens around one Sequence",
+                            where);
         }
     }
     if (!after) { return fmp_fail(err, FMP_E_DATA, "%s.single: expected a Sequence, found none", where); }
@@ -61,14 +69,15 @@ static fmp_status parse_template(const fmp_tokenizer *tok, const cJSON *node, co
 }
 
 /* RobertaProcessing and BertProcessing: "cls": [text, id] before, "sep": [text, id] after. */
-static fmp_status parse_cls_sep(const fmp_tokenizer *tok, const cJSON *node, const char *where, placed *p, fmp_err *err)
+static fmp_status parse_cls_sep(const fmp_tokenizer *tok, const cJSON *node, const char *where, placed *p,
+                                fmp_err *err)
 {
     FMP_TRY(place_id(tok, cJSON_GetArrayItem(fmp_json_get(node, "cls"), 1), false, where, p, err));
     return place_id(tok, cJSON_GetArrayItem(fmp_json_get(node, "sep"), 1), true, where, p, err);
 }
 
-static fmp_status parse_step(const fmp_tokenizer *tok, const cJSON *node, const char *where, bool nested, placed *p,
-                             fmp_err *err)
+static fmp_status parse_step(const fmp_tokenizer *tok, const cJSON *node, const char *where, bool nested,
+                             placed *p, fmp_err *err)
 {
     const char *type = "";
     FMP_TRY(tk_want_string(node, "type", where, &type, err));
@@ -79,7 +88,8 @@ static fmp_status parse_step(const fmp_tokenizer *tok, const cJSON *node, const 
     }
     const cJSON *list = fmp_json_get(node, "processors"), *child;
     if (strcmp(type, "Sequence") != 0 || nested || !cJSON_IsArray(list)) {
-        return fmp_fail(err, FMP_E_UNSUPPORTED, "%s.type: post-processor \"%s\" is not supported here", where, type);
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "%s.type: post-processor \"%s\" is not supported here", where,
+                        type);
     }
     unsigned i = 0;
     cJSON_ArrayForEach(child, list)
@@ -93,7 +103,7 @@ static fmp_status parse_step(const fmp_tokenizer *tok, const cJSON *node, const 
 
 fmp_status tk_parse_post(fmp_tokenizer *tok, const cJSON *node, fmp_err *err)
 {
-    placed p = { .n_prefix = 0 };
+    placed p = {.n_prefix = 0};
     if (tk_is_null(node)) { return FMP_OK; }
     FMP_TRY(parse_step(tok, node, "post_processor", false, &p, err));
     tok->prefix = fmp_arena_take(tok->arena, (p.n_prefix + 1) * sizeof *tok->prefix);

@@ -1,45 +1,55 @@
 /*
  * tokenizer_regex.c: pre-token patterns. Hugging Face writes them for Oniguruma; PCRE2 runs them here.
  *
- * The two agree on what these patterns use, except for \s and \w with Unicode: PCRE2's \s has U+180E and its \w lacks
- * combining marks. Both are therefore spelled out as explicit classes before compiling. What would silently mean
- * something else there (nested classes, intersections, \h, (?m), {1,3}+) is refused.
- * Every match runs under limits, so no pattern and no text can hang or exhaust the stack.
+ * The two agree on what these patterns use, except for \s and \w with Unicode: PCRE2's \s has U+180E and its
+ * \w lacks combining marks. Both are therefore spelled out as explicit classes before compiling. What would
+ * silently mean something else there (nested classes, intersections, \h, (?m), {1,3}+) is refused. Every
+ * match runs under limits, so no pattern and no text can hang or exhaust the stack.
  */
 #include "tokenizer_impl.h"
 
 #include <stdlib.h>
 
-#define MATCH_LIMIT 50000000u
+#define MATCH_LIMIT    50000000u
 #define HEAP_LIMIT_KIB (64u << 10)
-#define JIT_STACK_MAX ((size_t)8 << 20)
+#define JIT_STACK_MAX  ((size_t)8 << 20)
 
-#define SPACE_SET                                                                                                      \
-    "\\t-\\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 /* Alphabetic marks, numbers that are letters, and circled letters, beside L, Nd and Pc */
-#define WORD_SET                                                                                                       \
-    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD_SET                                                                                             \
+    "\\p{L}\\p{M}\\p{Nl}\\p{Nd}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{"     \
+    "1f170}-\\x{1f189}"
 
 static fmp_status refuse(const char *what, const char *where, size_t at, fmp_err *err)
 {
-    return fmp_fail(err, FMP_E_UNSUPPORTED, "%s: %s at byte %zu of the pattern is not supported", where, what, at);
+    return fmp_fail(err, FMP_E_UNSUPPORTED, "%s: %s at byte %zu of the pattern is not supported", where, what,
+                    at);
 }
 
 /* One backslash sequence, p[0] == '\\'; returns its length in the source, 0 if it is refused. */
 static size_t translate_escape(const char *p, bool in_class, fmp_buf *out)
 {
     switch (p[1]) {
-    case 's': fmp_buf_puts(out, in_class ? SPACE_SET : "[" SPACE_SET "]"); return 2;
+    case 's': fmp_buf_puts(out, in_class ? TK_SPACE_SET : "[" TK_SPACE_SET "]"); return 2;
     case 'w': fmp_buf_puts(out, in_class ? WORD_SET : "[" WORD_SET "]"); return 2;
     case 'S':
         if (in_class) { break; }
-        fmp_buf_puts(out, "[^" SPACE_SET "]");
+        fmp_buf_puts(out, "[^" TK_SPACE_SET "]");
         return 2;
     case 'W':
         if (in_class) { break; }
         fmp_buf_puts(out, "[^" WORD_SET "]");
         return 2;
-    case '\0': case 'h': case 'H': case 'R': case 'X': case 'C': case 'K': case 'N': case 'O': case 'g': case 'y':
+    case '\0':
+    case 'h':
+    case 'H':
+    case 'R':
+    case 'X':
+    case 'C':
+    case 'K':
+    case 'N':
+    case 'O':
+    case 'g':
+    case 'y':
     case 'Y': return 0;
     default: break;
     }
@@ -89,7 +99,7 @@ fmp_status tk_regex_compile(const char *pattern, bool literal, const char *where
         return fmp_fail(err, FMP_E_RANGE, "%s: expected a pattern of at most %u bytes, found %zu", where,
                         TK_MAX_PATTERN, strlen(pattern));
     }
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_status status = FMP_OK;
     if (literal) {
         fmp_buf_puts(&text, pattern);
@@ -98,7 +108,8 @@ fmp_status tk_regex_compile(const char *pattern, bool literal, const char *where
         status = translate(pattern, where, &text, err);
     }
     if (status != FMP_OK) { goto done; }
-    uint32_t flags = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
+    uint32_t flags =
+        PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
     int code;
     PCRE2_SIZE at;
     out->code = pcre2_compile((PCRE2_SPTR)(text.data ? text.data : ""), text.len, flags, &code, &at, NULL);
@@ -111,7 +122,13 @@ fmp_status tk_regex_compile(const char *pattern, bool literal, const char *where
     }
     /* Without JIT (no executable memory) the interpreter gives the same matches, slower. */
     (void)pcre2_jit_compile(out->code, PCRE2_JIT_COMPLETE);
-    out->scan = literal ? NULL : tk_scan_find(pattern);
+    out->known = literal ? TK_PATTERN_OTHER : tk_pattern_find(pattern);
+    out->scan = tk_scan_one(out->known);
+    if (literal && text.len > 0) {
+        out->literal = strdup(pattern);
+        out->literal_len = text.len;
+        if (!out->literal) { status = fmp_fail(err, FMP_E_NOMEM, "out of memory for a pattern"); }
+    }
 done:
     fmp_buf_free(&text);
     return status;
@@ -120,7 +137,9 @@ done:
 void tk_regex_free(tk_regex *re)
 {
     pcre2_code_free(re->code);
+    free(re->literal);
     re->code = NULL;
+    re->literal = NULL;
 }
 
 fmp_status tk_matcher_init(tk_matcher *m, fmp_err *err)
@@ -145,6 +164,13 @@ void tk_matcher_free(tk_matcher *m)
 fmp_status tk_regex_next(const tk_regex *re, tk_matcher *m, const char *s, size_t len, size_t at, bool *found,
                          size_t *begin, size_t *end, fmp_err *err)
 {
+    if (re->literal) {
+        const char *hit = at <= len ? memmem(s + at, len - at, re->literal, re->literal_len) : NULL;
+        *found = hit != NULL;
+        *begin = hit ? (size_t)(hit - s) : 0;
+        *end = *begin + re->literal_len;
+        return FMP_OK;
+    }
     int rc = pcre2_match(re->code, (PCRE2_SPTR)s, len, at, PCRE2_NO_UTF_CHECK, m->data, m->context);
     if (rc == PCRE2_ERROR_NOMATCH) {
         *found = false;
@@ -179,7 +205,8 @@ uint32_t tk_utf8_next(const char *s, size_t *i)
         return (uint32_t)(p[0] & 0x0F) << 12 | (uint32_t)(p[1] & 0x3F) << 6 | (p[2] & 0x3F);
     }
     *i += 4;
-    return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3F) << 12 | (uint32_t)(p[2] & 0x3F) << 6 | (p[3] & 0x3F);
+    return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3F) << 12 | (uint32_t)(p[2] & 0x3F) << 6 |
+           (p[3] & 0x3F);
 }
 
 size_t tk_utf8_put(uint32_t c, char *out)

@@ -1,174 +1,422 @@
 /*
- * tokenizer_scan.c: hand-written scanners for the pre-token patterns nearly every byte-level tokenizer uses.
+ * tokenizer_scan.c: hand-written scanners for the pre-token patterns that nearly every byte-level tokenizer
+ * uses, each exactly what its pattern matches (tests/unit/test_tokenizer_scan.c compares them with PCRE2),
+ * several times faster.
  *
- * Each returns exactly what the pattern matches at a position (checked against PCRE2 in tests/unit/test_tokenizer.c),
- * several times faster. The patterns match at every position, so words lie end to end.
- * Characters fall into five classes; ASCII and the rest of the BMP come from a table, made once from ICU.
+ * A scanner stands for one pattern that matches at every position, or for a whole sequence of splits, so
+ * words lie end to end. Where one split cuts the text before the next one sees it, its characters are "ends"
+ * to the next: as the end of the text. Read tokenizer_scan.h first; the patterns are at the bottom.
  */
-#include "tokenizer_impl.h"
+#include "tokenizer_scan.h"
 
-#include <pthread.h>
-#include <unicode/uchar.h>
+#define INLINE static inline __attribute__((always_inline))
 
-enum { OTHER, LETTER, NUMBER, SPACE, LINE_END };
-
-static uint8_t bmp_class[0x10000];
-static pthread_once_t bmp_once = PTHREAD_ONCE_INIT;
-
-static uint8_t class_of_char(uint32_t c)
+/* ---- one pattern ---- */
+/* 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
+INLINE size_t gpt2(const char *s, size_t n, size_t i, unsigned ends)
 {
-    uint32_t mask = U_MASK(u_charType((UChar32)c));
-    if (c == '\r' || c == '\n') { return LINE_END; }
-    if (u_isUWhiteSpace((UChar32)c)) { return SPACE; }
-    if (mask & U_GC_L_MASK) { return LETTER; }
-    return mask & U_GC_N_MASK ? NUMBER : OTHER;
-}
-
-static void bmp_fill(void)
-{
-    for (uint32_t c = 0; c < 0x10000; c++) { bmp_class[c] = class_of_char(c); }
-}
-
-/* Class of the character at s[*i]; moves *i behind it. */
-static inline unsigned class_next(const char *s, size_t *i)
-{
-    unsigned char b = (unsigned char)s[*i];
-    if (b < 0x80) {
-        *i += 1;
-        return bmp_class[b];
+    if (s[i] == '\'') {
+        size_t len = tk_contraction(s, n, i + 1);
+        if (len > 0) { return i + 1 + len; }
     }
-    uint32_t c = tk_utf8_next(s, i);
-    return c < 0x10000 ? bmp_class[c] : class_of_char(c);
+    size_t next;
+    unsigned class = tk_class_next(s, i, &next);
+    if (s[i] == ' ') { /* joins what follows, unless that is white space, or an end */
+        class = tk_class_at(s, n, next) & ~ends;
+        if (class == 0 || (class & C_SPACES)) { return tk_space_end(s, n, i, ends); }
+    }
+    if (class & C_LETTER) { return tk_run_end(s, n, next, C_LETTER); }
+    if (class & C_SPACES) { return tk_space_end(s, n, i, ends); }
+    return tk_run_end(s, n, next, class & C_NUMBER ? C_NUMBER : C_REST & ~ends);
 }
 
-static inline unsigned class_at(const char *s, size_t n, size_t i)
+/* \p{N}{1,max} at a number. */
+INLINE size_t digits_end(const char *s, size_t n, size_t i, unsigned max)
 {
-    return i < n ? class_next(s, &i) : SPACE;
+    size_t next;
+    (void)tk_class_next(s, i, &next);
+    for (unsigned k = 1; k < max && tk_class_at(s, n, next) == C_NUMBER; k++) {
+        i = next;
+        (void)tk_class_next(s, i, &next);
+    }
+    return next;
 }
 
-/* End of the run of one class that begins at i. */
-static inline size_t run_end(const char *s, size_t n, size_t i, unsigned class)
+/* ` ?[^\s\p{L}\p{N}]+[\r\n]*` from a character of the set that begins at i; `slash`: [\r\n/]*. */
+INLINE size_t signs_end(const char *s, size_t n, size_t i, unsigned set, bool slash)
 {
+    i = tk_run_end(s, n, i, set);
+    while (i < n && (s[i] == '\r' || s[i] == '\n' || (slash && s[i] == '/'))) {
+        i++;
+    }
+    return i;
+}
+
+/* What the GPT-4 family does where neither letters nor numbers come first: signs and white space. */
+INLINE size_t signs_or_spaces(const char *s, size_t n, size_t i, size_t next, unsigned class, bool slash)
+{
+    if (class & C_REST) { return signs_end(s, n, next, C_REST, slash); }
+    if (s[i] == ' ' && (tk_class_at(s, n, next) & C_REST)) { return signs_end(s, n, next, C_REST, slash); }
+    return tk_line_end(s, n, i, 0);
+}
+
+/* (?i:'s|...)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+INLINE size_t cl100k(const char *s, size_t n, size_t i, unsigned max_digits)
+{
+    if (s[i] == '\'') {
+        size_t len = tk_contraction_nocase(s, n, i + 1);
+        if (len > 0) { return i + 1 + len; }
+    }
+    size_t next;
+    unsigned class = tk_class_next(s, i, &next);
+    if (class & C_LETTER) { return tk_run_end(s, n, next, C_LETTER); }
+    if (class == C_NUMBER) { return digits_end(s, n, i, max_digits); }
+    if (class != C_LINE && (tk_class_at(s, n, next) & C_LETTER)) { return tk_run_end(s, n, next, C_LETTER); }
+    return signs_or_spaces(s, n, i, next, class, false);
+}
+
+/*
+ * [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+ at i, 0 where it does not match.
+ * What the first set takes too much of it gives back, down to the last character that is in both. *upper_end:
+ * where the first set's run ends.
+ */
+INLINE size_t upper_lower(const char *s, size_t n, size_t i, size_t *upper_end)
+{
+    size_t both_end = 0;
     while (i < n) {
-        size_t next = i;
-        if (class_next(s, &next) != class) { break; }
+        i = tk_ascii_run(s, n, i, 'A', 0);
+        if (i == n) { break; }
+        size_t next;
+        unsigned class = tk_class_next(s, i, &next);
+        if (class == C_LOWER) { return tk_run_end(s, n, next, C_LOWER | C_CALM | C_MARK); }
+        if (!(class & (C_UPPER | C_CALM | C_MARK))) { break; }
+        i = next;
+        if (class != C_UPPER) { both_end = i; }
+    }
+    *upper_end = i;
+    return both_end;
+}
+
+/*
+ * The two alternatives of o200k that begin with letters or marks, with or without a leading sign; 0: neither.
+ */
+INLINE size_t cased_word(const char *s, size_t n, size_t i, size_t next, unsigned class)
+{
+    size_t upper_end = i, end = 0;
+    if (class & C_LETTER) {
+        end = upper_lower(s, n, i, &upper_end);
+        return end > 0 ? end : upper_end;
+    }
+    if (class == C_LINE) { return 0; }
+    end = upper_lower(s, n, next, &upper_end);
+    if (end == 0 && class == C_MARK) { return next; } /* the mark alone is a word of the first alternative */
+    if (end == 0 && upper_end > next) { end = upper_end; }
+    return end;
+}
+
+INLINE size_t o200k(const char *s, size_t n, size_t i, unsigned max_digits, bool contractions)
+{
+    size_t next;
+    unsigned class = tk_class_next(s, i, &next);
+    if (class == C_NUMBER) { return digits_end(s, n, i, max_digits); }
+    size_t end = cased_word(s, n, i, next, class);
+    if (end == 0) { return signs_or_spaces(s, n, i, next, class, true); }
+    size_t tail = contractions && end < n && s[end] == '\'' ? tk_contraction_nocase(s, n, end + 1) : 0;
+    return tail > 0 ? end + 1 + tail : end;
+}
+
+INLINE bool is_fm_cjk(uint32_t c)
+{
+    return (c >= 0x3040 && c <= 0x30FF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x4E00 && c <= 0x9FFF);
+}
+
+/* FMP_TOK_PATTERN_FM */
+INLINE size_t fm(const char *s, size_t n, size_t i)
+{
+    const unsigned set = C_REST & ~C_MARK;
+    size_t next;
+    uint32_t c;
+    unsigned class = tk_class_char(s, i, &next, &c);
+    if (is_fm_cjk(c) || class == C_NUMBER) { return next; }
+    if (s[i] == ' ' && (tk_class_at(s, n, next) & set)) { return tk_run_end(s, n, next, set); }
+    if (class & C_SPACES) { return next; }
+    if (class & set) { return tk_run_end(s, n, next, set); }
+    for (i = tk_ascii_run(s, n, next, 'a', 0x20); i < n; i = next) {
+        class = tk_class_char(s, i, &next, &c);
+        if (!(class & (C_LETTER | C_MARK)) || is_fm_cjk(c)) { break; }
+    }
+    return i;
+}
+
+/* ---- sequences ---- */
+/* Single numbers, then GPT-2's pattern: StarCoder, SmolLM. */
+INLINE size_t starcoder(const char *s, size_t n, size_t i)
+{
+    size_t next;
+    return tk_class_next(s, i, &next) == C_NUMBER ? next : gpt2(s, n, i, C_NUMBER);
+}
+
+/* Runs of punctuation, then GPT-2's pattern: what Falcon does before it maps bytes. */
+INLINE size_t falcon(const char *s, size_t n, size_t i)
+{
+    size_t next;
+    const unsigned set = C_PUNCT | C_ASCII;
+    return tk_class_next(s, i, &next) & set ? tk_run_end(s, n, next, set) : gpt2(s, n, i, set);
+}
+
+/* Is the character that stands for a byte in GPT-2's alphabet a number? 0-9, and U+00B2 B3 B9 BC BD BE. */
+INLINE bool is_digit_byte(char c)
+{
+    unsigned char b = (unsigned char)c;
+    return (b >= '0' && b <= '9') || b == 0xB2 || b == 0xB3 || b == 0xB9 || (b >= 0xBC && b <= 0xBE);
+}
+
+INLINE bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/*
+ * Within a word that ends at `end`, in mapped bytes: runs of numbers apart, and [0-9][0-9][0-9] apart in
+ * those.
+ */
+INLINE size_t falcon_cut(const char *s, size_t i, size_t end)
+{
+    size_t k = i;
+    if (!is_digit_byte(s[i])) {
+        while (k < end && !is_digit_byte(s[k])) {
+            k++;
+        }
+        return k;
+    }
+    for (; k < end && is_digit_byte(s[k]); k++) {
+        if (end - k >= 3 && is_digit(s[k]) && is_digit(s[k + 1]) && is_digit(s[k + 2])) {
+            return k == i ? k + 3 : k;
+        }
+    }
+    return k;
+}
+
+/*
+ * DeepSeek's three splits. A character is seen as an end where an earlier split has cut before or behind it.
+ */
+enum { HAN = 1 << 11 };
+
+INLINE unsigned deepseek_class(const char *s, size_t n, size_t i, size_t *next, unsigned han)
+{
+    uint32_t c;
+    if (i >= n) { return 0; }
+    unsigned class = tk_class_char(s, i, next, &c);
+    bool is_han = (c >= 0x3040 && c <= 0x30FF) || (c >= 0x4E00 && c <= 0x9FA5);
+    return class == C_NUMBER || is_han != (han != 0) ? 0 : class;
+}
+
+INLINE size_t deepseek_run(const char *s, size_t n, size_t i, unsigned set, unsigned han)
+{
+    size_t next = i;
+    while (deepseek_class(s, n, i, &next, han) & set) {
         i = next;
     }
     return i;
 }
 
-/* \s+(?!\S)|\s+ at i: all of the white space, but its last character if something follows and it is not alone. */
-static size_t space_end(const char *s, size_t n, size_t i)
+/*
+ * [!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]* at i, 0 where none
+ * matches; white space comes after. No character here is a number, and all are within the range of kana and
+ * Han (han), or none is.
+ */
+INLINE size_t deepseek_match(const char *s, size_t n, size_t i, unsigned han)
 {
-    size_t last = i, end = i;
-    while (end < n) {
-        size_t next = end;
-        unsigned class = class_next(s, &next);
-        if (class != SPACE && class != LINE_END) { break; }
+    const unsigned word = C_LETTER | C_MARK, signs = C_PUNCT | C_PUNCT_NEW | C_ASCII | C_SYMBOL;
+    size_t next = i, third = i;
+    unsigned class = deepseek_class(s, n, i, &next, han);
+    if ((class & signs) && (unsigned char)s[i] < 0x80) {
+        size_t end = tk_ascii_run(s, n, next, 'a', 0x20);
+        if (end > next) { return end; }
+    }
+    unsigned after = deepseek_class(s, n, next, &third, han);
+    if (class & word) { return deepseek_run(s, n, next, word, han); }
+    if (!(class & (signs | C_LINE)) && (after & word)) { return deepseek_run(s, n, next, word, han); }
+    if ((class & signs) || (s[i] == ' ' && (after & signs))) {
+        size_t end = deepseek_run(s, n, next, signs, han);
+        while (han == 0 && end < n && (s[end] == '\r' || s[end] == '\n')) {
+            end++;
+        }
+        return end;
+    }
+    return 0;
+}
+
+/* White space at i as in tk_line_end; numbers and characters of the range are ends. */
+INLINE size_t deepseek_spaces(const char *s, size_t n, size_t i)
+{
+    size_t end = i, next = i, last = i, after = 0;
+    unsigned class;
+    while ((class = deepseek_class(s, n, end, &next, 0)) & C_SPACES) {
         last = end;
         end = next;
+        if (class == C_LINE) { after = end; }
     }
-    return end == n || last == i ? end : last;
+    if (after > 0) { return after; }
+    return class == 0 || last == i ? end : last;
 }
 
-/* Length of s t re ve m ll d after an apostrophe, 0 if none. */
-static inline size_t contraction(const char *s, size_t n, size_t i)
-{
-    char a = i < n ? s[i] : '\0', b = i + 1 < n ? s[i + 1] : '\0';
-    if (a == 's' || a == 't' || a == 'm' || a == 'd') { return 1; }
-    return ((a == 'r' || a == 'v') && b == 'e') || (a == 'l' && b == 'l') ? 2 : 0;
-}
-
-/* The same ignoring case; U+017F, the long s, folds to s. */
-static inline size_t contraction_nocase(const char *s, size_t n, size_t i)
-{
-    if (i + 1 < n && (unsigned char)s[i] == 0xC5 && (unsigned char)s[i + 1] == 0xBF) { return 2; }
-    char low[2] = { '\0', '\0' };
-    for (size_t k = 0; k < 2 && i + k < n; k++) {
-        char c = s[i + k];
-        low[k] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-    }
-    return contraction(low, 2, 0);
-}
-
-static size_t scan_gpt2(const char *s, size_t n, size_t i)
-{
-    if (s[i] == '\'') {
-        size_t len = contraction(s, n, i + 1);
-        if (len > 0) { return i + 1 + len; }
-    }
-    size_t next = i;
-    unsigned class = class_next(s, &next);
-    if (s[i] == ' ') { class = class_at(s, n, next); }
-    if (class == SPACE || class == LINE_END) { return space_end(s, n, i); }
-    return run_end(s, n, s[i] == ' ' ? next : i, class);
-}
-
-/* White space where neither letters nor signs follow directly: up to its last line end, else as space_end. */
-static size_t line_end(const char *s, size_t n, size_t i)
-{
-    size_t after = 0, end = i;
-    while (end < n) {
-        size_t next = end;
-        unsigned class = class_next(s, &next);
-        if (class != SPACE && class != LINE_END) { break; }
-        end = next;
-        if (class == LINE_END) { after = end; }
-    }
-    return after > 0 ? after : space_end(s, n, i);
-}
-
-/* Everything of the GPT-4 family but the contractions, which come first. */
-static inline size_t scan_words(const char *s, size_t n, size_t i, unsigned max_digits)
+/* What no alternative matches (control characters, say) is a word up to the next match or end. */
+INLINE size_t deepseek(const char *s, size_t n, size_t i)
 {
     size_t next = i;
-    unsigned class = class_next(s, &next);
-    if (class == LETTER) { return run_end(s, n, next, LETTER); }
-    if (class == NUMBER) {
-        for (unsigned k = 1; k < max_digits && class_at(s, n, next) == NUMBER; k++) {
-            (void)class_next(s, &next);
+    if (deepseek_class(s, n, i, &next, 0) == 0) {
+        if (deepseek_class(s, n, i, &next, HAN) == 0) { return digits_end(s, n, i, 3); }
+        size_t end = deepseek_match(s, n, i, HAN);
+        while (end == 0) {
+            i = next;
+            end = deepseek_class(s, n, i, &next, HAN) == 0 || deepseek_match(s, n, i, HAN) > 0 ? i : 0;
         }
-        return next;
+        return end;
     }
-    unsigned after = class_at(s, n, next);
-    if (class != LINE_END && after == LETTER) { return run_end(s, n, next, LETTER); }
-    if (class == OTHER || (s[i] == ' ' && after == OTHER)) {
-        return run_end(s, n, run_end(s, n, class == OTHER ? i : next, OTHER), LINE_END);
+    for (size_t begin = i;; i = next) {
+        unsigned class = deepseek_class(s, n, i, &next, 0);
+        if (class == 0 && i > begin) { return i; }
+        size_t end = deepseek_match(s, n, i, 0);
+        if (end == 0 && (class & C_SPACES)) { end = deepseek_spaces(s, n, i); }
+        if (end > 0) { return i > begin ? i : end; }
     }
-    return line_end(s, n, i);
 }
 
-static size_t scan_qwen(const char *s, size_t n, size_t i)
+/* ---- the two forms of each ---- */
+#define ONE(name, call)                                                                                      \
+    static size_t one_##name(const char *s, size_t n, size_t i)                                              \
+    {                                                                                                        \
+        return call;                                                                                         \
+    }
+#define MANY(name, call)                                                                                     \
+    static size_t many_##name(const char *s, size_t n, tk_scan_state *state, uint32_t *ends, size_t max)     \
+    {                                                                                                        \
+        size_t i = state->at, k = 0;                                                                         \
+        for (; i < n && k < max; ends[k++] = (uint32_t)i) {                                                  \
+            i = call;                                                                                        \
+        }                                                                                                    \
+        state->at = i;                                                                                       \
+        return k;                                                                                            \
+    }
+#define BOTH(name, call) ONE(name, call) MANY(name, call)
+
+BOTH(gpt2, gpt2(s, n, i, 0))
+BOTH(qwen, cl100k(s, n, i, 1))
+BOTH(cl100k, cl100k(s, n, i, 3))
+BOTH(o200k, o200k(s, n, i, 3, true))
+BOTH(tekken, o200k(s, n, i, 1, false))
+BOTH(fm, fm(s, n, i))
+MANY(starcoder, starcoder(s, n, i))
+MANY(deepseek, deepseek(s, n, i))
+
+static size_t many_falcon(const char *s, size_t n, tk_scan_state *state, uint32_t *ends, size_t max)
 {
-    size_t len = s[i] == '\'' ? contraction_nocase(s, n, i + 1) : 0;
-    return len > 0 ? i + 1 + len : scan_words(s, n, i, 1);
+    size_t i = state->at, word = state->word, k = 0;
+    for (; i < n && k < max; ends[k++] = (uint32_t)i) {
+        if (i >= word) { word = falcon(s, n, i); }
+        i = falcon_cut(s, i, word);
+    }
+    *state = (tk_scan_state){i, word};
+    return k;
 }
 
-static size_t scan_llama3(const char *s, size_t n, size_t i)
-{
-    size_t len = s[i] == '\'' ? contraction_nocase(s, n, i + 1) : 0;
-    return len > 0 ? i + 1 + len : scan_words(s, n, i, 3);
-}
-
-#define NOCASE "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* ---- patterns by their text ---- */
+#define REST_  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define WORDS_ "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+#define UPPER_ "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER_ "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED_(tail)                                                                                         \
+    "[^\\r\\n\\p{L}\\p{N}]?" UPPER_ "*" LOWER_ "+" tail "|[^\\r\\n\\p{L}\\p{N}]?" UPPER_ "+" LOWER_ "*" tail \
+    "|\\p{N}"
+#define CASED_REST_ "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define SUFFIX_     "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 
 static const struct {
     const char *pattern;
-    tk_scan_fn scan;
-} scanners[] = {
-    { FMP_TOK_PATTERN_GPT2, scan_gpt2 },
-    { NOCASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" REST, scan_qwen },
-    { NOCASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" REST, scan_llama3 },
+    tk_pattern id;
+} patterns[] = {
+    {FMP_TOK_PATTERN_GPT2, TK_PATTERN_GPT2},
+    {"'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", TK_PATTERN_GPT2},
+    {SUFFIX_ WORDS_ REST_, TK_PATTERN_QWEN},
+    {SUFFIX_ WORDS_ "{1,3}" REST_, TK_PATTERN_CL100K},
+    {"'(?i:[sdmt]|ll|ve|re)" WORDS_ "{1,3}" REST_, TK_PATTERN_CL100K},
+    {CASED_(SUFFIX_ "?") "{1,3}" CASED_REST_, TK_PATTERN_O200K},
+    {CASED_("") CASED_REST_, TK_PATTERN_TEKKEN},
+    {FMP_TOK_PATTERN_FM, TK_PATTERN_FM},
+    {TK_DIGITS_PATTERN, TK_PATTERN_DIGITS},
+    {TK_PUNCTUATION_PATTERN, TK_PATTERN_PUNCTUATION},
+    {"[0-9][0-9][0-9]", TK_PATTERN_THREE},
+    {"\\p{N}{1,3}", TK_PATTERN_NUMBERS},
+    {"[\xE4\xB8\x80-\xE9\xBE\xA5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+", TK_PATTERN_HAN},
+    {"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+     "?[\\p{P}\\p{S}]+[\r\n]*"
+     "|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+     TK_PATTERN_DEEPSEEK},
 };
 
-tk_scan_fn tk_scan_find(const char *pattern)
+tk_pattern tk_pattern_find(const char *pattern)
 {
-    for (size_t i = 0; i < sizeof scanners / sizeof *scanners; i++) {
-        if (strcmp(scanners[i].pattern, pattern) == 0) {
-            (void)pthread_once(&bmp_once, bmp_fill);
-            return scanners[i].scan;
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        if (strcmp(patterns[i].pattern, pattern) == 0 && tk_class_init()) { return patterns[i].id; }
+    }
+    return TK_PATTERN_OTHER;
+}
+
+tk_scan_fn tk_scan_one(tk_pattern pattern)
+{
+    switch (pattern) {
+    case TK_PATTERN_GPT2: return one_gpt2;
+    case TK_PATTERN_QWEN: return one_qwen;
+    case TK_PATTERN_CL100K: return one_cl100k;
+    case TK_PATTERN_O200K: return one_o200k;
+    case TK_PATTERN_TEKKEN: return one_tekken;
+    case TK_PATTERN_FM: return one_fm;
+    default: return NULL;
+    }
+}
+
+/* ---- the splits of a whole tokenizer ---- */
+#define MAX_SPLITS 5u
+
+static const struct {
+    uint32_t n;
+    tk_pattern step[MAX_SPLITS]; /* TK_PATTERN_OTHER: the step that maps bytes */
+    uint32_t contiguous;         /* bit k: step k has that behavior, the others "Isolated" */
+    tk_scan_many_fn scan;
+} sequences[] = {
+    {1, {TK_PATTERN_GPT2}, 0, many_gpt2},
+    {1, {TK_PATTERN_QWEN}, 0, many_qwen},
+    {1, {TK_PATTERN_CL100K}, 0, many_cl100k},
+    {1, {TK_PATTERN_O200K}, 0, many_o200k},
+    {1, {TK_PATTERN_TEKKEN}, 0, many_tekken},
+    {1, {TK_PATTERN_FM}, 0, many_fm},
+    {2, {TK_PATTERN_DIGITS, TK_PATTERN_GPT2}, 0, many_starcoder},
+    {3, {TK_PATTERN_NUMBERS, TK_PATTERN_HAN, TK_PATTERN_DEEPSEEK}, 0, many_deepseek},
+    {5,
+     {TK_PATTERN_PUNCTUATION, TK_PATTERN_GPT2, TK_PATTERN_OTHER, TK_PATTERN_DIGITS, TK_PATTERN_THREE},
+     1 | 8,
+     many_falcon},
+};
+
+/* A step as the table has it. A pattern that matches everywhere has no gaps to remove. */
+static bool is_step(const tk_split *split, tk_pattern want, bool contiguous)
+{
+    if (want == TK_PATTERN_OTHER) { return split->kind == TK_SPLIT_MAP_BYTES; }
+    if (split->kind != TK_SPLIT_REGEX || split->re.known != want) { return false; }
+    if (split->behavior == TK_REMOVED) { return split->invert && split->re.scan; }
+    return split->behavior == (contiguous ? TK_CONTIGUOUS : TK_ISOLATED) && !split->invert;
+}
+
+tk_scan_many_fn tk_scan_many(const tk_split *splits, uint32_t n)
+{
+    for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++) {
+        uint32_t k = 0;
+        if (sequences[i].n != n) { continue; }
+        while (k < n && is_step(&splits[k], sequences[i].step[k], sequences[i].contiguous >> k & 1)) {
+            k++;
         }
+        if (k == n) { return sequences[i].scan; }
     }
     return NULL;
 }

@@ -65,7 +65,8 @@ static void merge_next(const tk_pieces *found, bool invert, tk_pieces *out)
 }
 
 /* Matches of the step's pattern in v and the gaps between them, none empty; id 1 for a match. */
-static fmp_status find_all(const tk_split *step, tk_matcher *matcher, const tk_view *v, tk_pieces *found, fmp_err *err)
+static fmp_status find_all(const tk_split *step, tk_matcher *matcher, const tk_view *v, tk_pieces *found,
+                           fmp_err *err)
 {
     size_t done = 0, at = 0;
     found->n = 0;
@@ -84,8 +85,8 @@ static fmp_status find_all(const tk_split *step, tk_matcher *matcher, const tk_v
     return FMP_OK;
 }
 
-static fmp_status split_piece(const tk_split *step, fmp_tok_scratch *s, const tk_view *text, const tk_piece *piece,
-                              fmp_err *err)
+static fmp_status split_piece(const tk_split *step, fmp_tok_scratch *s, const tk_view *text,
+                              const tk_piece *piece, fmp_err *err)
 {
     tk_view v = tk_view_cut(text, piece->begin, piece->end);
     size_t first = s->words_next.n;
@@ -94,7 +95,7 @@ static fmp_status split_piece(const tk_split *step, fmp_tok_scratch *s, const tk
     if (step->behavior == TK_MERGED_NEXT) { merge_next(&s->found, step->invert, &s->words_next); }
     for (size_t i = 0; i < s->found.n; i++) {
         const tk_piece *p = &s->found.v[i];
-        match m = { p->begin, p->end, p->id == 1 };
+        match m = {p->begin, p->end, p->id == 1};
         place(step, &m, previous, first, &s->words_next);
         previous = m.is_match != step->invert;
     }
@@ -105,9 +106,32 @@ static fmp_status split_piece(const tk_split *step, fmp_tok_scratch *s, const tk
     return FMP_OK;
 }
 
-/* Rewrite each piece: with a space before it, or in GPT-2's characters. */
-static void rewrite_piece(tk_split_kind kind, const tk_view *text, const tk_piece *piece, tk_text *out)
+/* Spaces become `meta`; one stands first, unless there is one already or the step says no. */
+static void rewrite_meta(const tk_split *step, const tk_view *text, const tk_piece *piece, tk_text *out)
 {
+    size_t n = strlen(step->meta);
+    bool there = text->s[piece->begin] == ' ' ||
+                 (piece->end - piece->begin >= n && memcmp(text->s + piece->begin, step->meta, n) == 0);
+    bool wanted = step->prepend == TK_PREPEND_ALWAYS ||
+                  (step->prepend == TK_PREPEND_FIRST && tk_origin(text, piece->begin) == 0);
+    if (wanted && !there) { tk_text_add(out, step->meta, n, tk_origin(text, piece->begin)); }
+    for (size_t i = piece->begin; i < piece->end;) {
+        const char *space = memchr(text->s + i, ' ', piece->end - i);
+        size_t next = space ? (size_t)(space - text->s) : piece->end;
+        tk_text_copy(out, text, i, next);
+        if (space) { tk_text_add(out, step->meta, n, tk_origin(text, next + 1)); }
+        i = next + (space != NULL);
+    }
+}
+
+/* Rewrite each piece: with a space before it, with spaces made visible, or in GPT-2's characters. */
+static void rewrite_piece(const tk_split *step, const tk_view *text, const tk_piece *piece, tk_text *out)
+{
+    tk_split_kind kind = step->kind;
+    if (kind == TK_SPLIT_METASPACE) {
+        rewrite_meta(step, text, piece, out);
+        return;
+    }
     if (kind == TK_SPLIT_PREFIX_SPACE) {
         if (text->s[piece->begin] != ' ') { tk_text_add(out, " ", 1, tk_origin(text, piece->begin)); }
         tk_text_copy(out, text, piece->begin, piece->end);
@@ -129,18 +153,18 @@ static void unmap_piece(const tk_view *text, const tk_piece *piece, tk_text *out
     }
 }
 
-/* Run `kind` (or, for -1, the way back to bytes) over all pieces of *text into a fresh text. */
-static void rewrite(int kind, fmp_tok_scratch *s, tk_view *text)
+/* Run `step` (or, for NULL, the way back to bytes) over all pieces of *text into a fresh text. */
+static void rewrite(const tk_split *step, fmp_tok_scratch *s, tk_view *text)
 {
     tk_text *to = text->end_of && text->end_of == s->split_a.end_of ? &s->split_b : &s->split_a;
     to->len = 0;
     s->words_next.n = 0;
     for (size_t i = 0; i < s->words.n; i++) {
         size_t begin = to->len;
-        if (kind < 0) {
+        if (!step) {
             unmap_piece(text, &s->words.v[i], to);
         } else {
-            rewrite_piece((tk_split_kind)kind, text, &s->words.v[i], to);
+            rewrite_piece(step, text, &s->words.v[i], to);
         }
         tk_piece_add(&s->words_next, begin, to->len, FMP_TOKEN_NONE);
     }
@@ -162,17 +186,20 @@ fmp_status tk_split_all(const fmp_tokenizer *tok, fmp_tok_scratch *s, tk_view *t
         const tk_split *step = &tok->split[k];
         s->words_next.n = 0;
         if (step->kind != TK_SPLIT_REGEX) {
-            rewrite((int)step->kind, s, text);
+            rewrite(step, s, text);
         } else {
-            for (size_t i = 0; i < s->words.n; i++) { FMP_TRY(split_piece(step, s, text, &s->words.v[i], err)); }
+            for (size_t i = 0; i < s->words.n; i++) {
+                FMP_TRY(split_piece(step, s, text, &s->words.v[i], err));
+            }
         }
         swap_words(s);
     }
     if (tok->maps_bytes) {
-        rewrite(-1, s, text);
+        rewrite(NULL, s, text);
         swap_words(s);
     }
-    if (s->words.failed || s->words_next.failed || s->found.failed || s->split_a.failed || s->split_b.failed) {
+    if (s->words.failed || s->words_next.failed || s->found.failed || s->split_a.failed ||
+        s->split_b.failed) {
         return fmp_fail(err, FMP_E_NOMEM, "out of memory while splitting %zu bytes", text->len);
     }
     return FMP_OK;

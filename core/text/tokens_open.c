@@ -1,6 +1,6 @@
 /*
- * tokens_open.c: mapping a token artifact. Nothing in the file is believed before it has been compared with the file's
- * real size, and no index is used before it has been compared with its range.
+ * tokens_open.c: mapping a token artifact. Nothing in the file is believed before it has been compared with
+ * the file's real size, and no index is used before it has been compared with its range.
  */
 #include "tokens_impl.h"
 
@@ -18,14 +18,18 @@ bool ts_layout(const ts_header *h, uint64_t begin[TS_SECTIONS], uint64_t *file_s
 {
     size_t seg1, at = TS_HEADER;
     if (!fmp_add_ok(h->n_segments, 1, &seg1)) { return false; }
-    const struct { size_t n, size; } sections[TS_SECTIONS] = {
-        { h->n_tokens, 4 }, { h->n_tokens, 4 }, { seg1, 8 }, { h->n_segments, 2 },
-        { (size_t)h->n_bins + 1, 4 }, { h->n_segments, 4 },
+    const struct {
+        size_t n, size;
+    } sections[TS_SECTIONS] = {
+        {h->n_tokens, 4},   {h->n_tokens, 4},           {seg1, 8},
+        {h->n_segments, 2}, {(size_t)h->n_bins + 1, 4}, {h->n_segments, 4},
     };
     for (int i = 0; i < TS_SECTIONS; i++) {
         size_t bytes;
         begin[i] = at;
-        if (!fmp_mul_ok(sections[i].n, sections[i].size, &bytes) || !fmp_add_ok(at, bytes, &at)) { return false; }
+        if (!fmp_mul_ok(sections[i].n, sections[i].size, &bytes) || !fmp_add_ok(at, bytes, &at)) {
+            return false;
+        }
         if (i + 1 < TS_SECTIONS) {
             if (!fmp_add_ok(at, 63, &at)) { return false; }
             at &= ~(size_t)63;
@@ -55,17 +59,21 @@ FMP_PRINTF(4, 5) static fmp_status bad(fmp_err *err, const char *path, uint64_t 
     return FMP_E_DATA;
 }
 
-static fmp_status check_header(const ts_header *h, uint64_t size, const char *path, uint64_t begin[TS_SECTIONS],
-                               fmp_err *err)
+static fmp_status check_header(const ts_header *h, uint64_t size, const char *path,
+                               uint64_t begin[TS_SECTIONS], fmp_err *err)
 {
     unsigned char check[8];
     uint64_t expected = 0;
-    if (memcmp(h->magic, TS_MAGIC, 8) != 0) { return bad(err, path, 0, "expected a token file, found another kind"); }
+    if (memcmp(h->magic, TS_MAGIC, 8) != 0) {
+        return bad(err, path, 0, "expected a token file, found another kind");
+    }
     if (h->version != TS_VERSION) {
         return bad(err, path, 8, "expected version %u, found %u", TS_VERSION, h->version);
     }
     ts_check_digest(h, check);
-    if (memcmp(check, h->check, 8) != 0) { return bad(err, path, 56, "the header's check digits do not fit"); }
+    if (memcmp(check, h->check, 8) != 0) {
+        return bad(err, path, 56, "the header's check digits do not fit");
+    }
     if (h->file_size != size) {
         return bad(err, path, 48, "expected %llu bytes as the header says, found %llu",
                    (unsigned long long)h->file_size, (unsigned long long)size);
@@ -75,9 +83,10 @@ static fmp_status check_header(const ts_header *h, uint64_t size, const char *pa
                    (unsigned long long)h->n_tokens, (unsigned long long)h->n_segments, h->n_bins,
                    (unsigned long long)size);
     }
-    if (h->bin_size == 0 || h->bin_size > FMP_TOKENS_MAX_BIN || h->max_tokens == 0 || h->max_tokens > h->bin_size) {
-        return bad(err, path, 12, "expected max_tokens 1..bin_size, found max_tokens %u, bin_size %u", h->max_tokens,
-                   h->bin_size);
+    if (h->bin_size == 0 || h->bin_size > FMP_TOKENS_MAX_BIN || h->max_tokens == 0 ||
+        h->max_tokens > h->bin_size) {
+        return bad(err, path, 12, "expected max_tokens 1..bin_size, found max_tokens %u, bin_size %u",
+                   h->max_tokens, h->bin_size);
     }
     if (h->n_segments >= UINT32_MAX || h->n_bins > h->n_segments || h->n_locales > UINT16_MAX) {
         return bad(err, path, 24, "the counts of segments, bins or locales are too large");
@@ -104,7 +113,8 @@ static fmp_status check_segments(const fmp_tokens *t, const char *path, fmp_err 
                        (unsigned long long)s, t->n_locales, t->locale[s]);
         }
         if (t->weight[t->seg_begin[s]] != 0) {
-            return bad(err, path, UINT64_MAX, "segment %llu: the first token has a weight", (unsigned long long)s);
+            return bad(err, path, UINT64_MAX, "segment %llu: the first token has a weight",
+                       (unsigned long long)s);
         }
     }
     return FMP_OK;
@@ -125,7 +135,8 @@ static fmp_status check_tokens(const fmp_tokens *t, const char *path, fmp_err *e
     return FMP_OK;
 }
 
-/* bin_begin rises from 0 to S, bin_seg has every segment once, no bin has more than bin_size tokens. seen: (S) zeros */
+/* bin_begin rises from 0 to S, bin_seg has every segment once, no bin has more than bin_size tokens. seen:
+ * (S) zeros */
 static fmp_status check_bins(const fmp_tokens *t, uint8_t *seen, const char *path, fmp_err *err)
 {
     if (t->bin_begin[0] != 0 || t->bin_begin[t->n_bins] != t->n_segments) {
@@ -135,7 +146,8 @@ static fmp_status check_bins(const fmp_tokens *t, uint8_t *seen, const char *pat
     for (uint32_t b = 0; b < t->n_bins; b++) {
         uint64_t tokens = 0;
         if (t->bin_begin[b + 1] <= t->bin_begin[b] || t->bin_begin[b + 1] > t->n_segments) {
-            return bad(err, path, UINT64_MAX, "bin %u: expected at least one segment of %llu, found border %u", b,
+            return bad(err, path, UINT64_MAX,
+                       "bin %u: expected at least one segment of %llu, found border %u", b,
                        (unsigned long long)t->n_segments, t->bin_begin[b + 1]);
         }
         for (uint32_t k = t->bin_begin[b]; k < t->bin_begin[b + 1]; k++) {
@@ -147,8 +159,8 @@ static fmp_status check_bins(const fmp_tokens *t, uint8_t *seen, const char *pat
             tokens += t->seg_begin[s + 1] - t->seg_begin[s];
         }
         if (tokens > t->bin_size) {
-            return bad(err, path, UINT64_MAX, "bin %u: expected at most %u tokens, found %llu", b, t->bin_size,
-                       (unsigned long long)tokens);
+            return bad(err, path, UINT64_MAX, "bin %u: expected at most %u tokens, found %llu", b,
+                       t->bin_size, (unsigned long long)tokens);
         }
     }
     return FMP_OK;
@@ -170,9 +182,12 @@ static fmp_status take_meta(fmp_tokens *t, const cJSON *meta, const char *path, 
 {
     fmp_arena *arena = t->owner->arena;
     const cJSON *locales = fmp_json_get(meta, "locales"), *name;
-    const struct { const char *key; double value; } counts[] = {
-        { "tokens", (double)t->n_tokens }, { "segments", (double)t->n_segments }, { "bins", t->n_bins },
-        { "bin_size", t->bin_size }, { "max_tokens", t->max_tokens }, { "vocab_size", t->vocab_size },
+    const struct {
+        const char *key;
+        double value;
+    } counts[] = {
+        {"tokens", (double)t->n_tokens}, {"segments", (double)t->n_segments}, {"bins", t->n_bins},
+        {"bin_size", t->bin_size},       {"max_tokens", t->max_tokens},       {"vocab_size", t->vocab_size},
     };
     if (strcmp(fmp_json_str(meta, "format", ""), TS_META_FORMAT) != 0) {
         return bad(err, path, UINT64_MAX, "expected format \"%s\", found \"%s\"", TS_META_FORMAT,
@@ -181,8 +196,8 @@ static fmp_status take_meta(fmp_tokens *t, const cJSON *meta, const char *path, 
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         double found = fmp_json_num(meta, counts[i].key, -1);
         if (found != counts[i].value) {
-            return bad(err, path, UINT64_MAX, "%s: expected %.0f as in %s, found %.0f", counts[i].key, counts[i].value,
-                       TS_FILE, found);
+            return bad(err, path, UINT64_MAX, "%s: expected %.0f as in %s, found %.0f", counts[i].key,
+                       counts[i].value, TS_FILE, found);
         }
     }
     if (!cJSON_IsArray(locales) || (uint32_t)cJSON_GetArraySize(locales) != t->n_locales) {
@@ -193,7 +208,9 @@ static fmp_status take_meta(fmp_tokens *t, const cJSON *meta, const char *path, 
     size_t n = 0;
     cJSON_ArrayForEach(name, locales)
     {
-        if (!cJSON_IsString(name)) { return bad(err, path, UINT64_MAX, "locales[%zu]: expected a string", n); }
+        if (!cJSON_IsString(name)) {
+            return bad(err, path, UINT64_MAX, "locales[%zu]: expected a string", n);
+        }
         names[n++] = fmp_arena_strdup(arena, name->valuestring);
     }
     t->locales = names;
@@ -208,7 +225,9 @@ static fmp_status open_bin(fmp_tokens *t, const char *path, fmp_err *err)
     ts_header h;
     fmp_map *map = &t->owner->map;
     FMP_TRY(fmp_map_file(path, map, err));
-    if (map->len < TS_HEADER) { return bad(err, path, 0, "expected %u bytes of header, found %zu", TS_HEADER, map->len); }
+    if (map->len < TS_HEADER) {
+        return bad(err, path, 0, "expected %u bytes of header, found %zu", TS_HEADER, map->len);
+    }
     memcpy(&h, map->data, sizeof h);
     FMP_TRY(check_header(&h, map->len, path, begin, err));
     const unsigned char *p = map->data;
@@ -234,13 +253,14 @@ static fmp_status open_records(fmp_tokens *t, const char *path, fmp_err *err)
     fmp_map *map = &t->owner->records;
     FMP_TRY(fmp_map_file(path, map, err));
     if (map->len != t->n_segments * FMP_TOKENS_RECORD) {
-        return bad(err, path, UINT64_MAX, "expected %llu ids of %d bytes, found %zu bytes", (unsigned long long)t->n_segments,
-                   FMP_TOKENS_RECORD, map->len);
+        return bad(err, path, UINT64_MAX, "expected %llu ids of %d bytes, found %zu bytes",
+                   (unsigned long long)t->n_segments, FMP_TOKENS_RECORD, map->len);
     }
     for (size_t i = 0; i < map->len; i++) {
         unsigned char c = map->data[i];
         if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
-            return bad(err, path, i, "segment %zu: expected 16 hex digits as record id", i / FMP_TOKENS_RECORD);
+            return bad(err, path, i, "segment %zu: expected 16 hex digits as record id",
+                       i / FMP_TOKENS_RECORD);
         }
     }
     t->record = (const char *)map->data;
@@ -258,7 +278,7 @@ static fmp_status open_meta(fmp_tokens *t, const char *path, fmp_err *err)
 
 fmp_status fmp_tokens_open(const char *dir, fmp_tokens *out, fmp_err *err)
 {
-    fmp_tokens t = { 0 };
+    fmp_tokens t = {0};
     char *bin = fmp_path_join(dir, TS_FILE), *meta = fmp_path_join(dir, TS_META);
     char *records = fmp_path_join(dir, TS_RECORDS);
     t.owner = calloc(1, sizeof *t.owner);
@@ -289,5 +309,5 @@ void fmp_tokens_close(fmp_tokens *t)
         fmp_arena_free(t->owner->arena);
         free(t->owner);
     }
-    *t = (fmp_tokens){ 0 };
+    *t = (fmp_tokens){0};
 }

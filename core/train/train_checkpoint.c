@@ -1,6 +1,7 @@
 /*
- * Checkpoints: a folder with state/ (the trainer's files and loop.json) and checkpoint.json, made under another name, synced and
- * renamed. checkpoint.json is written last and holds the digest of state/, so a folder that has a matching one is whole.
+ * Checkpoints: a folder with state/ (the trainer's files and loop.json) and checkpoint.json, made under
+ * another name, synced and renamed. checkpoint.json is written last and holds the digest of state/, so a
+ * folder that has a matching one is whole.
  */
 #include "train_private.h"
 
@@ -12,7 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { KEEP = 2 };
+enum { KEEP = 2, LOOP_VERSION = 2 };
 
 static void put_curve(cJSON *object, const char *key, const curve *c)
 {
@@ -32,27 +33,29 @@ static bool get_curve(const cJSON *object, const char *key, curve *c)
     cJSON_ArrayForEach(row, fmp_json_get(object, key))
     {
         double step, value;
-        if (!fmp_json_number(cJSON_GetArrayItem(row, 0), &step) || !fmp_json_number(cJSON_GetArrayItem(row, 1), &value) ||
-            !curve_add(c, (uint64_t)step, value)) {
+        if (!fmp_json_number(cJSON_GetArrayItem(row, 0), &step) ||
+            !fmp_json_number(cJSON_GetArrayItem(row, 1), &value) || !curve_add(c, (uint64_t)step, value)) {
             return false;
         }
     }
     return true;
 }
 
-static void put_locales(cJSON *object, const train_loop *t)
+static void put_split(cJSON *object, const char *name, const split_loss *s)
 {
-    cJSON *nll = cJSON_AddArrayToObject(object, "locale_nll"), *weight = cJSON_AddArrayToObject(object, "locale_weight");
-    for (uint32_t i = 0; i < t->train->n_locales; i++) {
-        cJSON_AddItemToArray(nll, cJSON_CreateNumber(t->locale_nll[i]));
-        cJSON_AddItemToArray(weight, cJSON_CreateNumber(t->locale_weight[i]));
+    cJSON *node = cJSON_AddObjectToObject(object, name);
+    cJSON *nll = cJSON_AddArrayToObject(node, "nll"), *weight = cJSON_AddArrayToObject(node, "weight");
+    for (uint32_t i = 0; i < s->n; i++) {
+        cJSON_AddItemToArray(nll, cJSON_CreateNumber(s->nll[i]));
+        cJSON_AddItemToArray(weight, cJSON_CreateNumber(s->weight[i]));
     }
 }
 
 static fmp_status write_json(const char *dir, const char *name, const cJSON *json, fmp_err *err)
 {
     char *path = fmp_path_join(dir, name), *text = fmp_json_text(json, FMP_JSON_PRETTY);
-    fmp_status status = path && text ? fmp_write_file(path, text, strlen(text), err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status = path && text ? fmp_write_file(path, text, strlen(text), err)
+                                     : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     free(text);
     free(path);
     return status;
@@ -66,7 +69,7 @@ static void put_finite(cJSON *object, const char *key, double value)
 static fmp_status write_loop(const train_loop *t, const char *state, fmp_err *err)
 {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddNumberToObject(json, "v", 1);
+    cJSON_AddNumberToObject(json, "v", LOOP_VERSION);
     cJSON_AddNumberToObject(json, "step", (double)t->step);
     cJSON_AddNumberToObject(json, "n_tokens", (double)t->n_tokens);
     cJSON_AddNumberToObject(json, "n_labels", (double)t->n_labels);
@@ -80,7 +83,8 @@ static fmp_status write_loop(const train_loop *t, const char *state, fmp_err *er
     cJSON_AddNumberToObject(json, "interval_weight", t->interval_weight);
     cJSON_AddNumberToObject(json, "tail_nll", t->tail_nll);
     cJSON_AddNumberToObject(json, "tail_weight", t->tail_weight);
-    put_locales(json, t);
+    put_split(json, "by_locale", &t->by_locale);
+    put_split(json, "by_source", &t->by_source);
     put_curve(json, "loss", &t->loss);
     put_curve(json, "eval_loss", &t->eval_loss);
     fmp_status status = write_json(state, "loop.json", json, err);
@@ -110,7 +114,8 @@ static int is_checkpoint(const struct dirent *entry)
     return strncmp(entry->d_name, "ckpt-", 5) == 0;
 }
 
-/* Old ones go only after the new one is durable; so do damaged ones of later steps, which would count as the newest. */
+/* Old ones go only after the new one is durable; so do damaged ones of later steps, which would count as
+ * the newest. */
 static void remove_old(const train_loop *t)
 {
     struct dirent **entries = NULL;
@@ -146,7 +151,9 @@ fmp_status checkpoint_save(train_loop *t, const char *name, fmp_err *err)
     if (status == FMP_OK) { status = write_seal(temp, state, err); }
     if (status == FMP_OK) { status = fmp_sync_tree(temp, err); }
     if (status == FMP_OK) { status = fmp_remove_tree(final, err); }
-    if (status == FMP_OK && rename(temp, final) != 0) { status = fmp_fail(err, FMP_E_IO, "rename '%s': %s", final, strerror(errno)); }
+    if (status == FMP_OK && rename(temp, final) != 0) {
+        status = fmp_fail(err, FMP_E_IO, "rename '%s': %s", final, strerror(errno));
+    }
     if (status == FMP_OK) { status = fmp_sync_tree(t->task->work_dir, err); }
     if (status == FMP_OK && strcmp(name, "best") != 0) { remove_old(t); }
     if (status != FMP_OK) { fmp_err_note(err, "while saving checkpoint %s", name); }
@@ -160,7 +167,8 @@ static fmp_status check_seal(const char *dir, const char *state, fmp_err *err)
 {
     char digest[65], *path = fmp_path_join(dir, "checkpoint.json");
     cJSON *json = NULL;
-    fmp_status status = path ? fmp_json_load(path, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status =
+        path ? fmp_json_load(path, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK) { status = fmp_sha256_tree(state, digest, err); }
     if (status == FMP_OK && strcmp(digest, fmp_json_str(json, "state_digest", "")) != 0) {
         status = fmp_fail(err, FMP_E_MISMATCH, "its files have another digest than checkpoint.json says");
@@ -172,27 +180,36 @@ static fmp_status check_seal(const char *dir, const char *state, fmp_err *err)
 
 static bool get_count(const cJSON *object, const char *key, double most, double *out)
 {
-    return fmp_json_number(fmp_json_get(object, key), out) && *out >= 0 && *out <= most && *out == floor(*out);
+    return fmp_json_number(fmp_json_get(object, key), out) && *out >= 0 && *out <= most &&
+           *out == floor(*out);
 }
 
-static bool get_locales(const cJSON *object, const char *key, uint32_t n, double *out)
+static bool get_list(const cJSON *object, const char *key, uint32_t n, double *out)
 {
     const cJSON *list = fmp_json_get(object, key);
-    bool ok = cJSON_GetArraySize(list) == (int)n;
-    for (uint32_t i = 0; ok && i < n; i++) { ok = fmp_json_number(cJSON_GetArrayItem(list, (int)i), &out[i]); }
+    bool ok = cJSON_IsArray(list) && cJSON_GetArraySize(list) == (int)n;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        ok = fmp_json_number(cJSON_GetArrayItem(list, (int)i), &out[i]);
+    }
     return ok;
+}
+
+static bool get_split(const cJSON *object, const char *name, split_loss *s)
+{
+    const cJSON *node = fmp_json_get(object, name);
+    return get_list(node, "nll", s->n, s->nll) && get_list(node, "weight", s->n, s->weight);
 }
 
 /* Into the loop, which the caller empties again if this says no. */
 static bool get_loop(train_loop *t, const cJSON *json)
 {
     double step, n_tokens, n_labels, best_step, n_worse, n_not_finite;
-    if (!get_count(json, "step", (double)t->n_steps, &step) || !get_count(json, "n_tokens", 1e15, &n_tokens) ||
-        !get_count(json, "n_labels", 1e15, &n_labels) || !get_count(json, "best_step", (double)t->n_steps, &best_step) ||
+    if (fmp_json_num(json, "v", 0) != LOOP_VERSION || !get_count(json, "step", (double)t->n_steps, &step) ||
+        !get_count(json, "n_tokens", 1e15, &n_tokens) || !get_count(json, "n_labels", 1e15, &n_labels) ||
+        !get_count(json, "best_step", (double)t->n_steps, &best_step) ||
         !get_count(json, "n_worse", 1e9, &n_worse) || !get_count(json, "n_not_finite", 1e9, &n_not_finite) ||
-        !get_locales(json, "locale_nll", t->train->n_locales, t->locale_nll) ||
-        !get_locales(json, "locale_weight", t->train->n_locales, t->locale_weight) || !get_curve(json, "loss", &t->loss) ||
-        !get_curve(json, "eval_loss", &t->eval_loss)) {
+        !get_split(json, "by_locale", &t->by_locale) || !get_split(json, "by_source", &t->by_source) ||
+        !get_curve(json, "loss", &t->loss) || !get_curve(json, "eval_loss", &t->eval_loss)) {
         return false;
     }
     t->step = (uint64_t)step;
@@ -211,14 +228,35 @@ static bool get_loop(train_loop *t, const cJSON *json)
     return true;
 }
 
-/* The trainer comes last: fmp_trainer_load changes all or nothing, so a refused checkpoint leaves no trace. */
+/*
+ * With keep: best, the weights of the best evaluation so far must still be there. A later evaluation may have
+ * replaced them: the steps that are done again will, too.
+ */
+static fmp_status check_best(const train_loop *t, fmp_err *err)
+{
+    if (!t->config->keep_best || t->best_step == 0) { return FMP_OK; }
+    char *dir = fmp_path_join(t->task->work_dir, "best"), *state = dir ? fmp_path_join(dir, "state") : NULL;
+    fmp_status status = state ? check_seal(dir, state, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    if (status != FMP_OK) {
+        fmp_err_note(err, "while looking for the best weights, of step %" PRIu64, t->best_step);
+    }
+    free(dir);
+    free(state);
+    return status;
+}
+
+/* The trainer comes last: fmp_trainer_load changes all or nothing, so a refused checkpoint leaves no
+ * trace. */
 static fmp_status read_checkpoint(train_loop *t, const char *dir, fmp_err *err)
 {
     char *state = fmp_path_join(dir, "state"), *path = state ? fmp_path_join(state, "loop.json") : NULL;
     cJSON *json = NULL;
     fmp_status status = path ? check_seal(dir, state, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK) { status = fmp_json_load(path, NULL, &json, err); }
-    if (status == FMP_OK && !get_loop(t, json)) { status = fmp_fail(err, FMP_E_DATA, "loop.json is not what this version writes"); }
+    if (status == FMP_OK && !get_loop(t, json)) {
+        status = fmp_fail(err, FMP_E_DATA, "loop.json is not what this version writes");
+    }
+    if (status == FMP_OK) { status = check_best(t, err); }
     if (status == FMP_OK) { status = fmp_trainer_load(t->trainer, state, err); }
     if (status != FMP_OK) { train_loop_restart(t); }
     cJSON_Delete(json);
@@ -232,7 +270,9 @@ fmp_status checkpoint_resume(train_loop *t, bool *found, fmp_err *err)
     const fmp_ext_log *log = t->task->host->get_extension(t->task->host, FMP_EXT_LOG);
     struct dirent **entries = NULL;
     int n = scandir(t->task->work_dir, &entries, is_checkpoint, newest_first);
-    fmp_status status = n >= 0 ? FMP_OK : fmp_fail(err, FMP_E_IO, "cannot read folder '%s': %s", t->task->work_dir, strerror(errno));
+    fmp_status status =
+        n >= 0 ? FMP_OK
+               : fmp_fail(err, FMP_E_IO, "cannot read folder '%s': %s", t->task->work_dir, strerror(errno));
     *found = false;
     for (int i = 0; i < n; i++) {
         char *dir = fmp_path_join(t->task->work_dir, entries[i]->d_name);
@@ -243,7 +283,10 @@ fmp_status checkpoint_resume(train_loop *t, bool *found, fmp_err *err)
             fmp_status read = read_checkpoint(t, dir, &why);
             *found = read == FMP_OK;
             if (read == FMP_E_NOMEM) { status = fmp_fail(err, FMP_E_NOMEM, "%s", why.message); }
-            if (!*found && log) { log->log(t->task->host, FMP_LOG_WARNING, "checkpoint %s is not used: %s", entries[i]->d_name, why.message); }
+            if (!*found && log) {
+                log->log(t->task->host, FMP_LOG_WARNING, "checkpoint %s is not used: %s", entries[i]->d_name,
+                         why.message);
+            }
         }
         free(dir);
         free(entries[i]);
@@ -255,7 +298,8 @@ fmp_status checkpoint_resume(train_loop *t, bool *found, fmp_err *err)
 fmp_status checkpoint_weights(train_loop *t, const char *name, fmp_err *err)
 {
     char *dir = fmp_path_join(t->task->work_dir, name), *state = dir ? fmp_path_join(dir, "state") : NULL;
-    fmp_status status = state ? fmp_trainer_load(t->trainer, state, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status =
+        state ? fmp_trainer_load(t->trainer, state, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     free(dir);
     free(state);
     return status;

@@ -1,6 +1,6 @@
 /*
- * The training loop. Data order and learning rate are functions of the step, so the only state is the trainer's and the curves.
- * Read fmp_train_run at the end, then run_step.
+ * The training loop. Data order, learning rate and dropout are functions of the step, so the only state is the
+ * trainer's and the curves. Read fmp_train_run at the end, then run_step.
  */
 #include "train_private.h"
 
@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_NOT_FINITE = 3, CURVE_FACT_POINTS = 240, TAIL_STEPS = 10 };
+enum { MAX_NOT_FINITE = 3, TAIL_STEPS = 10 };
 static const double pi = 3.14159265358979323846;
 
 void fmp_train_config_read(const cJSON *values, fmp_train_config *c)
@@ -53,53 +53,9 @@ bool curve_add(curve *c, uint64_t step, double value)
     return true;
 }
 
-/* ---------------------------------------------------------------------------------------------- reporting */
+/* ------------------------------------------------------------------------------------- schedule and order */
 
-static void point(const train_loop *t, const char *series, uint64_t step, double value)
-{
-    const fmp_ext_metrics *m = t->task->host->get_extension(t->task->host, FMP_EXT_METRICS);
-    if (m) { m->point(t->task->host, series, step, value); }
-}
-
-static void fact(const train_loop *t, const char *name, cJSON *value)
-{
-    const fmp_ext_metrics *m = t->task->host->get_extension(t->task->host, FMP_EXT_METRICS);
-    if (m) {
-        m->fact(t->task->host, name, value);
-    } else {
-        cJSON_Delete(value);
-    }
-}
-
-FMP_PRINTF(2, 3) static void warn(const train_loop *t, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    const fmp_ext_log *log = t->task->host->get_extension(t->task->host, FMP_EXT_LOG);
-    if (log) { log->log(t->task->host, FMP_LOG_WARNING, "%s", text); }
-}
-
-/* The curve as [[step, value], …], thinned to what a page can show; the last point always stays. */
-static cJSON *curve_fact(const curve *c)
-{
-    cJSON *rows = cJSON_CreateArray();
-    size_t stride = c->n / CURVE_FACT_POINTS + 1;
-    for (size_t i = 0; i < c->n; i++) {
-        if (i % stride != 0 && i + 1 != c->n) { continue; }
-        cJSON *row = cJSON_CreateArray();
-        cJSON_AddItemToArray(row, cJSON_CreateNumber((double)c->items[i].step));
-        cJSON_AddItemToArray(row, cJSON_CreateNumber(c->items[i].value));
-        cJSON_AddItemToArray(rows, row);
-    }
-    return rows;
-}
-
-/* ---------------------------------------------------------------------------------------------- schedule and order */
-
-static double rate_at(const train_loop *t, uint64_t step)
+double train_rate_at(const train_loop *t, uint64_t step)
 {
     const fmp_train_config *c = t->config;
     double warm = floor(c->warmup * (double)t->n_steps), s = (double)step;
@@ -137,7 +93,12 @@ static void load_bin(train_loop *t, const fmp_tokens *tokens, uint32_t bin, fmp_
         n += len;
     }
     t->seg[s] = (uint32_t)n;
-    *batch = (fmp_batch){.n_tokens = n, .n_segments = s, .id = t->id, .weight = t->weight, .seg = t->seg};
+    *batch = (fmp_batch){.n_tokens = n,
+                         .n_segments = s,
+                         .id = t->id,
+                         .weight = t->weight,
+                         .seg = t->seg,
+                         .key = t->segment_of};
 }
 
 static double bin_weight(const fmp_tokens *tokens, uint32_t bin)
@@ -145,7 +106,9 @@ static double bin_weight(const fmp_tokens *tokens, uint32_t bin)
     double sum = 0;
     for (uint32_t k = tokens->bin_begin[bin]; k < tokens->bin_begin[bin + 1]; k++) {
         uint32_t segment = tokens->bin_seg[k];
-        for (size_t i = tokens->seg_begin[segment]; i < tokens->seg_begin[segment + 1]; i++) { sum += tokens->weight[i]; }
+        for (size_t i = tokens->seg_begin[segment]; i < tokens->seg_begin[segment + 1]; i++) {
+            sum += tokens->weight[i];
+        }
     }
     return sum;
 }
@@ -180,9 +143,8 @@ static fmp_status check_lengths(const train_loop *t, const fmp_tokens *tokens, f
 static void note_losses(train_loop *t, const fmp_batch *batch)
 {
     for (size_t s = 0; s < batch->n_segments; s++) {
-        uint32_t locale = t->train->locale[t->segment_of[s]];
-        t->locale_nll[locale] += t->seg_loss[s].nll;
-        t->locale_weight[locale] += t->seg_loss[s].weight;
+        split_add(&t->by_locale, t->segment_of[s], &t->seg_loss[s]);
+        split_add(&t->by_source, t->segment_of[s], &t->seg_loss[s]);
         t->interval_nll += t->seg_loss[s].nll;
         t->interval_weight += t->seg_loss[s].weight;
         t->tail_nll += t->seg_loss[s].nll;
@@ -190,13 +152,36 @@ static void note_losses(train_loop *t, const fmp_batch *batch)
     }
 }
 
-/* Names the records whose loss is not finite; `list` keeps the first few. */
+/* "", or ", " and the id: as long as there is room, then once "and more". */
+static void add_record(const train_loop *t, uint32_t segment, char *list, size_t size)
+{
+    static const char more[] = " and more";
+    size_t used = strlen(list), room = size - used;
+    if (used >= sizeof more - 1 && strcmp(list + used - (sizeof more - 1), more) == 0) { return; }
+    if (room < FMP_TOKENS_RECORD + sizeof more + 2) {
+        snprintf(list + used, room, "%s", more);
+        return;
+    }
+    snprintf(list + used, room, "%s%.16s", used ? ", " : "",
+             t->train->record + (size_t)segment * FMP_TOKENS_RECORD);
+}
+
+/* The records whose loss is not finite. */
 static void name_culprits(const train_loop *t, const fmp_batch *batch, char *list, size_t size)
 {
     for (size_t s = 0; s < batch->n_segments; s++) {
-        size_t used = strlen(list);
-        if (isfinite(t->seg_loss[s].nll) || size - used < 24) { continue; }
-        snprintf(list + used, size - used, "%s%.16s", used ? ", " : "", t->train->record + (size_t)t->segment_of[s] * FMP_TOKENS_RECORD);
+        if (!isfinite(t->seg_loss[s].nll)) { add_record(t, t->segment_of[s], list, size); }
+    }
+}
+
+/* A gradient can be not finite where every loss is: all records of the rows may be the cause. */
+static void name_rows(train_loop *t, uint64_t first, uint64_t end, char *list, size_t size)
+{
+    for (uint64_t g = first; g < end; g++) {
+        uint32_t bin = bin_at(t, g);
+        for (uint32_t k = t->train->bin_begin[bin]; k < t->train->bin_begin[bin + 1]; k++) {
+            add_record(t, t->train->bin_seg[k], list, size);
+        }
     }
 }
 
@@ -209,7 +194,9 @@ static fmp_status run_step(train_loop *t, fmp_step *step, fmp_err *err)
     if (end > t->n_bins_total) { end = t->n_bins_total; }
     double weight = 0;
     if (t->step % TAIL_STEPS == 0) { t->tail_nll = t->tail_weight = 0; }
-    for (uint64_t g = first; g < end; g++) { weight += bin_weight(t->train, bin_at(t, g)); }
+    for (uint64_t g = first; g < end; g++) {
+        weight += bin_weight(t->train, bin_at(t, g));
+    }
     if (!(weight > 0)) { /* rows without a label: nothing to learn, and nothing to divide by */
         *step = (fmp_step){.applied = true};
         t->step++;
@@ -227,14 +214,18 @@ static fmp_status run_step(train_loop *t, fmp_step *step, fmp_err *err)
             note_losses(t, &batch);
         }
     }
-    FMP_TRY(fmp_trainer_end(t->trainer, (float)rate_at(t, t->step), step, err));
+    FMP_TRY(fmp_trainer_end(t->trainer, (float)train_rate_at(t, t->step), step, err));
     if (!step->applied) {
+        bool loss = *culprits != '\0';
+        if (!loss) { name_rows(t, first, end, culprits, sizeof culprits); }
         t->n_not_finite++;
-        warn(t, "step %" PRIu64 ": loss or gradient is not finite, the update was not applied%s%s", t->step, *culprits ? "; records " : "",
-             culprits);
+        train_log(t, FMP_LOG_WARNING,
+                  "step %" PRIu64 ": the %s is not finite, the update was not applied; records %s", t->step,
+                  loss ? "loss" : "gradient", culprits);
         if (t->n_not_finite > MAX_NOT_FINITE) {
-            fmp_fail(err, FMP_E_FAILED, "loss or gradient was not finite in %u steps, last in step %" PRIu64 "%s%s", t->n_not_finite, t->step,
-                     *culprits ? " with records " : "", culprits);
+            fmp_fail(err, FMP_E_FAILED,
+                     "loss or gradient was not finite in %u steps, last in step %" PRIu64 " with records %s",
+                     t->n_not_finite, t->step, culprits);
             return fmp_err_hint(err, "lower learning_rate, or look at the records named in the log");
         }
     }
@@ -244,19 +235,27 @@ static fmp_status run_step(train_loop *t, fmp_step *step, fmp_err *err)
     return FMP_OK;
 }
 
+/* The mean loss, and by locale as points. */
 static fmp_status evaluate(train_loop *t, double *out, fmp_err *err)
 {
     double nll = 0, weight = 0;
-    for (uint32_t bin = 0; bin < t->eval->n_bins; bin++) {
+    split_loss by_locale;
+    fmp_status status = split_take(&by_locale, t->eval->n_locales, t->eval->locales, t->eval->locale, err);
+    for (uint32_t bin = 0; bin < t->eval->n_bins && status == FMP_OK; bin++) {
         fmp_batch batch;
-        fmp_loss loss;
+        fmp_loss loss = {0};
         load_bin(t, t->eval, bin, &batch);
-        FMP_TRY(fmp_model_eval(t->model, t->adapter, &batch, &loss, NULL, err));
+        status = fmp_model_eval(t->model, t->adapter, &batch, &loss, t->seg_loss, err);
+        for (size_t s = 0; s < batch.n_segments && status == FMP_OK; s++) {
+            split_add(&by_locale, t->segment_of[s], &t->seg_loss[s]);
+        }
         nll += loss.nll;
         weight += loss.weight;
     }
+    if (status == FMP_OK) { split_report(t, &by_locale, "eval_loss"); }
+    split_free(&by_locale);
     *out = weight > 0 ? nll / weight : NAN;
-    return FMP_OK;
+    return status;
 }
 
 static fmp_status evaluate_and_note(train_loop *t, fmp_err *err)
@@ -264,12 +263,12 @@ static fmp_status evaluate_and_note(train_loop *t, fmp_err *err)
     double loss = NAN;
     FMP_TRY(evaluate(t, &loss, err));
     if (!isfinite(loss)) {
-        warn(t, "step %" PRIu64 ": the evaluation loss is not finite", t->step);
+        train_log(t, FMP_LOG_WARNING, "step %" PRIu64 ": the evaluation loss is not finite", t->step);
         t->n_worse++;
         return FMP_OK;
     }
     if (!curve_add(&t->eval_loss, t->step, loss)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    point(t, "eval_loss", t->step, loss);
+    train_point(t, "eval_loss", t->step, loss);
     if (loss < t->best_eval) {
         t->best_eval = loss;
         t->best_step = t->step;
@@ -279,38 +278,6 @@ static fmp_status evaluate_and_note(train_loop *t, fmp_err *err)
         t->n_worse++;
     }
     return FMP_OK;
-}
-
-static fmp_status log_interval(train_loop *t, const fmp_step *step, fmp_err *err)
-{
-    char series[96];
-    if (t->step % t->config->log_every != 0 && t->step != t->n_steps && t->step != 1) { return FMP_OK; }
-    double loss = t->interval_weight > 0 ? t->interval_nll / t->interval_weight : NAN;
-    if (isfinite(loss)) {
-        if (!curve_add(&t->loss, t->step, loss)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-        point(t, "loss", t->step, loss);
-        if (t->loss.n == 1) { t->first_loss = loss; }
-        t->last_loss = loss;
-    }
-    point(t, "lr", t->step, rate_at(t, t->step - 1));
-    point(t, "grad_norm", t->step, step->grad_norm);
-    for (uint32_t i = 0; i < t->train->n_locales; i++) {
-        if (!(t->locale_weight[i] > 0)) { continue; }
-        snprintf(series, sizeof series, "loss.%.64s", t->train->locales[i]);
-        point(t, series, t->step, t->locale_nll[i] / t->locale_weight[i]);
-        t->locale_nll[i] = t->locale_weight[i] = 0;
-    }
-    t->interval_nll = t->interval_weight = 0;
-    return FMP_OK;
-}
-
-static void show_progress(const train_loop *t, uint64_t tokens_here, double seconds)
-{
-    const fmp_ext_progress *p = t->task->host->get_extension(t->task->host, FMP_EXT_PROGRESS);
-    char text[96];
-    if (!p) { return; }
-    snprintf(text, sizeof text, "loss %.3f · %.0f tok/s", t->last_loss, seconds > 0 ? (double)tokens_here / seconds : 0);
-    p->update(t->task->host, t->step, t->n_steps, "steps", text);
 }
 
 static bool stop_requested(const train_loop *t)
@@ -331,26 +298,42 @@ static bool out_of_patience(const train_loop *t)
     return t->config->patience > 0 && t->n_worse >= t->config->patience;
 }
 
+static void note_memory(train_loop *t)
+{
+    size_t now = train_memory_now();
+    if (now > t->cost.most_bytes) { t->cost.most_bytes = now; }
+}
+
 static fmp_status train_steps(train_loop *t, fmp_train_result *result, fmp_err *err)
 {
-    double start = fmp_now();
-    uint64_t tokens_before = t->n_tokens;
+    train_cost *cost = &t->cost;
     while (t->step < t->n_steps && !out_of_patience(t)) {
         fmp_step step;
         const fmp_train_config *c = t->config;
+        double start = fmp_now();
         FMP_TRY(run_step(t, &step, err));
-        FMP_TRY(log_interval(t, &step, err));
-        if (t->eval && c->eval_every > 0 && t->step % c->eval_every == 0 && t->step < t->n_steps) { FMP_TRY(evaluate_and_note(t, err)); }
-        show_progress(t, t->n_tokens - tokens_before, fmp_now() - start);
+        cost->seconds += fmp_now() - start;
+        cost->flops += step.flops;
+        cost->n_tokens += step.n_tokens;
+        note_memory(t);
+        FMP_TRY(train_log_interval(t, &step, err));
+        if (t->eval && c->eval_every > 0 && t->step % c->eval_every == 0 && t->step < t->n_steps) {
+            FMP_TRY(evaluate_and_note(t, err));
+        }
+        train_progress(t);
         if (t->step < t->n_steps && stop_requested(t)) {
             FMP_TRY(save_numbered(t, err));
             fmp_fail(err, FMP_E_CANCELLED, "stopped after step %" PRIu64 " of %" PRIu64, t->step, t->n_steps);
             return fmp_err_hint(err, "run the same command again to go on from there");
         }
-        if (c->checkpoint_every > 0 && t->step % c->checkpoint_every == 0 && t->step < t->n_steps) { FMP_TRY(save_numbered(t, err)); }
+        if (c->checkpoint_every > 0 && t->step % c->checkpoint_every == 0 && t->step < t->n_steps) {
+            FMP_TRY(save_numbered(t, err));
+        }
     }
-    result->seconds = fmp_now() - start;
-    result->tokens_per_second = result->seconds > 0 ? (double)(t->n_tokens - tokens_before) / result->seconds : 0;
+    result->seconds = cost->seconds;
+    result->tokens_per_second = cost->seconds > 0 ? (double)cost->n_tokens / cost->seconds : 0;
+    double most = cost->peak_gflops * 1e9 * cost->seconds;
+    result->peak_share = most > 0 ? cost->flops / most : NAN;
     return FMP_OK;
 }
 
@@ -360,20 +343,39 @@ static fmp_status take_memory(train_loop *t, fmp_err *err)
 {
     largest_bin(t->train, &t->max_tokens, &t->max_segments);
     if (t->eval) { largest_bin(t->eval, &t->max_tokens, &t->max_segments); }
-    uint32_t n_locales = t->train->n_locales ? t->train->n_locales : 1;
     t->order = malloc(t->train->n_bins * sizeof *t->order);
     t->id = malloc(t->max_tokens * sizeof *t->id);
     t->weight = malloc(t->max_tokens * sizeof *t->weight);
     t->seg = malloc((t->max_segments + 1) * sizeof *t->seg);
     t->segment_of = malloc(t->max_segments * sizeof *t->segment_of);
     t->seg_loss = malloc(t->max_segments * sizeof *t->seg_loss);
-    t->locale_nll = calloc(n_locales, sizeof *t->locale_nll);
-    t->locale_weight = calloc(n_locales, sizeof *t->locale_weight);
     t->order_epoch = UINT64_MAX;
-    if (!t->order || !t->id || !t->weight || !t->seg || !t->segment_of || !t->seg_loss || !t->locale_nll || !t->locale_weight) {
+    if (!t->order || !t->id || !t->weight || !t->seg || !t->segment_of || !t->seg_loss) {
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for batches of %zu tokens", t->max_tokens);
     }
-    return FMP_OK;
+    FMP_TRY(split_take(&t->by_locale, t->train->n_locales, t->train->locales, t->train->locale, err));
+    const fmp_input *input = fmp_task_input(t->task, "tokens");
+    if (input) { FMP_TRY(fmp_sources_read(input->path, t->train->n_segments, &t->sources, err)); }
+    return split_take(&t->by_source, t->sources.n, (const char *const *)t->sources.names, t->sources.of, err);
+}
+
+/* An option that would have no effect is a mistake. */
+static fmp_status check_evaluation(const train_loop *t, fmp_err *err)
+{
+    const fmp_train_config *c = t->config;
+    const char *option = c->keep_best ? "keep" : c->patience > 0 ? "patience" : "eval_every";
+    if (!t->eval && (c->keep_best || c->patience > 0)) {
+        fmp_fail(err, FMP_E_CONFIG, "%s needs tokens at the input 'eval'",
+                 c->keep_best ? "keep: best" : "patience");
+    } else if (t->eval && c->patience > 0 && c->eval_every == 0) {
+        option = "patience";
+        fmp_fail(err, FMP_E_CONFIG,
+                 "patience counts evaluations, and without eval_every there is one, at the end");
+    } else {
+        return FMP_OK;
+    }
+    if (err) { snprintf(err->option, sizeof err->option, "%s", option); }
+    return FMP_E_CONFIG;
 }
 
 static fmp_status plan_steps(train_loop *t, fmp_err *err)
@@ -387,33 +389,31 @@ static fmp_status plan_steps(train_loop *t, fmp_err *err)
         fmp_fail(err, FMP_E_DATA, "there is nothing to train on: the token artifact has no packed rows");
         return fmp_err_hint(err, "look at the rejects of the stages before");
     }
-    return FMP_OK;
-}
-
-static void replay_curves(const train_loop *t)
-{
-    for (size_t i = 0; i < t->loss.n; i++) { point(t, "loss", t->loss.items[i].step, t->loss.items[i].value); }
-    for (size_t i = 0; i < t->eval_loss.n; i++) { point(t, "eval_loss", t->eval_loss.items[i].step, t->eval_loss.items[i].value); }
+    return check_evaluation(t, err);
 }
 
 static fmp_status make_trainer(train_loop *t, fmp_err *err)
 {
     const fmp_train_config *c = t->config;
-    fmp_train_options o = {.beta1 = c->beta1,         .beta2 = c->beta2,           .eps = c->eps,
-                           .weight_decay = c->weight_decay, .clip_norm = c->clip_norm, .max_tokens = t->max_tokens,
-                           .memory_bytes = c->memory_bytes};
-    const fmp_ext_log *log = t->task->host->get_extension(t->task->host, FMP_EXT_LOG);
-    if (log) {
-        log->log(t->task->host, FMP_LOG_INFO, "training memory %.1f MiB beside the base model, %" PRIu64 " steps of up to %u rows of %zu tokens",
-                 (double)fmp_trainer_memory(t->model, t->adapter, &o) / 1048576.0, t->n_steps, c->batch, t->max_tokens);
-    }
+    fmp_train_options o = {.beta1 = c->beta1,
+                           .beta2 = c->beta2,
+                           .eps = c->eps,
+                           .weight_decay = c->weight_decay,
+                           .clip_norm = c->clip_norm,
+                           .max_tokens = t->max_tokens,
+                           .seed = t->task->seed,
+                           .evaluates = t->eval != NULL};
+    if (t->adapter) { FMP_TRY(fmp_model_prepare(t->model, err)); }
+    t->cost.peak_gflops = fmp_model_measure_gflops(t->model);
+    FMP_TRY(train_plan_memory(t, &o, err));
     return fmp_trainer_new(t->model, t->adapter, &o, &t->trainer, err);
 }
 
 static fmp_status finish(train_loop *t, fmp_train_result *result, fmp_err *err)
 {
     result->eval_loss = NAN;
-    bool noted = t->eval_loss.n > 0 && t->eval_loss.items[t->eval_loss.n - 1].step == t->step; /* when patience ended it */
+    bool noted = t->eval_loss.n > 0 &&
+                 t->eval_loss.items[t->eval_loss.n - 1].step == t->step; /* when patience ended it */
     if (t->eval && !noted) { FMP_TRY(evaluate_and_note(t, err)); }
     if (t->eval && isfinite(t->best_eval) && t->config->keep_best && t->best_step != t->step) {
         FMP_TRY(checkpoint_weights(t, "best", err));
@@ -421,9 +421,9 @@ static fmp_status finish(train_loop *t, fmp_train_result *result, fmp_err *err)
     } else if (t->eval_loss.n > 0) {
         result->eval_loss = t->eval_loss.items[t->eval_loss.n - 1].value;
     }
-    fact(t, "loss_curve", curve_fact(&t->loss));
-    if (t->eval_loss.n > 0) { fact(t, "eval_curve", curve_fact(&t->eval_loss)); }
+    train_facts(t);
     result->steps = t->step;
+    result->stopped_early = t->step < t->n_steps;
     result->n_tokens = t->n_tokens;
     result->n_labels = t->n_labels;
     result->first_loss = t->first_loss;
@@ -442,7 +442,7 @@ static fmp_status run_loop(train_loop *t, fmp_train_result *result, fmp_err *err
     FMP_TRY(checkpoint_resume(t, &resumed, err));
     if (resumed) {
         result->resumed_from = t->step;
-        replay_curves(t);
+        train_replay_curves(t);
     }
     FMP_TRY(train_steps(t, result, err));
     return finish(t, result, err);
@@ -456,13 +456,16 @@ void train_loop_restart(train_loop *t)
     t->first_loss = t->last_loss = NAN;
     t->interval_nll = t->interval_weight = t->tail_nll = t->tail_weight = 0;
     t->loss.n = t->eval_loss.n = 0;
-    for (uint32_t i = 0; t->locale_nll && i < t->train->n_locales; i++) { t->locale_nll[i] = t->locale_weight[i] = 0; }
+    split_clear(&t->by_locale);
+    split_clear(&t->by_source);
 }
 
-fmp_status fmp_train_run(const fmp_task *task, const fmp_train_config *config, fmp_model *model, fmp_adapter *adapter,
-                         const fmp_tokens *train, const fmp_tokens *eval, fmp_train_result *result, fmp_err *err)
+fmp_status fmp_train_run(const fmp_task *task, const fmp_train_config *config, fmp_model *model,
+                         fmp_adapter *adapter, const fmp_tokens *train, const fmp_tokens *eval,
+                         fmp_train_result *result, fmp_err *err)
 {
-    train_loop t = {.task = task, .config = config, .model = model, .adapter = adapter, .train = train, .eval = eval};
+    train_loop t = {
+        .task = task, .config = config, .model = model, .adapter = adapter, .train = train, .eval = eval};
     train_loop_restart(&t);
     memset(result, 0, sizeof *result);
     fmp_status status = run_loop(&t, result, err);
@@ -473,8 +476,9 @@ fmp_status fmp_train_run(const fmp_task *task, const fmp_train_config *config, f
     free(t.seg);
     free(t.segment_of);
     free(t.seg_loss);
-    free(t.locale_nll);
-    free(t.locale_weight);
+    split_free(&t.by_locale);
+    split_free(&t.by_source);
+    fmp_sources_free(&t.sources);
     free(t.loss.items);
     free(t.eval_loss.items);
     return status;

@@ -2,6 +2,7 @@
 #include "train_private.h"
 
 #include <fmpipe/fs.h>
+#include <fmpipe/golden.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,7 +19,8 @@ fmp_status fmp_model_folder_name(const char *dir, char *name, size_t size, fmp_e
 {
     char *path = fmp_path_join(dir, "config.json");
     cJSON *json = NULL;
-    fmp_status status = path ? fmp_json_load(path, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status =
+        path ? fmp_json_load(path, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     free(path);
     const char *given = fmp_json_str(json, "_name_or_path", ""), *slash = strrchr(dir, '/');
     bool plain = *given && !strchr(given, '/') && given[0] != '.';
@@ -32,10 +34,13 @@ fmp_status fmp_train_check_tokenizer(const fmp_tokens *tokens, const char *model
     char digest[65];
     const char *wanted = tokens->tokenizer_digest;
     char *path = fmp_path_join(model_dir, "tokenizer.json");
-    fmp_status status = path ? fmp_sha256_file(path, digest, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status =
+        path ? fmp_sha256_file(path, digest, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     free(path);
     if (status == FMP_OK && strcmp(digest, wanted) != 0) {
-        fmp_fail(err, FMP_E_MISMATCH, "the tokens were made with another tokenizer (sha256:%.12s) than the model's (sha256:%.12s)", wanted, digest);
+        fmp_fail(err, FMP_E_MISMATCH,
+                 "the tokens were made with another tokenizer (sha256:%.12s) than the model's (sha256:%.12s)",
+                 wanted, digest);
         return fmp_err_hint(err, "give chat.tokenize and the training stage the same model");
     }
     return status;
@@ -46,8 +51,9 @@ static void add_finite(cJSON *object, const char *key, double value)
     if (isfinite(value)) { cJSON_AddNumberToObject(object, key, value); }
 }
 
-fmp_status fmp_train_provenance(const fmp_task *task, const fmp_tokens *tokens, const char *kind, const char *base_name,
-                                const fmp_train_result *result, const char *dir, fmp_err *err)
+fmp_status fmp_train_provenance(const fmp_task *task, const fmp_tokens *tokens, const char *kind,
+                                const char *base_name, const fmp_train_result *result, const char *dir,
+                                fmp_err *err)
 {
     const fmp_input *base = fmp_task_input(task, "model"), *train = fmp_task_input(task, "tokens");
     char *path = fmp_path_join(dir, "fmpipe.json");
@@ -70,9 +76,10 @@ fmp_status fmp_train_provenance(const fmp_task *task, const fmp_tokens *tokens, 
     add_finite(json, "last_loss", result->last_loss);
     add_finite(json, "eval_loss", result->eval_loss);
     char *text = fmp_json_text(json, FMP_JSON_PRETTY);
-    fmp_status status = path && text ? fmp_write_file(path, text, strlen(text), err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    fmp_status status = path && text ? fmp_write_file(path, text, strlen(text), err)
+                                     : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     free(text);
     free(path);
     cJSON_Delete(json);
-    return status;
+    return status == FMP_OK && train ? fmp_golden_copy(train->path, dir, err) : status;
 }

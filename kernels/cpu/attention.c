@@ -1,5 +1,5 @@
 /*
- * attention.c: causal attention inside segments in tiles, forward, backward and decoding.
+ * attention.c: causal attention inside segments in tiles, forward and backward; one new token: kv.c.
  *
  * Forward is FlashAttention's online softmax (Dao et al. 2022): a task owns ROWS queries of one head of one
  * segment and walks its keys CHUNK at a time. Backward runs twice over the scores so that every output has
@@ -198,6 +198,9 @@ FMK_INLINE void online_softmax_body(const attn_job *job, const attn_tile *tile, 
         for (int64_t j = 0; j < cols; j++) {
             row[j] *= job->a.scale;
         }
+        for (int64_t j = 0; j < cols && job->a.softcap > 0.0f; j++) {
+            row[j] = fmk_softcap(job->a.softcap, row[j]);
+        }
         for (int64_t j = 0; j < lo; j++) {
             row[j] = -INFINITY;
         }
@@ -298,6 +301,34 @@ static void row_sums_task(void *arg, size_t i)
     row_sums(job, &job->block[i]);
 }
 
+/*
+ * Capped scores, so that what follows is the same as without a cap: plain scores s become the capped ones over
+ * `scale`, and dp is moved towards delta by the slope of the cap, dp - delta being what the gradient is made of.
+ * delta by rows or by columns.
+ */
+FMK_INLINE void cap_tile_body(const attn_job *job, int64_t rows, int64_t cols, const float *delta,
+                              bool by_row, float *restrict s, float *restrict dp)
+{
+    float cap = job->a.softcap, scale = job->a.scale;
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t j = 0; j < cols; j++) {
+            float y = fmk_softcap(cap, s[r * CHUNK + j] * scale);
+            float slope = 1.0f - (y / cap) * (y / cap), base = by_row ? delta[r] : delta[j];
+            s[r * CHUNK + j] = y / scale;
+            dp[r * CHUNK + j] = base + slope * (dp[r * CHUNK + j] - base);
+        }
+    }
+}
+FMK_BY_ISA(cap_tile,
+           (const attn_job *job, int64_t rows, int64_t cols, const float *delta, bool by_row,
+            float *restrict s, float *restrict dp),
+           (job, rows, cols, delta, by_row, s, dp))
+
+static const float *delta_at(const attn_job *job, int64_t head, int64_t t)
+{
+    return job->row_delta + (head - job->h0) * job->a.T + t;
+}
+
 /* s := probabilities from scores; dp := gradient of the scores. Rows are queries, columns keys. */
 FMK_INLINE void grad_by_query_body(const attn_job *job, const attn_tile *tile, int64_t head, int64_t key0,
                                    int64_t cols, float *restrict s, float *restrict dp)
@@ -341,6 +372,7 @@ static void dq_task(void *arg, size_t i)
         int64_t n = fmk_min(CHUNK / FMK_NR, end - b), at = tile->block0 + b;
         scores(job, tile->rows, job->q + t0 * a->ldq + h * a->D, a->ldq, across(job, PART_K, g, at), n, s);
         scores(job, tile->rows, job->d_o + t0 * a->ldo + h * a->D, a->ldo, across(job, PART_V, g, at), n, dp);
+        if (a->softcap > 0.0f) { cap_tile(job, tile->rows, n * FMK_NR, delta_at(job, h, t0), true, s, dp); }
         grad_by_query(job, tile, h, b * FMK_NR, n * FMK_NR, s, dp);
         sum_tokens(job, tile->rows, dp, along(job, PART_K, g, at), n, job->dq + t0 * a->ldq + h * a->D,
                    a->ldq, b > first);
@@ -395,6 +427,10 @@ static void dkv_task(void *arg, size_t i)
             int64_t n = fmk_min(CHUNK / FMK_NR, end - b), at = tile->block0 + b;
             scores(job, tile->rows, k, a->ldk, across(job, PART_Q, h, at), n, s);
             scores(job, tile->rows, v, a->ldv, across(job, PART_DO, h, at), n, dp);
+            if (a->softcap > 0.0f) {
+                int64_t cols = fmk_min(n * FMK_NR, tile->seg_len - b * FMK_NR);
+                cap_tile(job, tile->rows, cols, delta_at(job, h, tile->seg_start + b * FMK_NR), false, s, dp);
+            }
             grad_by_key(job, tile, h, b * FMK_NR, n * FMK_NR, s, dp);
             sum_tokens(job, tile->rows, s, along(job, PART_DO, h, at), n, job->dv + t0 * a->ldv + g * a->D,
                        a->ldv, add);
@@ -433,94 +469,6 @@ void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
     fmk_release(ctx, mark);
 }
 
-/* ---- decoding ---- */
-typedef struct decode_job {
-    int64_t B, H, G, D, cap, window;
-    float scale;
-    const float *q, *k, *v;
-    const int32_t *len;
-    float *o;
-} decode_job;
-
-/* One query head against tokens from..len-1 of one cache, CHUNK keys at a time, the same online softmax. */
-FMK_INLINE void decode_head_body(const decode_job *job, int64_t from, int64_t len, const float *q,
-                                 const float *k, const float *v, float *out)
-{
-    int64_t D = job->D, ld = job->G * job->D;
-    float p[CHUNK], o[FMK_MAX_D];
-    float max = -INFINITY, sum = 0.0f;
-    for (int64_t d = 0; d < D; d++) {
-        o[d] = 0.0f;
-    }
-    for (int64_t j0 = from; j0 < len; j0 += CHUNK) {
-        int64_t n = fmk_min(CHUNK, len - j0);
-        for (int64_t j = 0; j < n; j++) {
-            p[j] = fmk_dot(D, q, k + (j0 + j) * ld) * job->scale;
-        }
-        float top = fmk_row_max(n, p);
-        float now = top > max ? top : max;
-        float keep = fmk_exp(max - now);
-        for (int64_t j = 0; j < n; j++) {
-            p[j] = fmk_exp(p[j] - now);
-        }
-        sum = sum * keep + fmk_row_sum(n, p);
-        max = now;
-        for (int64_t d = 0; d < D; d++) {
-            o[d] *= keep;
-        }
-        for (int64_t j = 0; j < n; j++) {
-            const float *v_j = v + (j0 + j) * ld; /* (D) */
-            for (int64_t d = 0; d < D; d++) {
-                o[d] += p[j] * v_j[d];
-            }
-        }
-    }
-    float inv = 1.0f / sum;
-    for (int64_t d = 0; d < D; d++) {
-        out[d] = o[d] * inv;
-    }
-}
-FMK_BY_ISA(decode_head,
-           (const decode_job *job, int64_t from, int64_t len, const float *q, const float *k, const float *v,
-            float *out),
-           (job, from, len, q, k, v, out))
-
-static void decode_task(void *arg, size_t i)
-{
-    const decode_job *job = arg;
-    int64_t b = (int64_t)i / job->H, h = (int64_t)i % job->H, g = h / (job->H / job->G);
-    int64_t len = job->len[b];
-    int64_t from = job->window > 0 ? fmk_max(0, len - job->window) : 0;
-    int64_t cache = b * job->cap * job->G * job->D + g * job->D;
-    int64_t row = (b * job->H + h) * job->D;
-    assert(len >= 1 && len <= job->cap);
-    decode_head(job, from, len, job->q + row, job->k + cache, job->v + cache, job->o + row);
-}
-
-void fmk_attn_decode(fmk_ctx *ctx, int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap, float scale,
-                     int64_t window, const float *q, const float *k_cache, const float *v_cache,
-                     const int32_t *len, float *o)
-{
-    assert(D >= 1 && D <= FMK_MAX_D && H % G == 0);
-    decode_job job = {.B = B,
-                      .H = H,
-                      .G = G,
-                      .D = D,
-                      .cap = cap,
-                      .window = window,
-                      .scale = scale,
-                      .q = q,
-                      .k = k_cache,
-                      .v = v_cache,
-                      .len = len,
-                      .o = o};
-    double total = 0.0;
-    for (int64_t b = 0; b < B; b++) {
-        total += (double)len[b];
-    }
-    fmk_par(ctx, B * H, B > 0 ? total / (double)B * (double)D / 4.0 : 0.0, decode_task, &job);
-}
-
 /* ---- by the definition, one query at a time, in f64 ---- */
 static void ref_range(const fmk_attn *a, int64_t s, int64_t t, int64_t *from)
 {
@@ -535,7 +483,8 @@ static double ref_score(const fmk_attn *a, int64_t t, int64_t j, int64_t h, cons
     for (int64_t d = 0; d < a->D; d++) {
         s += (double)q[t * a->ldq + h * a->D + d] * k[j * a->ldk + g * a->D + d];
     }
-    return s * a->scale;
+    s *= a->scale;
+    return a->softcap > 0.0f ? a->softcap * tanh(s / a->softcap) : s;
 }
 
 static void ref_fwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, const float *q, const float *k,
@@ -583,12 +532,13 @@ static void ref_bwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, c
         delta += (double)d_o[t * a->ldo + h * D + d] * o[t * a->ldo + h * D + d];
     }
     for (int64_t j = from; j <= t; j++) {
-        double p = exp(ref_score(a, t, j, h, q, k) - lse[t * a->H + h]);
+        double score = ref_score(a, t, j, h, q, k), p = exp(score - lse[t * a->H + h]);
+        double slope = a->softcap > 0.0f ? 1.0 - pow(score / a->softcap, 2.0) : 1.0;
         double dp = 0.0;
         for (int64_t d = 0; d < D; d++) {
             dp += (double)d_o[t * a->ldo + h * D + d] * v[j * a->ldv + g * D + d];
         }
-        double ds = p * (dp - delta) * a->scale;
+        double ds = p * (dp - delta) * slope * a->scale;
         for (int64_t d = 0; d < D; d++) {
             dq[t * a->ldq + h * D + d] += (float)(ds * k[j * a->ldk + g * D + d]);
             dk[j * a->ldk + g * D + d] += (float)(ds * q[t * a->ldq + h * D + d]);
@@ -616,41 +566,6 @@ void fmk_attn_bwd_ref(const fmk_attn *a, const float *q, const float *k, const f
             ref_range(a, s, t, &from);
             for (int64_t h = 0; h < a->H; h++) {
                 ref_bwd_row(a, from, t, h, q, k, v, o, lse, d_o, dq, dk, dv);
-            }
-        }
-    }
-}
-
-void fmk_attn_decode_ref(int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap, float scale, int64_t window,
-                         const float *q, const float *k_cache, const float *v_cache, const int32_t *len,
-                         float *o)
-{
-    for (int64_t b = 0; b < B; b++) {
-        for (int64_t h = 0; h < H; h++) {
-            const float *k = k_cache + b * cap * G * D + h / (H / G) * D;
-            const float *v = v_cache + b * cap * G * D + h / (H / G) * D;
-            int64_t from = window > 0 ? fmk_max(0, len[b] - window) : 0;
-            double acc[FMK_MAX_D] = {0};
-            double sum = 0.0, max = -INFINITY;
-            for (int pass = 0; pass < 2; pass++) {
-                for (int64_t j = from; j < len[b]; j++) {
-                    double s = 0.0;
-                    for (int64_t d = 0; d < D; d++) {
-                        s += (double)q[(b * H + h) * D + d] * k[j * G * D + d];
-                    }
-                    s *= scale;
-                    if (pass == 0) {
-                        max = fmax(max, s);
-                        continue;
-                    }
-                    sum += exp(s - max);
-                    for (int64_t d = 0; d < D; d++) {
-                        acc[d] += exp(s - max) * v[j * G * D + d];
-                    }
-                }
-            }
-            for (int64_t d = 0; d < D; d++) {
-                o[(b * H + h) * D + d] = (float)(acc[d] / sum);
             }
         }
     }

@@ -15,6 +15,8 @@
  * thread. */
 #define TILE_COLS          384
 #define TILE_COLS_FEW_ROWS 64
+/* Rows that a thread multiplies in the time that B takes to arrive from memory. */
+#define READ_ROWS 8
 /* Up to this many rows, packing an untransposed B costs more than it saves. */
 #define DIRECT_ROWS 24
 
@@ -48,7 +50,9 @@ static void run_tiles(fmk_ctx *ctx, const fmk_tile *whole, bool bf16)
     mm_job job = {.whole = *whole, .bf16 = bf16};
     job.cols = whole->M <= FMK_TILE_ROWS ? TILE_COLS_FEW_ROWS : TILE_COLS;
     job.n_col_tiles = fmk_ceil_div(whole->N, job.cols);
-    double work = (double)fmk_min(whole->M, FMK_TILE_ROWS) * (double)job.cols * (double)whole->K / 16.0;
+    /* Few rows cost what reading B costs, not what multiplying does. */
+    double rows = (double)fmk_min(fmk_max(whole->M, READ_ROWS), FMK_TILE_ROWS);
+    double work = rows * (double)job.cols * (double)whole->K / 16.0;
     fmk_par(ctx, fmk_ceil_div(whole->M, FMK_TILE_ROWS) * job.n_col_tiles, work, mm_task, &job);
 }
 
@@ -198,6 +202,11 @@ static void mm_block(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const float
 static bool wants_dnn(const fmk_ctx *ctx, const fmk_mm *mm)
 {
     return (mm->bf16 ? ctx->dnn_bf16 : ctx->dnn_f32) && mm->M >= FMK_DNN_MIN_ROWS;
+}
+
+int64_t fmk_ctx_exact_rows(const fmk_ctx *ctx, bool bf16)
+{
+    return (bf16 ? ctx->dnn_bf16 : ctx->dnn_f32) ? FMK_DNN_MIN_ROWS - 1 : INT64_MAX;
 }
 
 void fmk_matmul(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const float *b, float *out)

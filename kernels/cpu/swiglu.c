@@ -1,12 +1,14 @@
 /*
  * swiglu.c: h = silu(gate) * up, silu(z) = z / (1 + e^-z) (Shazeer 2020). Elementwise, cut into blocks.
+ *
+ * Rows of gate and up may lie ld apart (a fused projection makes both in one row): then a block is a row.
  */
 #include "internal.h"
 
 #define BLOCK 8192
 
 typedef struct swiglu_job {
-    int64_t n;
+    fmk_glu_cut cut;
     const float *gate, *up, *dh;
     float *h, *dgate, *dup;
 } swiglu_job;
@@ -46,46 +48,49 @@ FMK_BY_ISA(bwd_block,
 static void fwd_task(void *arg, size_t i)
 {
     const swiglu_job *job = arg;
-    int64_t at = (int64_t)i * BLOCK;
-    fwd_block(fmk_min(BLOCK, job->n - at), job->gate + at, job->up + at, job->h + at);
+    int64_t at, out, n = fmk_glu_block(&job->cut, (int64_t)i, &at, &out);
+    fwd_block(n, job->gate + at, job->up + at, job->h + out);
 }
 
 static void bwd_task(void *arg, size_t i)
 {
     const swiglu_job *job = arg;
-    int64_t at = (int64_t)i * BLOCK;
-    bwd_block(fmk_min(BLOCK, job->n - at), job->gate + at, job->up + at, job->dh + at, job->dgate + at,
-              job->dup + at);
+    int64_t at, out, n = fmk_glu_block(&job->cut, (int64_t)i, &at, &out);
+    bwd_block(n, job->gate + at, job->up + at, job->dh + out, job->dgate + at, job->dup + at);
 }
 
-void fmk_swiglu_fwd(fmk_ctx *ctx, int64_t T, int64_t F, const float *gate, const float *up, float *h)
+void fmk_swiglu_fwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
+                    float *h)
 {
-    swiglu_job job = {.n = T * F, .gate = gate, .up = up, .h = h};
-    fmk_par(ctx, fmk_ceil_div(job.n, BLOCK), BLOCK, fwd_task, &job);
+    swiglu_job job = {.cut = fmk_glu_cut_of(T, F, ld, BLOCK), .gate = gate, .up = up, .h = h};
+    fmk_par(ctx, job.cut.n_blocks, (double)job.cut.block, fwd_task, &job);
 }
 
-void fmk_swiglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, const float *gate, const float *up, const float *dh,
-                    float *dgate, float *dup)
+void fmk_swiglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
+                    const float *dh, float *dgate, float *dup)
 {
-    swiglu_job job = {.n = T * F, .gate = gate, .up = up, .dh = dh, .dgate = dgate, .dup = dup};
-    fmk_par(ctx, fmk_ceil_div(job.n, BLOCK), 2.0 * BLOCK, bwd_task, &job);
+    swiglu_job job = {
+        .cut = fmk_glu_cut_of(T, F, ld, BLOCK), .gate = gate, .up = up, .dh = dh, .dgate = dgate, .dup = dup};
+    fmk_par(ctx, job.cut.n_blocks, 2.0 * (double)job.cut.block, bwd_task, &job);
 }
 
-void fmk_swiglu_fwd_ref(int64_t T, int64_t F, const float *gate, const float *up, float *h)
+void fmk_swiglu_fwd_ref(int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, float *h)
 {
     for (int64_t i = 0; i < T * F; i++) {
-        h[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
+        int64_t at = i / F * ld + i % F;
+        h[i] = (float)(gate[at] / (1.0 + exp(-(double)gate[at])) * up[at]);
     }
 }
 
-void fmk_swiglu_bwd_ref(int64_t T, int64_t F, const float *gate, const float *up, const float *dh,
+void fmk_swiglu_bwd_ref(int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, const float *dh,
                         float *dgate, float *dup)
 {
     for (int64_t i = 0; i < T * F; i++) {
-        double z = gate[i], d = dh[i], s = 1.0 / (1.0 + exp(-z));
+        int64_t at = i / F * ld + i % F;
+        double z = gate[at], d = dh[i], s = 1.0 / (1.0 + exp(-z));
         double du = d * z * s;
-        double dg = d * up[i] * s * (1.0 + z * (1.0 - s));
-        dup[i] = (float)du;
-        dgate[i] = (float)dg;
+        double dg = d * up[at] * s * (1.0 + z * (1.0 - s));
+        dup[at] = (float)du;
+        dgate[at] = (float)dg;
     }
 }

@@ -16,7 +16,7 @@ typedef struct xent_job {
     float *logits; /* (rows,V): logits, then the gradient */
     const uint32_t *label;
     const float *weight;
-    float grad_scale;
+    float grad_scale, softcap;
     float *nll;
     uint8_t *hit;
     bool want_grad;
@@ -45,8 +45,42 @@ FMK_INLINE bool is_argmax(int64_t V, const float *l, int64_t label, float max)
     return true;
 }
 
+/* The same row with capped logits; they are needed once more for the cap's slope, so that e^(l-max) is made twice. */
+FMK_INLINE void capped_row(const xent_job *job, int64_t r)
+{
+    int64_t n = job->row0 + r, V = job->V, label = job->label[n];
+    float *l = job->logits + r * V; /* (V) */
+    for (int64_t j = 0; j < V; j++) {
+        l[j] = fmk_softcap(job->softcap, l[j]);
+    }
+    float max = fmk_row_max(V, l), c = job->weight[n] * job->grad_scale;
+    if (job->hit) { job->hit[n] = is_argmax(V, l, label, max); }
+    double sum = 0.0;
+    for (int64_t j0 = 0; j0 < V; j0 += 1024) {
+        float e[1024];
+        int64_t m = fmk_min(1024, V - j0);
+        for (int64_t j = 0; j < m; j++) {
+            e[j] = fmk_exp(l[j0 + j] - max);
+        }
+        sum += fmk_row_sum(m, e);
+    }
+    job->nll[n] = (float)(log(sum) + (double)max - l[label]);
+    if (!job->want_grad) { return; }
+    float scale = (float)(c / sum), per_cap = 1.0f / job->softcap;
+    float label_slope = 1.0f - l[label] * per_cap * (l[label] * per_cap);
+    for (int64_t j = 0; j < V; j++) {
+        float y = l[j] * per_cap;
+        l[j] = fmk_exp(l[j] - max) * scale * (1.0f - y * y);
+    }
+    l[label] -= c * label_slope;
+}
+
 FMK_INLINE void xent_row_body(const xent_job *job, int64_t r)
 {
+    if (job->softcap > 0.0f) {
+        capped_row(job, r);
+        return;
+    }
     int64_t n = job->row0 + r, V = job->V, label = job->label[n];
     float *l = job->logits + r * V; /* (V) */
     float max = fmk_row_max(V, l);
@@ -112,8 +146,8 @@ static void head_input_grad(fmk_ctx *ctx, const head *h, int64_t rows, const flo
 }
 
 void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, const float *E,
-              const uint32_t *label, const float *weight, float grad_scale, bool bf16, float *nll,
-              uint8_t *hit, float *dx, float *dE)
+              const uint32_t *label, const float *weight, float grad_scale, float softcap, bool bf16,
+              float *nll, uint8_t *hit, float *dx, float *dE)
 {
     if (N == 0) { return; }
     assert(V >= 1 && C >= 1);
@@ -125,6 +159,7 @@ void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, con
                     .label = label,
                     .weight = weight,
                     .grad_scale = grad_scale,
+                    .softcap = softcap,
                     .nll = nll,
                     .hit = hit,
                     .want_grad = dx || dE};
@@ -152,25 +187,25 @@ void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, con
 }
 
 /* One row: the logits in f64, from rounded inputs when bf16; then the definition. */
-static double ref_logit(int64_t C, const float *x, const float *e, bool bf16)
+static double ref_logit(int64_t C, const float *x, const float *e, float softcap, bool bf16)
 {
     double s = 0.0;
     for (int64_t c = 0; c < C; c++) {
         s += bf16 ? (double)fmk_bf16_round(x[c]) * fmk_bf16_round(e[c]) : (double)x[c] * e[c];
     }
-    return s;
+    return softcap > 0.0f ? softcap * tanh(s / softcap) : s;
 }
 
 void fmk_xent_ref(int64_t N, int64_t C, int64_t V, const float *x, const float *E, const uint32_t *label,
-                  const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx,
-                  float *dE)
+                  const float *weight, float grad_scale, float softcap, bool bf16, float *nll, uint8_t *hit,
+                  float *dx, float *dE)
 {
     for (int64_t n = 0; n < N; n++) {
         const float *row = x + n * C;
         double max = -INFINITY, sum = 0.0, own = 0.0;
         int64_t best = 0;
         for (int64_t j = 0; j < V; j++) {
-            double l = ref_logit(C, row, E + j * C, bf16);
+            double l = ref_logit(C, row, E + j * C, softcap, bf16);
             if (l > max) {
                 max = l;
                 best = j;
@@ -178,14 +213,16 @@ void fmk_xent_ref(int64_t N, int64_t C, int64_t V, const float *x, const float *
             own = j == label[n] ? l : own;
         }
         for (int64_t j = 0; j < V; j++) {
-            sum += exp(ref_logit(C, row, E + j * C, bf16) - max);
+            sum += exp(ref_logit(C, row, E + j * C, softcap, bf16) - max);
         }
         nll[n] = (float)(log(sum) + max - own);
         if (hit) { hit[n] = best == label[n]; }
         if (dx) { memset(dx + n * C, 0, (size_t)C * sizeof *dx); }
         for (int64_t j = 0; j < V && (dx || dE); j++) {
-            double p = exp(ref_logit(C, row, E + j * C, bf16) - max) / sum - (j == label[n] ? 1.0 : 0.0);
-            double d = p * weight[n] * grad_scale;
+            double l = ref_logit(C, row, E + j * C, softcap, bf16);
+            double p = exp(l - max) / sum - (j == label[n] ? 1.0 : 0.0);
+            double slope = softcap > 0.0f ? 1.0 - pow(l / softcap, 2.0) : 1.0;
+            double d = p * weight[n] * grad_scale * slope;
             for (int64_t c = 0; c < C; c++) {
                 if (dx) { dx[n * C + c] += (float)(d * E[j * C + c]); }
                 if (dE) { dE[j * C + c] += (float)(d * row[c]); }

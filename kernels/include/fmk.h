@@ -34,6 +34,8 @@ const char *fmk_ctx_describe(const fmk_ctx *ctx);
  * threads; but only the own tiles promise that a row's result does not depend on the other rows.
  */
 FMP_MUST_USE fmp_status fmk_ctx_use_onednn(fmk_ctx *ctx, bool on, fmp_err *err);
+/* The most rows for which a row's bits do not depend on the other rows: INT64_MAX where fmpipe's own tiles compute. */
+int64_t fmk_ctx_exact_rows(const fmk_ctx *ctx, bool bf16);
 /* f32 matmul GFLOP/s reached on this machine now with all threads of ctx (about 0.2 s of work). */
 double fmk_measure_peak_gflops(fmk_ctx *ctx);
 
@@ -58,17 +60,23 @@ size_t fmk_packed_bytes(const fmk_packed *w);
 void fmk_matmul_packed(fmk_ctx *ctx, int64_t T, const float *x, const fmk_packed *w, float beta, float *y);
 void fmk_matmul_packed_bwd(fmk_ctx *ctx, int64_t T, const float *dy, const fmk_packed *w, float beta, float *dx);
 
-/* ---- RMSNorm: y = x / sqrt(mean(x^2) + eps) * g;  x,y (T,C), g (C), rstd (T) kept for the backward pass ---- */
-void fmk_rmsnorm_fwd(fmk_ctx *ctx, int64_t T, int64_t C, float eps, const float *x, const float *g, float *y,
-                     float *rstd);
+/*
+ * ---- RMSNorm: y = x / sqrt(mean(x^2) + eps) * (offset + g); x,y (T,C), g (C), rstd (T) kept for the backward
+ * pass. offset 0, or 1 where a file's gains count from 1 (Gemma). ----
+ */
+void fmk_rmsnorm_fwd(fmk_ctx *ctx, int64_t T, int64_t C, float eps, float offset, const float *x, const float *g,
+                     float *y, float *rstd);
 /* dx += ...; dg (C) += ... unless NULL */
-void fmk_rmsnorm_bwd(fmk_ctx *ctx, int64_t T, int64_t C, const float *x, const float *g, const float *rstd,
-                     const float *dy, float *dx, float *dg);
+void fmk_rmsnorm_bwd(fmk_ctx *ctx, int64_t T, int64_t C, float offset, const float *x, const float *g,
+                     const float *rstd, const float *dy, float *dx, float *dg);
 
-/* ---- RoPE in place on x (T, n_heads, D), row stride ld; pos (T); cos,sin (max_pos, D/2) ---- */
-/* interleaved: pairs (2i, 2i+1); else half-split pairs (i, i + D/2), the Hugging Face layout. inverse: backward. */
+/*
+ * ---- RoPE in place on x (T, n_heads, D), row stride ld; pos (T): row of the tables cos,sin (rows, n_rot/2) ----
+ * The first n_rot values of each head are turned, the others left. interleaved: pairs (2i, 2i+1); else half-split
+ * pairs (i, i + n_rot/2), the Hugging Face layout. inverse: backward.
+ */
 void fmk_rope_table(int64_t max_pos, int64_t D, double theta, float *cos_t, float *sin_t);
-void fmk_rope(fmk_ctx *ctx, int64_t T, int64_t n_heads, int64_t D, int64_t ld, const int32_t *pos,
+void fmk_rope(fmk_ctx *ctx, int64_t T, int64_t n_heads, int64_t D, int64_t n_rot, int64_t ld, const int32_t *pos,
               const float *cos_t, const float *sin_t, bool interleaved, bool inverse, float *x);
 
 /* ---- causal attention inside segments: token t sees tokens seg[s]..t of its own segment only ---- */
@@ -78,6 +86,7 @@ typedef struct fmk_attn {
     const uint32_t *seg;     /* (n_seg + 1) offsets into 0..T, ascending                   */
     int64_t window;          /* 0: none; else a token sees at most `window` tokens, itself included */
     float scale;             /* usually 1/sqrt(D) */
+    float softcap;           /* 0: off; else a score s becomes softcap * tanh(s / softcap) */
     int64_t ldq, ldk, ldv, ldo; /* row strides in elements */
 } fmk_attn;
 /* q (T,H,D) k,v (T,G,D) -> o (T,H,D); lse (T,H) log-sum-exp of each row, kept for the backward pass. Tiled, never T*T. */
@@ -86,19 +95,45 @@ void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
 /* dq, dk, dv have the strides of q, k, v and are overwritten. */
 void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
                   const float *lse, const float *d_o, float *dq, float *dk, float *dv);
+/* ---- the cache of keys and values that generation reads ---- */
+typedef enum fmk_kv_kind { FMK_KV_F32, FMK_KV_BF16, FMK_KV_Q8 } fmk_kv_kind;
 /*
- * One new token for each of B sequences against its cache: q (B,H,D) contiguous, k/v caches (B, cap, G, D),
- * len (B): tokens in the cache, the new one included -> o (B,H,D).
+ * One layer's cache, k and v (slots, cap, G, D), a slot for each sequence; borrowed.
+ *   FMK_KV_F32 float; FMK_KV_BF16 uint16_t, rounded to nearest even; FMK_KV_Q8 int8_t with k_scale, v_scale (slots, cap, G)
+ *   for each head's row, the largest absolute value / 127: a value is within half a scale of what was stored.
  */
-void fmk_attn_decode(fmk_ctx *ctx, int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap, float scale,
-                     int64_t window, const float *q, const float *k_cache, const float *v_cache, const int32_t *len,
-                     float *o);
+typedef struct fmk_kv {
+    fmk_kv_kind kind;
+    int64_t cap, G, D; /* D <= 256 */
+    void *k, *v;
+    float *k_scale, *v_scale; /* NULL unless Q8 */
+} fmk_kv;
+/* Bytes of one head's row, its scale included. */
+size_t fmk_kv_bytes(fmk_kv_kind kind, int64_t D);
+/* k, v (n,G,D): the tokens at positions pos..pos+n-1 of a slot. */
+void fmk_kv_store(const fmk_kv *kv, int64_t slot, int64_t pos, int64_t n, const float *k, const float *v);
+/* One new token for each of B sequences: it sees its slot's first len tokens, itself among them. */
+typedef struct fmk_kv_attn {
+    int64_t B, H;           /* query head h reads head h / (H/G) */
+    int64_t window;         /* as in fmk_attn                    */
+    float scale;
+    float softcap;          /* 0: off; else a score s becomes softcap * tanh(s / softcap) */
+    const int32_t *slot;    /* (B) */
+    const int32_t *len;     /* (B) */
+} fmk_kv_attn;
+/* q (B,H,D) -> o (B,H,D) */
+void fmk_kv_attend(fmk_ctx *ctx, const fmk_kv_attn *a, const fmk_kv *kv, const float *q, float *o);
 
-/* ---- SwiGLU: h = silu(gate) * up; all (T,F) contiguous ---- */
-void fmk_swiglu_fwd(fmk_ctx *ctx, int64_t T, int64_t F, const float *gate, const float *up, float *h);
-/* dgate, dup overwritten */
-void fmk_swiglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, const float *gate, const float *up, const float *dh,
-                    float *dgate, float *dup);
+/*
+ * ---- SwiGLU: h = silu(gate) * up; GeGLU: h = gelu(gate) * up, gelu in its tanh form ----
+ * h, dh (T,F) contiguous; gate, up, dgate, dup (T,F) with rows ld >= F apart; dgate, dup overwritten
+ */
+void fmk_swiglu_fwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, float *h);
+void fmk_swiglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
+                    const float *dh, float *dgate, float *dup);
+void fmk_geglu_fwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, float *h);
+void fmk_geglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
+                   const float *dh, float *dgate, float *dup);
 
 /* ---- embedding: x[t] = E[id[t]]; backward: dE[id[t]] += dx[t], rows in token order ---- */
 void fmk_embed_fwd(fmk_ctx *ctx, int64_t T, int64_t C, const float *E, const uint32_t *id, float *x);
@@ -109,10 +144,35 @@ void fmk_embed_bwd(fmk_ctx *ctx, int64_t T, int64_t C, int64_t V, const uint32_t
  *   x (N,C), E (V,C) the head weight, label (N), weight (N), grad_scale: d loss / d sum, usually 1/sum of weights
  *   nll (N) -log p(label), unweighted        hit (N) 1 if the label is the argmax, or NULL
  *   dx (N,C) overwritten, NULL: forward only  dE (V,C) += , NULL: frozen head
+ *   softcap > 0: the logits are softcap * tanh(logit / softcap)
  * Logits exist only for one tile of rows at a time. bf16 as in fmk_mm.
  */
 void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, const float *E, const uint32_t *label,
-              const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx, float *dE);
+              const float *weight, float grad_scale, float softcap, bool bf16, float *nll, uint8_t *hit, float *dx,
+              float *dE);
+/* y (n) = cap * tanh(y / cap) in place */
+void fmk_softcap_fwd(fmk_ctx *ctx, int64_t n, float cap, float *y);
+
+/*
+ * fmk_dropout: y (T,C) = mask * x / (1 - p), or += with add; the mask of row t, channel c is a function of (key, site,
+ * the segment's key, the row's place in its segment, c): Philox4x32-10.
+ */
+typedef struct fmk_drop {
+    uint64_t key;            /* of the step                                              */
+    uint32_t site;           /* of the layer and its input                               */
+    uint32_t p_65536;        /* share that is dropped, in 65536ths, below 65536          */
+    int64_t n_seg;
+    const uint32_t *seg;     /* (n_seg + 1) offsets into 0..T, ascending                 */
+    const uint32_t *seg_key; /* (n_seg), or NULL: the segment's number                   */
+} fmk_drop;
+void fmk_dropout(fmk_ctx *ctx, const fmk_drop *drop, int64_t T, int64_t C, const float *x, bool add, float *y);
+
+/* ---- DoRA: y (T,N) = g (N) * z (T,N) + bias (N), NULL: none; += with add ---- */
+void fmk_dora_fwd(fmk_ctx *ctx, int64_t T, int64_t N, const float *z, const float *g, const float *bias, bool add,
+                  float *y);
+/* dz (T,N) = g * dy; dmag (N) += inv_norm * sum over T of dy * z */
+void fmk_dora_bwd(fmk_ctx *ctx, int64_t T, int64_t N, const float *z, const float *g, const float *inv_norm,
+                  const float *dy, float *dz, float *dmag);
 
 /* ---- vectors of n elements ---- */
 void fmk_add(fmk_ctx *ctx, int64_t n, const float *x, float *y);              /* y += x      */

@@ -24,27 +24,35 @@ void fmk_matmul_packed_ref(int64_t T, int64_t N, int64_t K, const float *x, cons
                            float beta, float *y);
 void fmk_matmul_packed_bwd_ref(int64_t T, int64_t N, int64_t K, const float *dy, const float *w, bool bf16,
                                float beta, float *dx);
-void fmk_rmsnorm_fwd_ref(int64_t T, int64_t C, float eps, const float *x, const float *g, float *y,
-                         float *rstd);
-void fmk_rmsnorm_bwd_ref(int64_t T, int64_t C, const float *x, const float *g, const float *rstd,
-                         const float *dy, float *dx, float *dg);
-void fmk_rope_ref(int64_t T, int64_t n_heads, int64_t D, int64_t ld, const int32_t *pos, const float *cos_t,
-                  const float *sin_t, bool interleaved, bool inverse, float *x);
+void fmk_rmsnorm_fwd_ref(int64_t T, int64_t C, float eps, float offset, const float *x, const float *g,
+                         float *y, float *rstd);
+void fmk_rmsnorm_bwd_ref(int64_t T, int64_t C, float offset, const float *x, const float *g,
+                         const float *rstd, const float *dy, float *dx, float *dg);
+void fmk_rope_ref(int64_t T, int64_t n_heads, int64_t D, int64_t n_rot, int64_t ld, const int32_t *pos,
+                  const float *cos_t, const float *sin_t, bool interleaved, bool inverse, float *x);
 void fmk_attn_fwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, float *o,
                       float *lse);
 void fmk_attn_bwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
                       const float *lse, const float *d_o, float *dq, float *dk, float *dv);
-void fmk_attn_decode_ref(int64_t B, int64_t H, int64_t G, int64_t D, int64_t cap, float scale, int64_t window,
-                         const float *q, const float *k_cache, const float *v_cache, const int32_t *len,
-                         float *o);
-void fmk_swiglu_fwd_ref(int64_t T, int64_t F, const float *gate, const float *up, float *h);
-void fmk_swiglu_bwd_ref(int64_t T, int64_t F, const float *gate, const float *up, const float *dh,
+void fmk_kv_store_ref(const fmk_kv *kv, int64_t slot, int64_t pos, int64_t n, const float *k, const float *v);
+void fmk_kv_attend_ref(const fmk_kv_attn *a, const fmk_kv *kv, const float *q, float *o);
+void fmk_swiglu_fwd_ref(int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, float *h);
+void fmk_swiglu_bwd_ref(int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, const float *dh,
                         float *dgate, float *dup);
+void fmk_geglu_fwd_ref(int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, float *h);
+void fmk_geglu_bwd_ref(int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, const float *dh,
+                       float *dgate, float *dup);
+void fmk_softcap_fwd_ref(int64_t n, float cap, float *y);
 void fmk_embed_fwd_ref(int64_t T, int64_t C, const float *E, const uint32_t *id, float *x);
 void fmk_embed_bwd_ref(int64_t T, int64_t C, int64_t V, const uint32_t *id, const float *dx, float *dE);
 void fmk_xent_ref(int64_t N, int64_t C, int64_t V, const float *x, const float *E, const uint32_t *label,
-                  const float *weight, float grad_scale, bool bf16, float *nll, uint8_t *hit, float *dx,
-                  float *dE);
+                  const float *weight, float grad_scale, float softcap, bool bf16, float *nll, uint8_t *hit,
+                  float *dx, float *dE);
+void fmk_dropout_ref(const fmk_drop *drop, int64_t T, int64_t C, const float *x, bool add, float *y);
+void fmk_dora_fwd_ref(int64_t T, int64_t N, const float *z, const float *g, const float *bias, bool add,
+                      float *y);
+void fmk_dora_bwd_ref(int64_t T, int64_t N, const float *z, const float *g, const float *inv_norm,
+                      const float *dy, float *dz, float *dmag);
 void fmk_add_ref(int64_t n, const float *x, float *y);
 void fmk_scale_ref(int64_t n, float a, float *y);
 double fmk_sum_squares_ref(int64_t n, const float *x);

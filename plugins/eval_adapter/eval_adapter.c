@@ -441,7 +441,8 @@ static fmp_status eval_run(void *self, const fmp_task *task, fmp_err *err)
     fmp_model *model = NULL;
     s->records = s->host->get_extension(s->host, FMP_EXT_RECORDS);
     if (!e.arena) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    fmp_status status = fmp_chat_open(model_dir, NULL, &chat, err);
+    const fmp_input *adapter = input_at(task, "adapter");
+    fmp_status status = fmp_golden_open_chat(model_dir, adapter ? adapter->path : NULL, &chat, err);
     e.chat = chat;
     if (status == FMP_OK) { status = open_model(s, model_dir, &model, err); }
     uint32_t positions = status == FMP_OK ? fmp_model_get_spec(model)->max_positions : 0;

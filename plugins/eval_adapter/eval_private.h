@@ -2,7 +2,7 @@
 #ifndef EVAL_PRIVATE_H
 #define EVAL_PRIVATE_H
 
-#include <fmpipe/chat.h>
+#include <fmpipe/golden.h>
 #include <fmpipe/json.h>
 #include <fmpipe/model.h>
 #include <fmpipe/plugin.h>

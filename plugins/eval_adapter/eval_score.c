@@ -164,9 +164,13 @@ cJSON *table_for_terminal(const score_table *t, int n_sides)
         cJSON_AddItemToArray(rows, row);
     }
     const score_row *all = &t->rows[t->n - 1];
-    snprintf(text, sizeof text, "%stool call exact of all: ± %.1f points (95 %%)",
-             n_sides == 2 ? "base → adapter; " : "", margin(all->call_exact[n_sides - 1], all->n_calls));
+    snprintf(text, sizeof text, "tool call exact of all: ± %.1f points (95 %%)",
+             margin(all->call_exact[n_sides - 1], all->n_calls));
     cJSON_AddStringToObject(table, "note", text);
+    if (n_sides == 2) {
+        static const char *const sides[] = {"base", "adapter"};
+        cJSON_AddItemToObject(table, "sides", cJSON_CreateStringArray(sides, 2));
+    }
     return table;
 }
 

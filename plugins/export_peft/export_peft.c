@@ -7,6 +7,7 @@
  * compared with the trained adapter's.
  */
 #include <fmpipe/fs.h>
+#include <fmpipe/golden.h>
 #include <fmpipe/json.h>
 #include <fmpipe/model.h>
 #include <fmpipe/plugin.h>
@@ -176,6 +177,18 @@ static fmp_status check_base(const char *adapter_dir, const fmp_input *model, fm
     return status;
 }
 
+/* Before the digest of the whole base: a changed tokenizer or template is named as such. */
+static fmp_status check_golden(const char *adapter_dir, const char *model_dir, fmp_err *err)
+{
+    char *path = fmp_path_join(adapter_dir, FMP_GOLDEN_FILE);
+    fmp_chat *chat = NULL;
+    if (!path) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    fmp_status status = fmp_path_exists(path) ? fmp_golden_open_chat(model_dir, adapter_dir, &chat, err) : FMP_OK;
+    fmp_chat_free(chat);
+    free(path);
+    return status;
+}
+
 static void report(const export_peft *s, double delta)
 {
     const fmp_ext_metrics *m = s->host->get_extension(s->host, FMP_EXT_METRICS);
@@ -202,6 +215,7 @@ static fmp_status export_run(void *self, const fmp_task *task, fmp_err *err)
     cJSON *json = NULL;
     fmp_status status =
         config ? fmp_json_load(config, NULL, &json, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    if (status == FMP_OK) { status = check_golden(adapter_dir, input_at(task, "model")->path, err); }
     if (status == FMP_OK) { status = check_base(adapter_dir, input_at(task, "model"), err); }
     if (status == FMP_OK) { status = fmp_model_open(input_at(task, "model")->path, &o, &model, err); }
     if (status == FMP_OK) { status = fmp_adapter_load(model, adapter_dir, &trained, err); }
@@ -211,6 +225,7 @@ static fmp_status export_run(void *self, const fmp_task *task, fmp_err *err)
     }
     if (status == FMP_OK) { status = compare(s, model, trained, dir, &delta, err); }
     if (status == FMP_OK) { status = write_provenance(s, adapter_dir, dir, err); }
+    if (status == FMP_OK) { status = fmp_golden_copy(adapter_dir, dir, err); }
     if (status == FMP_OK) { report(s, delta); }
     fmp_adapter_free(trained);
     fmp_model_free(model);

@@ -2,8 +2,8 @@
  * Row forms to the canonical conversation.
  *
  * Each form is first brought to messages + tools + extras by moving the parsed nodes into a fresh object;
- * then one checker applies the rules for all forms (jsonl_rules.c). A row may have several problems: the
- * first, in document order, is told in full. Read canon_row first, at the end.
+ * then one checker applies the rules for all forms (jsonl_rules.c). A row may have several problems:
+ * the first eight, in document order, are told in full. Read canon_row first, at the end.
  */
 #include "jsonl_row.h"
 
@@ -333,7 +333,7 @@ static void from_messages(canon *c, cJSON *row)
             take_unknown(c, row, m, known);
         }
     }
-    if (!c->messages && c->problem->n == 0) {
+    if (!c->messages && c->problems->n == 0) {
         fault(c, "messages_missing", NULL, "expected a 'messages' array, found none");
     }
 }
@@ -567,11 +567,10 @@ static row_form detect(const cJSON *row)
     return FORM_ARRAY;
 }
 
-cJSON *canon_row(cJSON *row, const canon_options *opt, canon_problem *problem)
+cJSON *canon_row(cJSON *row, const canon_options *opt, canon_problems *problems)
 {
-    canon c = {.opt = opt, .problem = problem, .list = ""};
-    problem->n = 0;
-    problem->path[0] = '\0';
+    canon c = {.opt = opt, .problems = problems, .list = ""};
+    problems->n = 0;
     if (!cJSON_IsObject(row) && !cJSON_IsArray(row)) {
         fault(&c, "row_type", NULL, "expected a JSON array or object, found %s", kind_of(row));
         return NULL;
@@ -594,8 +593,8 @@ cJSON *canon_row(cJSON *row, const canon_options *opt, canon_problem *problem)
         break;
     default: from_messages(&c, row); break;
     }
-    if (problem->n == 0 && c.messages) { check_rules(&c); }
-    if (problem->n > 0 || !c.messages) { return NULL; }
+    if (problems->n == 0 && c.messages) { check_rules(&c); }
+    if (problems->n > 0 || !c.messages) { return NULL; }
     cJSON *doc = cJSON_CreateObject();
     put(doc, "messages", c.messages);
     put(doc, "tools", c.tools);

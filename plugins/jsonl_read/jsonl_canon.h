@@ -27,18 +27,23 @@ typedef struct canon_options {
     bool unknown_to_meta; /* unknown top-level keys go to meta.extra instead of being an error */
 } canon_options;
 
-/* The first problem of a row in full, and how many there are. */
 typedef struct canon_problem {
-    uint32_t n;
     const char *reason; /* stable word, static storage */
     char path[160];     /* in the row as it was read; "" for the whole row */
     char message[480];
 } canon_problem;
 
+/* The first problems of a row, in document order, and how many there are. */
+enum { CANON_TOLD = 8 };
+typedef struct canon_problems {
+    uint32_t n;
+    canon_problem told[CANON_TOLD];
+} canon_problems;
+
 /*
  * canon_row: `row` (taken; its nodes are moved, not copied) -> canonical document in the JSON scope, or
- * NULL and `problem`. When     any thread. Cost  O(nodes); allocates only new objects.
+ * NULL and `problems`. When     any thread. Cost  O(nodes); allocates only new objects.
  */
-cJSON *canon_row(cJSON *row, const canon_options *opt, canon_problem *problem);
+cJSON *canon_row(cJSON *row, const canon_options *opt, canon_problems *problems);
 
 #endif

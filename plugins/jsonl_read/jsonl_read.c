@@ -355,6 +355,35 @@ static fmp_status reject_long(const jsonl_read *s, const fmp_call *call, const f
     return reject_row(call, origin, row, SHOWN_BYTES, "line_too_long", NULL, 1, message, err);
 }
 
+/* Each problem of the row at its own place; those that were only counted are named with the last one told. */
+static fmp_status reject_problems(const fmp_call *call, const fmp_origin *origin, const char *row, size_t len,
+                                  canon_problems *problems, fmp_err *err)
+{
+    fmp_problem told[CANON_TOLD];
+    uint32_t n = problems->n < CANON_TOLD ? problems->n : CANON_TOLD;
+    if (n == 0) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a row"); }
+    char last[sizeof problems->told[0].message + 40];
+    for (uint32_t i = 0; i < n; i++) {
+        const canon_problem *p = &problems->told[i];
+        told[i] = (fmp_problem){p->reason, p->message, p->path[0] ? p->path : NULL, column_of(p, row, len)};
+    }
+    if (problems->n > n) {
+        snprintf(last, sizeof last, "%s (and %u more in this row)", told[n - 1].message, problems->n - n);
+        told[n - 1].message = last;
+    }
+    fmp_reject why = {.struct_size = (uint32_t)sizeof why,
+                      .reason = told[0].reason,
+                      .message = told[0].message,
+                      .path = told[0].path,
+                      .origin = *origin,
+                      .column = told[0].column,
+                      .text = row,
+                      .text_len = len,
+                      .more = told + 1,
+                      .n_more = n - 1};
+    return call->reject(call, &why, err);
+}
+
 static fmp_status decode_row(jsonl_read *s, const char *row, size_t len, const fmp_origin *origin,
                              const fmp_call *call, fmp_err *err)
 {
@@ -367,20 +396,13 @@ static fmp_status decode_row(jsonl_read *s, const char *row, size_t len, const f
         return status;
     }
     if (status != FMP_OK) { return reject_syntax(call, origin, row, len, status, &why, err); }
-    canon_problem problem;
-    cJSON *doc = canon_row(tree, &s->canon, &problem);
+    canon_problems problems;
+    cJSON *doc = canon_row(tree, &s->canon, &problems);
     if (doc) {
         atomic_fetch_add_explicit(&s->n_good, 1, memory_order_relaxed);
         return call->emit_row(call, doc, origin, err);
     }
-    char message[sizeof problem.message + 40];
-    snprintf(message, sizeof message, "%s", problem.message);
-    if (problem.n > 1) {
-        size_t used = strlen(message);
-        snprintf(message + used, sizeof message - used, " (and %u more in this row)", problem.n - 1);
-    }
-    return reject_row(call, origin, row, len, problem.reason, problem.path, column_of(&problem, row, len),
-                      message, err);
+    return reject_problems(call, origin, row, len, &problems, err);
 }
 
 static fmp_status read_decode(void *self, const fmp_block *block, const fmp_call *call, fmp_err *err)

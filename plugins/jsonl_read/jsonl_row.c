@@ -16,14 +16,16 @@ static size_t print_spot(const spot *s, char *out, size_t size)
 
 void fault(canon *c, const char *reason, const spot *where, const char *fmt, ...)
 {
-    if (c->problem->n++ > 0) { return; }
-    c->problem->reason = reason;
-    c->problem->path[0] = '\0';
-    if (where) { print_spot(where, c->problem->path, sizeof c->problem->path); }
+    uint32_t at = c->problems->n++;
+    if (at >= CANON_TOLD) { return; }
+    canon_problem *problem = &c->problems->told[at];
+    problem->reason = reason;
+    problem->path[0] = '\0';
+    if (where) { print_spot(where, problem->path, sizeof problem->path); }
     va_list ap;
     va_start(ap, fmt);
-    int need = vsnprintf(c->problem->message, sizeof c->problem->message, fmt, ap);
-    fmp_err_clip_(c->problem->message, sizeof c->problem->message, need);
+    int need = vsnprintf(problem->message, sizeof problem->message, fmt, ap);
+    fmp_err_clip_(problem->message, sizeof problem->message, need);
     va_end(ap);
 }
 

@@ -21,7 +21,7 @@ typedef struct spot {
 
 typedef struct canon {
     const canon_options *opt;
-    canon_problem *problem;
+    canon_problems *problems;
     const char *list; /* of the message list in the row: "messages", "conversations", "" for a bare array */
     cJSON *messages, *tools, *response_format, *locale, *meta;
     row_form form;   /* of this row; never FORM_AUTO */
@@ -29,7 +29,7 @@ typedef struct canon {
     int n_history;   /* Alpaca: pairs before the instruction */
 } canon;
 
-/* A problem of the row; the first is told in full, the others are counted. `where` NULL: the whole row. */
+/* A problem of the row; the first CANON_TOLD are kept, the others counted. `where` NULL: the whole row. */
 FMP_PRINTF(4, 5) void fault(canon *c, const char *reason, const spot *where, const char *fmt, ...);
 /*
  * "unknown key 'rol' in a message; did you mean 'role'?"; `up` is the place of the object that has the

@@ -34,6 +34,12 @@ void section_data(fmp_buf *out, const cJSON *manifest, const cJSON *rejects);
 void section_stages(fmp_buf *out, const cJSON *manifest);
 void section_settings(fmp_buf *out, const cJSON *manifest);
 void section_origin(fmp_buf *out, const cJSON *manifest);
+/* report_tokens.c */
+void section_tokens(fmp_buf *out, const cJSON *manifest);
+bool has_token_view(const cJSON *manifest);
+
+/* The stage whose tokens the last training read; without a training the first that made tokens; NULL: none. */
+const cJSON *training_tokens(const cJSON *manifest);
 
 /* False for a stage whose results are all something else than records: its `out` of 0 is no loss. */
 bool makes_records(const cJSON *stage);

@@ -31,8 +31,7 @@ static const cJSON *stage_named(const cJSON *manifest, const char *id)
     return NULL;
 }
 
-/* The tokenise stage that feeds the last training; without a training the first one. */
-static const cJSON *training_tokens(const cJSON *manifest)
+const cJSON *training_tokens(const cJSON *manifest)
 {
     const cJSON *stage, *input, *found = NULL;
     cJSON_ArrayForEach(stage, fmp_json_get(manifest, "stages"))

@@ -492,9 +492,10 @@ static void put_nav(fmp_buf *out, const cJSON *manifest, const report_options *o
         fmp_buf_puts(out, "<a href=\"#examples\">Examples</a>");
     }
     if (stage_with(manifest, "loss_curve")) { fmp_buf_puts(out, "<a href=\"#training\">Training</a>"); }
-    fmp_buf_puts(
-        out, "<a href=\"#data\">Data</a><a href=\"#stages\">What ran</a><a href=\"#settings\">Settings</a>"
-             "<a href=\"#origin\">Where it comes from</a></nav></header>");
+    fmp_buf_puts(out, "<a href=\"#data\">Data</a>");
+    if (has_token_view(manifest)) { fmp_buf_puts(out, "<a href=\"#tokens\">Tokens</a>"); }
+    fmp_buf_puts(out, "<a href=\"#stages\">What ran</a><a href=\"#settings\">Settings</a>"
+                      "<a href=\"#origin\">Where it comes from</a></nav></header>");
 }
 
 fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report_options *o, fmp_buf *out,
@@ -521,6 +522,7 @@ fmp_status report_page(const cJSON *manifest, const cJSON *rejects, const report
     section_examples(out, manifest, o->max_examples);
     section_training(out, manifest);
     section_data(out, manifest, rejects);
+    section_tokens(out, manifest);
     section_stages(out, manifest);
     section_settings(out, manifest);
     section_origin(out, manifest);

@@ -113,6 +113,11 @@ const char *const report_style[] = {
     "pre.good{border-left-color:var(--good)}pre.bad{border-left-color:var(--bad)}\n",
     ".hid{font-size:.75em;border:1px solid currentColor;border-radius:.2em;padding:0 .2em;margin:0 "
     ".1em;color:var(--bad)}\n",
+    "#tokens .legend{margin-bottom:.9rem}.tk{max-height:26rem}.tk span{border-radius:.15rem;box-shadow:inset -1px 0 0 var(--card)}\n",
+    ".tk-t{color:var(--soft)}.tk-i{background:var(--tint)}.tk-l{background:var(--tk-l)}.tk-f{background:var(--"
+    "tk-f)}.swatch.tk-t{background:var(--line)}\n",
+    ":root{--tk-l:#c9ecd6;--tk-f:#f8e2b0}@media (prefers-color-scheme:dark){:root{--tk-l:#1d5136;--tk-f:#5f4714}}"
+    "\n",
     "details{border-top:1px solid var(--line)}details>summary{cursor:pointer;padding:.55rem "
     "0;font-weight:600}\n",
     "details>summary .soft{font-weight:400}details[open]{padding-bottom:.8rem}\n",

@@ -155,14 +155,12 @@ static fmp_status save(const train_full *s, const fmp_task *task, const fmp_toke
 static void report(const train_full *s, const fmp_model *model, const fmp_train_result *r)
 {
     const fmp_ext_metrics *m = s->host->get_extension(s->host, FMP_EXT_METRICS);
-    char eval[48] = "";
+    char outcome[192];
     if (!m) { return; }
-    if (isfinite(r->eval_loss)) { snprintf(eval, sizeof eval, " · eval %.3f", r->eval_loss); }
+    fmp_train_outcome(r, outcome, sizeof outcome);
     m->fact(s->host, "trained_parameters", cJSON_CreateNumber((double)fmp_model_n_params(model)));
     m->fact(s->host, "tokens_per_second", cJSON_CreateNumber(floor(r->tokens_per_second)));
-    m->summary(s->host, "%.1f M parameters · %llu steps · loss %.3f → %.3f%s · %.0f tok/s%s",
-               (double)fmp_model_n_params(model) / 1e6, (unsigned long long)r->steps, r->first_loss,
-               r->last_loss, eval, r->tokens_per_second, r->resumed_from ? " · resumed" : "");
+    m->summary(s->host, "%.1f M parameters · %s", (double)fmp_model_n_params(model) / 1e6, outcome);
 }
 
 static fmp_status run_with(train_full *s, const fmp_task *task, const fmp_tokens *train,
@@ -243,7 +241,7 @@ static fmp_status full_configure(void *self, const cJSON *values, fmp_err *err)
     m->n_kv_heads = (uint32_t)fmp_value_int(values, "new.kv_heads");
     m->n_ff = (uint32_t)fmp_value_int(values, "new.ff");
     m->max_positions = (uint32_t)fmp_value_int(values, "new.max_positions");
-    m->rope_theta = fmp_value_num(values, "new.rope_theta");
+    m->rope[0].theta = fmp_value_num(values, "new.rope_theta");
     m->norm_eps = 1e-5f;
     m->tied = true;
     for (const char *p = s->name; *p; p++) {

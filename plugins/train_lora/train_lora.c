@@ -18,8 +18,8 @@ typedef struct train_lora {
     const fmp_host *host;
     fmp_train_config config;
     uint32_t rank;
-    double alpha;
-    bool rslora;
+    double alpha, dropout;
+    bool rslora, dora;
     const char *init;
     const char *targets[MAX_TARGETS];
     size_t n_targets;
@@ -37,6 +37,21 @@ static const fmp_option options[] = {
      .type = FMP_OPT_BOOL,
      .def = "false",
      .help = "Scale by alpha / sqrt(rank) instead (rank-stabilised LoRA)."},
+    {.name = "dora",
+     .type = FMP_OPT_BOOL,
+     .def = "false",
+     .help =
+         "Learn the length of each row of the adapted weights apart from its direction (DoRA): often better "
+         "at low ranks, and slower."},
+    {.name = "dropout",
+     .type = FMP_OPT_FLOAT,
+     .def = "0",
+     .unit = "fraction",
+     .min = 0,
+     .max = FMP_MAX_DROPOUT,
+     .help =
+         "Share of the adapter's input that is left out in each training step; the same elements whatever "
+         "the number of threads."},
     {.name = "targets",
      .type = FMP_OPT_LIST,
      .def = "[all-linear]",
@@ -44,7 +59,7 @@ static const fmp_option options[] = {
          "Linear layers to adapt: names or tails such as q_proj, globs of the whole path, or all-linear."},
     {.name = "init",
      .type = FMP_OPT_PATH,
-     .help = "PEFT adapter folder to start from; rank, alpha and targets are then its own."},
+     .help = "PEFT adapter folder to start from; rank, alpha, rslora, dora and targets are then its own."},
     FMP_TRAIN_OPTIONS("1e-3", "0.01"),
     {.name = NULL}};
 
@@ -64,10 +79,15 @@ static const fmp_port outputs[] = {
 static fmp_status make_adapter(const train_lora *s, const fmp_task *task, fmp_model *model, fmp_adapter **out,
                                fmp_err *err)
 {
-    if (s->init) { return fmp_adapter_load(model, s->init, out, err); }
+    if (s->init) {
+        FMP_TRY(fmp_adapter_load(model, s->init, out, err));
+        return fmp_adapter_set_dropout(*out, s->dropout, err);
+    }
     fmp_adapter_options o = {.rank = s->rank,
                              .alpha = s->alpha,
                              .rslora = s->rslora,
+                             .dora = s->dora,
+                             .dropout = s->dropout,
                              .targets = s->targets,
                              .n_targets = s->n_targets,
                              .seed = task->seed};
@@ -79,14 +99,13 @@ static fmp_status make_adapter(const train_lora *s, const fmp_task *task, fmp_mo
 static void report(const train_lora *s, const fmp_adapter *adapter, const fmp_train_result *r)
 {
     const fmp_ext_metrics *m = s->host->get_extension(s->host, FMP_EXT_METRICS);
-    char eval[48] = "";
+    char outcome[192];
     if (!m) { return; }
-    if (isfinite(r->eval_loss)) { snprintf(eval, sizeof eval, " · eval %.3f", r->eval_loss); }
+    fmp_train_outcome(r, outcome, sizeof outcome);
     m->fact(s->host, "trained_parameters", cJSON_CreateNumber((double)fmp_adapter_n_params(adapter)));
     m->fact(s->host, "supervised_tokens", cJSON_CreateNumber((double)r->n_labels));
     m->fact(s->host, "tokens_per_second", cJSON_CreateNumber(floor(r->tokens_per_second)));
-    m->summary(s->host, "%llu steps · loss %.3f → %.3f%s · %.0f tok/s%s", (unsigned long long)r->steps,
-               r->first_loss, r->last_loss, eval, r->tokens_per_second, r->resumed_from ? " · resumed" : "");
+    m->summary(s->host, "%s", outcome);
 }
 
 static fmp_status train_and_save(train_lora *s, const fmp_task *task, const fmp_tokens *train,
@@ -152,6 +171,8 @@ static fmp_status lora_configure(void *self, const cJSON *values, fmp_err *err)
     s->rank = (uint32_t)fmp_value_int(values, "rank");
     s->alpha = fmp_value_num(values, "alpha");
     s->rslora = fmp_value_bool(values, "rslora");
+    s->dora = fmp_value_bool(values, "dora");
+    s->dropout = fmp_value_num(values, "dropout");
     s->init = fmp_value_str(values, "init");
     cJSON_ArrayForEach(item, fmp_value(values, "targets"))
     {

@@ -148,7 +148,7 @@ typedef struct loss {
 static void call_xent(void *arg)
 {
     loss *l = arg;
-    fmk_xent(ctx, l->N, l->C, l->V, l->x, l->E, l->label, l->w, 1.0f, l->bf16, l->nll, NULL, l->dx, l->dE);
+    fmk_xent(ctx, l->N, l->C, l->V, l->x, l->E, l->label, l->w, 1.0f, 0.0f, l->bf16, l->nll, NULL, l->dx, l->dE);
 }
 
 static void bench_xent(int64_t N, int64_t C, int64_t V)
@@ -191,27 +191,27 @@ typedef struct rows {
 static void call_norm(void *arg)
 {
     rows *r = arg;
-    fmk_rmsnorm_fwd(ctx, r->T, r->C, 1e-5f, r->x, r->g, r->y, r->rstd);
+    fmk_rmsnorm_fwd(ctx, r->T, r->C, 1e-5f, 0.0f, r->x, r->g, r->y, r->rstd);
 }
 static void call_norm_bwd(void *arg)
 {
     rows *r = arg;
-    fmk_rmsnorm_bwd(ctx, r->T, r->C, r->x, r->g, r->rstd, r->z, r->y, r->w);
+    fmk_rmsnorm_bwd(ctx, r->T, r->C, 0.0f, r->x, r->g, r->rstd, r->z, r->y, r->w);
 }
 static void call_swiglu(void *arg)
 {
     rows *r = arg;
-    fmk_swiglu_fwd(ctx, r->T, r->C, r->x, r->z, r->y);
+    fmk_swiglu_fwd(ctx, r->T, r->C, r->C, r->x, r->z, r->y);
 }
 static void call_swiglu_bwd(void *arg)
 {
     rows *r = arg;
-    fmk_swiglu_bwd(ctx, r->T, r->C, r->x, r->z, r->z, r->y, r->w);
+    fmk_swiglu_bwd(ctx, r->T, r->C, r->C, r->x, r->z, r->z, r->y, r->w);
 }
 static void call_rope(void *arg)
 {
     rows *r = arg;
-    fmk_rope(ctx, r->T, r->C / 32, 32, r->C, r->pos, r->cos_t, r->sin_t, false, false, r->y);
+    fmk_rope(ctx, r->T, r->C / 32, 32, 32, r->C, r->pos, r->cos_t, r->sin_t, false, false, r->y);
 }
 static void call_add(void *arg)
 {

@@ -59,9 +59,11 @@ static fmp_status bench_training(fmp_model *m, fmp_adapter *ad, const fmp_batch 
         if (status == FMP_OK) { status = fmp_trainer_end(tr, 1e-3f, &step, err); }
     }
     double seconds = fmp_now() - start;
+    fmp_memory_plan plan;
+    fmp_trainer_plan(m, ad, &o, &plan);
     printf("%-5s %8.0f tokens/s  %6.1f ms a step of %zu tokens, loss %.3f, %zu MiB\n", what,
            (double)b->n_tokens * (n - 2) / seconds, 1e3 * seconds / (n - 2), b->n_tokens, step.loss,
-           fmp_trainer_memory(m, ad, &o) >> 20);
+           plan.bytes >> 20);
     fmp_trainer_free(tr);
     return status;
 }
@@ -109,7 +111,7 @@ int main(int argc, char **argv)
                                  .max_positions = 2048,
                                  .norm_eps = 1e-5,
                                  .tied = true,
-                                 .rope_theta = 10000.0,
+                                 .rope = {{.theta = 10000.0}},
                                  .bos_id = -1,
                                  .eos_id = -1,
                                  .pad_id = -1};

@@ -22,8 +22,13 @@ static fmp_status create(const fmp_host *host, void **self, fmp_err *err)
 
 static fmp_status configure(void *self, const cJSON *values, fmp_err *err)
 {
-    (void)err;
+    const char *label = fmp_value_str(values, "label");
     ((probe *)self)->n = (uint64_t)fmp_value_int(values, "n");
+    if (label && strchr(label, '-')) { /* no option table can say this: only this code knows */
+        (void)fmp_fail(err, FMP_E_CONFIG, "expected a label without '-', found '%s'", label);
+        (void)snprintf(err->option, sizeof err->option, "label");
+        return fmp_err_hint(err, "write '_' instead");
+    }
     return FMP_OK;
 }
 
@@ -78,6 +83,20 @@ static fmp_status refuse(void *self, const fmp_record *record, const fmp_call *c
     if (record->origin.line % 10 != 0) { return call->pass(call, err); }
     return fmp_reject_record(call, "tenth", "messages[0].content", "expected another line, found a tenth one",
                              err);
+}
+
+/* A table with everything that one may hold. */
+static fmp_status show_table(void *self, fmp_err *err)
+{
+    (void)err;
+    static const char text[] = "{\"title\":\"lines\",\"columns\":[\"kind\",\"n\",\"share kept\",\"loss\"],"
+                               "\"rows\":[[\"tenth\",25,\"0.0 % → 100.0 %\",\"3.9 → 12.31\"],"
+                               "[\"other\",225,\"–\",\"3.70 → 0.33\"]],"
+                               "\"note\":\"± 4.1\",\"sides\":[\"base\",\"adapter\"]}";
+    const probe *p = self;
+    const fmp_ext_metrics *m = p->host->get_extension(p->host, FMP_EXT_METRICS);
+    if (m) { m->fact(p->host, "table", cJSON_Parse(text)); }
+    return FMP_OK;
 }
 
 static const fmp_option row_options[] = {
@@ -174,7 +193,8 @@ static const fmp_stage refusing = {FMP_STAGE_HEADER,
                                    .outputs = records,
                                    .options = no_options,
                                    INSTANCE,
-                                   .process = refuse};
+                                   .process = refuse,
+                                   .finish = show_table};
 static const fmp_stage train = {FMP_STAGE_HEADER,
                                 .name = "probe.train",
                                 .version = 1,

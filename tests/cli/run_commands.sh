@@ -66,10 +66,35 @@ expect validate_as_json 0 '"event":"validate.end","ok":true' "$fmpipe" validate 
 expect problems_as_json 3 '"event":"diagnostic","severity":"error"' "$fmpipe" validate --json --set n=0
 expect plan_says_why 0 'will run: it has not run before' "$fmpipe" plan
 expect run_shows_each_stage 0 'refuse .*25 rejected' "$fmpipe" run
-expect second_run_is_one_line 0 '^probe · 3 stages cached · ' "$fmpipe" run
+cat >table <<'END'
+ lines
+                 share kept           loss
+ kind      n    base → adapter   base → adapter
+ tenth    25   0.0 %   100.0 %    3.9     12.31
+ other   225                 –   3.70      0.33
+ ± 4.1
+END
+sed -n '/^ lines$/,/± 4.1$/p' out >found
+if ! diff -u table found; then
+    echo "a_table_has_its_sides_below_the_columns_name: it is printed otherwise"
+    failed=1
+fi
+expect_end() {
+    if ! grep -q -e "$2" out; then
+        echo "$1: expected a line with '$2', found:"
+        cat out
+        failed=1
+    fi
+}
+expect_end a_run_ends_with_what_to_do_next 's, peak .* Run it again: everything is cached. .*fmpipe plugin new my_transform$'
+first=$(basename "$(readlink runs/latest)")
+expect second_run_is_one_line 0 "^probe · 3 stages cached · .* s · same digests as run $first" "$fmpipe" run
 expect plan_of_a_known_pipeline 0 '= make … refuse .*cached' "$fmpipe" plan
 expect force_runs_again 0 'keep .*forced' "$fmpipe" run --force keep
 expect set_changes_the_plan 0 'option rank changed (32 → 8)' "$fmpipe" plan --set keep.rank=8
+expect plan_estimates_by_the_last_run 0 '^   estimate .* s, peak .* by what the stages took last time$' \
+    "$fmpipe" plan --set keep.rank=8
+expect plan_without_a_last_run_says_so 0 '^   estimate —: nothing of this has run before$' "$fmpipe" plan --store empty
 expect explain_shows_both_values 0 'options.rank  *32  *8' "$fmpipe" explain keep --set keep.rank=8
 expect explain_unknown_stage 2 "did you mean 'keep'" "$fmpipe" explain kep
 expect run_ends_with_the_promised_line 0 \
@@ -95,6 +120,13 @@ expect schema_knows_the_stages 0 '"const": "probe.map"' "$fmpipe" schema
 expect docs_have_tables 0 '^| `learning_rate` | float, 0 … 1 | 0.001 |' "$fmpipe" schema --markdown
 expect completion_is_bash 0 'complete .*-F _fmpipe fmpipe' "$fmpipe" completion bash
 expect doctor_finds_plugins 0 'plugins' "$fmpipe" doctor
+
+mkdir refused
+printf 'no ELF file' >refused/one.so
+printf 'nor this' >refused/two.so
+expect doctor_shows_each_refused_plugin 1 'refused .*refused/one.so: ' env FMPIPE_PLUGIN_PATH=refused "$fmpipe" doctor
+expect_end doctor_shows_each_refused_plugin 'refused .*refused/two.so: '
+expect plugin_list_shows_refused_plugins_too 0 'refused/two.so: ' env FMPIPE_PLUGIN_PATH=refused "$fmpipe" plugin list
 
 # A reader that goes away is no error.
 "$fmpipe" schema 2>err | head -n 1 >/dev/null

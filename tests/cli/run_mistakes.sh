@@ -1,6 +1,7 @@
 #!/bin/sh
 # run_mistakes.sh FMPIPE PLUGIN_FOLDER [--update]: every mistakes/*.yaml must be refused with exit code 3 and exactly the
-# text of its .expected file; a .set file beside it holds --set arguments, one a line.
+# text of its .expected file, by `fmpipe validate`, or by `fmpipe run` where its first line is "# run"; a run that is
+# refused leaves no run folder. A .set file beside it holds --set arguments, one a line.
 set -u
 fmpipe=$1
 FMPIPE_PLUGIN_PATH=$2
@@ -9,7 +10,7 @@ export FMPIPE_PLUGIN_PATH NO_COLOR
 update=${3:-}
 cd "$(dirname "$0")/mistakes" || exit 1
 out=$(mktemp) || exit 1
-trap 'rm -f "$out"' EXIT
+trap 'rm -rf "$out" "$out.store" "$out.runs"' EXIT
 failed=0
 count=0
 for case in [0-9]*.yaml; do
@@ -18,8 +19,17 @@ for case in [0-9]*.yaml; do
     if [ -f "$name.set" ]; then
         while IFS= read -r line; do set -- "$@" --set "$line"; done <"$name.set"
     fi
-    "$fmpipe" validate "$case" "$@" >"$out" 2>&1
+    command=validate
+    if [ "$(head -n 1 "$case")" = "# run" ]; then
+        command=run
+        set -- --store "$out.store" --runs "$out.runs" "$@"
+    fi
+    "$fmpipe" $command "$case" "$@" >"$out" 2>&1
     code=$?
+    if [ -e "$out.runs" ]; then
+        echo "$name: expected no run folder, found $(ls "$out.runs")"
+        failed=1
+    fi
     here=$(pwd)
     sed "s|$here|FOLDER|g" "$out" >"$out.text" && mv "$out.text" "$out"
     count=$((count + 1))

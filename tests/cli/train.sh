@@ -87,9 +87,57 @@ run adapter.yaml a2 --json
 say "second run: 6 stages cached"
 
 # ---- options that change no result ----
-must_run adapter.yaml a2 --set lora.log_every=7 --set lora.checkpoint_every=0 --set lora.memory=1 --force lora
-same "log_every, checkpoint_every, memory" a2 lora
-say "log_every, checkpoint_every and memory change no byte"
+must_run adapter.yaml a2 --set lora.log_every=7 --set lora.checkpoint_every=0 --force lora
+same "log_every, checkpoint_every" a2 lora
+say "log_every and checkpoint_every change no byte"
+run adapter.yaml a2 --set lora.memory=1 --force lora
+[ "$code" -eq 3 ] || fail "a budget that nothing fits into: expected exit code 3, found $code"
+least=$(sed -n 's/.*training takes at least \([0-9]*\) MiB, memory allows.*/\1/p' log)
+[ -n "$least" ] || fail "a budget that nothing fits into must be refused with the least that does"
+must_run adapter.yaml a2 --set "lora.memory=$((least + 2))MiB" --force lora -v
+same "memory" a2 lora
+grep -q 'training takes about [0-9]* MiB' log || fail "the estimate must be told"
+say "memory: refused below $least MiB, and changes no byte"
+told() { sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" a2-runs/latest/manifest.json; }
+estimate=$(told memory_estimate_bytes) most=$(told memory_most_bytes)
+[ "$estimate" -gt 0 ] && [ "$most" -gt 0 ] || fail "no estimate, or nothing measured: '$estimate', '$most'"
+if grep -q __asan_init "$fmpipe"; then
+    echo "skipped: a sanitizer's own memory is in what is measured"
+else
+    [ $((estimate * 100)) -le $((most * 115)) ] && [ $((most * 85)) -le $((estimate * 100)) ] ||
+        fail "the estimate was $estimate bytes, the most that was used $most: more than 15 % apart"
+    say "memory: the estimate is within 15 % of what was used"
+fi
+
+# ---- event files ----
+ls a2-runs/latest/tensorboard.events/lora/events.out.tfevents.* >/dev/null || fail "no event file"
+say "event files are written"
+
+# ---- DoRA, dropout, init ----
+sed 's/{rank: 4,/{rank: 4, dora: true, dropout: 0.1,/' adapter.yaml >dora.yaml
+cp wanted.lora wanted.plain
+must_run dora.yaml d1 --threads 1
+digests d1 lora >wanted.lora
+grep -q '"use_dora": true' d1-runs/latest/lora/adapter_config.json || fail "adapter_config.json must say use_dora"
+grep -q '"lora_dropout": 0.1' d1-runs/latest/lora/adapter_config.json || fail "adapter_config.json must say lora_dropout"
+must_run dora.yaml d3 --threads 3
+same "DoRA and dropout, --threads 3" d3 lora
+mv wanted.plain wanted.lora
+say "DoRA and dropout: threads 1 and 3, equal bytes"
+cat >again.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-again
+seed: 5
+base: base
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 20, seed: 2}}
+  - {id: tokens, use: chat.tokenize, with: {max_tokens: 1024, overflow: drop}}
+  - {id: lora, use: train.lora, with: {init: d1-runs/latest/lora, max_steps: 3}}
+TEXT
+must_run again.yaml again
+grep -q '"use_dora": true' again-runs/latest/lora/adapter_config.json || fail "init: the adapter keeps its kind"
+grep -q '"r": 4' again-runs/latest/lora/adapter_config.json || fail "init: the adapter keeps its rank"
+say "init: goes on from an adapter folder, with its rank and kind"
 
 # ---- a stop, a crash ----
 # start PIPELINE STORE: in the background, as $pid
@@ -122,7 +170,11 @@ end INT
 [ "$code" -eq 75 ] || fail "after SIGINT: expected exit code 75, found $code"
 grep -q 'stopped after step [0-9]* of 48' log || fail "the message must name the step"
 grep -q 'run it again to go on from here' log || fail "the message must say that the run can be resumed"
+"$fmpipe" plan adapter.yaml --store stop --runs stop-runs >planned
+grep -q '~ lora .*will go on from what it had saved' planned || fail "plan must say that the stage is resumed: $(cat planned)"
 must_run adapter.yaml stop --threads 2
+grep -q "the last run, [0-9a-f-]*, was stopped in 'lora'; 4 finished stages are kept$" log || fail "the second run must name the first"
+grep -q "'lora' goes on from what it had saved$" log || fail "the second run must say at once what it resumes"
 grep -q 'resumed' log || fail "the second run must say that it resumed"
 same "after SIGINT" stop lora
 same "after SIGINT" stop export
@@ -136,6 +188,7 @@ for step in 6 21 36; do
     [ $step -eq 36 ] || start adapter.yaml kill
 done
 must_run adapter.yaml kill
+grep -q "was killed in 'lora'; 4 finished stages are kept$" log || fail "after kill -9 the run must say so"
 grep -q 'resumed' log || fail "after kill -9 the run must resume"
 same "after kill -9" kill lora
 say "kill -9 at three points of train.lora: resumed, equal bytes"

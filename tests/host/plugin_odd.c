@@ -106,6 +106,16 @@ static fmp_status process(void *self, const fmp_record *record, const fmp_call *
         return emit_text(doc, "second", call, err);
     }
     if (is(s, "reject")) { return fmp_reject_record(call, "odd", "messages", "expected another mode", err); }
+    if (is(s, "reject_twice")) {
+        const fmp_problem also = {.reason = "long", .message = "expected a shorter text", .path = "meta"};
+        const fmp_reject why = {.struct_size = (uint32_t)sizeof why,
+                                .reason = "odd",
+                                .message = "expected another mode",
+                                .path = "messages",
+                                .more = &also,
+                                .n_more = 1};
+        return call->reject(call, &why, err);
+    }
     if (is(s, "empty_reject")) { return fmp_reject_record(call, "", NULL, "", err); }
     if (is(s, "fail")) { return fmp_fail(err, FMP_E_FAILED, "failed as asked"); }
     if (is(s, "drop")) { return FMP_OK; }

@@ -90,6 +90,10 @@ static fmp_status send_one(bed *b, uint32_t w, const char *json, fmp_buf *out)
     }
     for (size_t i = 0; status == FMP_OK && i < k.n_rejects; i++) {
         fmp_buf_printf(out, "%s %s %s\n", k.rejects[i].reason, k.rejects[i].path, k.rejects[i].message);
+        for (size_t m = 0; m < k.rejects[i].n_more; m++) {
+            const fmp_problem *more = &k.rejects[i].more[m];
+            fmp_buf_printf(out, "and %s %s %s\n", more->reason, more->path, more->message);
+        }
     }
     fmp_arena_free(arena);
     cJSON_Delete(doc);
@@ -134,6 +138,15 @@ static void rejects_counts_facts_and_the_summary_come_back(void **state)
     assert_int_equal(b.said.finished, 1);
     assert_int_equal(b.said.n_summaries, 1);
     fmp_buf_free(&out);
+    bed_close(&b);
+
+    fmp_buf two = {0};
+    bed_open(&b, "reject_twice");
+    assert_int_equal(b.proxy->start(b.self, 1, &b.err), FMP_OK);
+    assert_int_equal(send_one(&b, 0, DOC, &two), FMP_OK);
+    assert_string_equal(two.data,
+                        "odd messages expected another mode\nand long meta expected a shorter text\n");
+    fmp_buf_free(&two);
     bed_close(&b);
 
     fmp_buf more = {0};

@@ -1,6 +1,6 @@
 """Compare the model library with transformers and PEFT on tiny random models.
 
-    python model_parity.py PATH/TO/model_probe
+    python model_parity.py PATH/TO/model_probe [FAMILY...]
 
 Needs torch, transformers, peft, safetensors. For each decoder family: a model saved by transformers opens here
 with the same logits; LoRA and full gradients agree; 20 AdamW steps give the same losses; an adapter exported here
@@ -17,50 +17,14 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, logging
-from transformers.models.llama import LlamaConfig
-from transformers.models.mistral import MistralConfig
-from transformers.models.qwen2 import Qwen2Config
-from transformers.models.qwen3 import Qwen3Config
-from transformers.models.smollm3 import SmolLM3Config
+from model_families import build, families, load
+from transformers import logging
 
-PROBE = sys.argv[1]
+torch.set_num_threads(1)  # matrices this small only wait for a second
+PROBE, ONLY = (sys.argv + [""])[1], sys.argv[2:]
 STEPS, LR = 20, 3e-3
 TOLERANCE = {"logits": 1e-4, "gradient": 1e-3, "losses": 1e-3, "export": 1e-3}
-# No pad token: torch gives the embedding of a pad token no gradient, and a packed batch has no padding.
-SHAPE = dict(
-    hidden_size=48,
-    num_hidden_layers=3,
-    num_attention_heads=6,
-    num_key_value_heads=2,
-    intermediate_size=80,
-    vocab_size=131,
-    max_position_embeddings=256,
-    initializer_range=0.15,
-    bos_token_id=1,
-    eos_token_id=2,
-    pad_token_id=None,
-    attn_implementation="eager",
-)
-LLAMA3_ROPE = dict(
-    rope_type="llama3",
-    factor=8.0,
-    low_freq_factor=1.0,
-    high_freq_factor=4.0,
-    original_max_position_embeddings=32,
-    rope_theta=10000.0,
-)
-FAMILIES = {
-    "llama tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),
-    "llama biases, llama3 rope": LlamaConfig(
-        **SHAPE, attention_bias=True, mlp_bias=True, rope_parameters=LLAMA3_ROPE
-    ),
-    "mistral window 9": MistralConfig(**SHAPE, sliding_window=9, head_dim=8),
-    "qwen2": Qwen2Config(**SHAPE),
-    "qwen2 windows": Qwen2Config(**SHAPE, use_sliding_window=True, sliding_window=11, max_window_layers=1),
-    "qwen3": Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=True),
-    "smollm3": SmolLM3Config(**SHAPE, no_rope_layers=[1, 0, 1], tie_word_embeddings=True),
-}
+FAMILIES = families(vocab=131, channels=48, heads=6, kv_heads=2, ff=80, short=64, window=9)
 failures = 0
 
 
@@ -68,7 +32,7 @@ def report(family, what, kind, value):
     global failures
     ok = value <= TOLERANCE[kind]
     failures += not ok
-    print(f"{family:28} {what:34} {value:9.2e}  {'ok' if ok else 'FAIL, allowed %g' % TOLERANCE[kind]}")
+    print(f"{family:30} {what:34} {value:9.2e}  {'ok' if ok else 'FAIL, allowed %g' % TOLERANCE[kind]}", flush=True)
 
 
 def relative(a, b):
@@ -147,14 +111,15 @@ def probe_logits(base, adapter, batch, out, shape):
 
 def check_family(family, config, tmp):
     torch.manual_seed(11)
-    model = AutoModelForCausalLM.from_config(config).float().eval()
+    model = build(config).float().eval()
     with torch.no_grad():
         for p in model.parameters():  # biases and norms away from 0 and 1
             p.add_(0.05 * torch.randn_like(p))
     base, batch, out = f"{tmp}/base", f"{tmp}/batch", f"{tmp}/out"
     model.save_pretrained(base)
-    ids, weight, seg = make_batch(batch, config.vocab_size)
-    shape = (len(ids), config.vocab_size)
+    vocab = model.model.embed_tokens.weight.shape[0]
+    ids, weight, seg = make_batch(batch, vocab)
+    shape = (len(ids), vocab)
     with torch.no_grad():
         report(
             family,
@@ -162,11 +127,11 @@ def check_family(family, config, tmp):
             "logits",
             relative(torch_logits(model, ids, seg), probe_logits(base, "-", batch, out, shape)),
         )
-    check_full(family, model, base, batch, out, ids, weight, seg, tmp)
-    check_lora(family, base, batch, out, ids, weight, seg, shape, tmp)
+    check_full(family, config, model, base, batch, out, ids, weight, seg, tmp)
+    check_lora(family, config, base, batch, out, ids, weight, seg, shape, tmp)
 
 
-def check_full(family, model, base, batch, out, ids, weight, seg, tmp):
+def check_full(family, config, model, base, batch, out, ids, weight, seg, tmp):
     torch_loss(model, ids, weight, seg).backward()
     probe("grads", base, "-", batch, out)
     named = {n: p for n, p in model.named_parameters()}
@@ -180,26 +145,27 @@ def check_full(family, model, base, batch, out, ids, weight, seg, tmp):
         relative(losses, [float(s.split()[0]) for s in lines if s]),
     )
     probe("resave", base, f"{tmp}/again")
-    again, first = (
-        AutoModelForCausalLM.from_pretrained(d, attn_implementation="eager").eval()
-        for d in (f"{tmp}/again", base)
-    )
+    again, first = (load(config, d).eval() for d in (f"{tmp}/again", base))
     with torch.no_grad():
         report(
             family,
-            "re-saved, opened by transformers",
+            "re-saved, opened by the reference",
             "logits",
             relative(torch_logits(first, ids, seg), torch_logits(again, ids, seg)),
         )
 
 
-def check_lora(family, base, batch, out, ids, weight, seg, shape, tmp):
-    config = LoraConfig(
-        r=4, lora_alpha=6, target_modules="all-linear", task_type="CAUSAL_LM", use_rslora=family == "qwen3"
+def check_lora(family, config, base, batch, out, ids, weight, seg, shape, tmp):
+    own = isinstance(config, dict)
+    names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    lora = LoraConfig(
+        r=4,
+        lora_alpha=6,
+        target_modules=names if own else "all-linear",
+        task_type=None if own else "CAUSAL_LM",
+        use_rslora=family == "qwen3",
     )
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(base, attn_implementation="eager"), config
-    ).eval()
+    model = get_peft_model(load(config, base), lora).eval()
     with torch.no_grad():
         for n, p in model.named_parameters():
             if "lora_B" in n:
@@ -224,8 +190,7 @@ def check_lora(family, base, batch, out, ids, weight, seg, shape, tmp):
         "losses",
         relative(losses, [float(s.split()[0]) for s in lines if s]),
     )
-    fresh = AutoModelForCausalLM.from_pretrained(base, attn_implementation="eager")
-    ours = PeftModel.from_pretrained(fresh, f"{tmp}/trained").eval()
+    ours = PeftModel.from_pretrained(load(config, base), f"{tmp}/trained").eval()
     with torch.no_grad():
         report(
             family,
@@ -238,6 +203,8 @@ def check_lora(family, base, batch, out, ids, weight, seg, shape, tmp):
 def main():
     logging.disable_progress_bar()
     for family, config in FAMILIES.items():
+        if ONLY and family not in ONLY:
+            continue
         with tempfile.TemporaryDirectory() as tmp:
             check_family(family, config, tmp)
     print(f"{failures} beyond their tolerance" if failures else "all within tolerance")

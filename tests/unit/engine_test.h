@@ -332,6 +332,41 @@ static fmp_status split_run(void *self, const fmp_task *task, fmp_err *err)
     return st;
 }
 
+/* Refuses every record; how many it was let. */
+static int refuse_all_seen;
+
+static fmp_status refuse_all_run(void *self, const fmp_task *task, fmp_err *err)
+{
+    const fmp_ext_records *ext = records_of(self);
+    const fmp_problem more = {.reason = "long", .message = "expected a shorter record", .path = "i"};
+    const fmp_reject why = {.struct_size = sizeof why,
+                            .reason = "no",
+                            .message = "expected another record",
+                            .more = &more,
+                            .n_more = 1};
+    fmp_reader *reader;
+    const fmp_record *records;
+    size_t n;
+    fmp_status st;
+    FMP_TRY(ext->open(task, &task->inputs[0], &reader, err));
+    while ((st = ext->next(reader, &records, &n, err)) == FMP_OK && n > 0) {
+        for (size_t i = 0; st == FMP_OK && i < n; i++) {
+            refuse_all_seen++;
+            st = ext->reject(task, &records[i], &why, err);
+        }
+        if (st != FMP_OK) { break; }
+    }
+    ext->close(reader);
+    return st;
+}
+
+static const fmp_stage refuse_all_stage = {
+    FMP_STAGE_HEADER,      .name = "test.refuse_all", .version = 1,
+    .kind = FMP_GATHER,    .inputs = records_in,      .outputs = split_out,
+    .options = no_options, .create = task_create,     .configure = task_configure,
+    .run = refuse_all_run, .destroy = free_self,
+};
+
 static const fmp_stage split_stage = {
     FMP_STAGE_HEADER,      .name = "test.split",  .version = 1,
     .kind = FMP_GATHER,    .inputs = records_in,  .outputs = split_out,
@@ -394,9 +429,9 @@ static const fmp_stage sum_stage = {
     .run = sum_run,        .destroy = free_self,
 };
 
-static const fmp_stage *const test_stages[] = {&count_stage,    &lines_stage,  &twice_stage,
-                                               &drop_odd_stage, &refuse_stage, &broken_stage,
-                                               &sink_stage,     &split_stage,  &sum_stage};
+static const fmp_stage *const test_stages[] = {&count_stage,  &lines_stage,     &twice_stage, &drop_odd_stage,
+                                               &refuse_stage, &broken_stage,    &sink_stage,  &split_stage,
+                                               &sum_stage,    &refuse_all_stage};
 #define N_TEST_STAGES (sizeof test_stages / sizeof *test_stages)
 
 static fmp_status find_test_stage(void *arg, const fmp_stage_info *info, const fmp_stage **out, fmp_err *err)

@@ -116,7 +116,12 @@ static void records_and_calls_have_their_layout(void **state)
     AT(fmp_record, id, 4);
     AT(fmp_record, origin, 24);
     AT(fmp_record, doc, 48);
-    SIZE(fmp_reject, 80);
+    SIZE(fmp_problem, 32);
+    AT(fmp_problem, reason, 0);
+    AT(fmp_problem, message, 8);
+    AT(fmp_problem, path, 16);
+    AT(fmp_problem, column, 24);
+    SIZE(fmp_reject, 96);
     AT(fmp_reject, struct_size, 0);
     AT(fmp_reject, reason, 8);
     AT(fmp_reject, message, 16);
@@ -125,6 +130,8 @@ static void records_and_calls_have_their_layout(void **state)
     AT(fmp_reject, column, 56);
     AT(fmp_reject, text, 64);
     AT(fmp_reject, text_len, 72);
+    AT(fmp_reject, more, 80);
+    AT(fmp_reject, n_more, 88);
     SIZE(fmp_call, 72);
     AT(fmp_call, struct_size, 0);
     AT(fmp_call, worker, 4);

@@ -22,6 +22,7 @@ static attn_set attn_make(int64_t H, int64_t G, int64_t D, int64_t n_seg, const 
                         .seg = seg,
                         .window = window,
                         .scale = 1.0f / sqrtf((float)D),
+                        .softcap = n_seg % 2 ? 0.0f : 2.0f, /* an even number of segments: capped scores */
                         .ldq = H * D + 3,
                         .ldk = G * D + 1,
                         .ldv = G * D,
@@ -231,12 +232,14 @@ static void decoding_equals_the_last_row_of_forward(void **state)
 {
     (void)state;
     enum { B = 3, H = 4, G = 2, D = 24, CAP = 300 };
-    const int32_t len[B] = {1, 150, 300};
+    const int32_t len[B] = {1, 150, 300}, slot[B] = {0, 1, 2};
     for (int64_t window = 0; window <= 70; window += 70) {
         float *k = noise(2, B * CAP * G * D), *v = noise(3, B * CAP * G * D), *o = filled(B * H * D, 0);
         float *q = noise(1, B * H * D), *o_ref = filled(B * H * D, 0);
-        fmk_attn_decode(CTX, B, H, G, D, CAP, 0.2f, window, q, k, v, len, o);
-        fmk_attn_decode_ref(B, H, G, D, CAP, 0.2f, window, q, k, v, len, o_ref);
+        const fmk_kv kv = {.kind = FMK_KV_F32, .cap = CAP, .G = G, .D = D, .k = k, .v = v};
+        const fmk_kv_attn at = {.B = B, .H = H, .window = window, .scale = 0.2f, .slot = slot, .len = len};
+        fmk_kv_attend(CTX, &at, &kv, q, o);
+        fmk_kv_attend_ref(&at, &kv, q, o_ref);
         check_close("decode", B * H * D, o, o_ref, 3e-6);
         for (int b = 0; b < B; b++) {
             const uint32_t seg[] = {0, (uint32_t)len[b]};
@@ -271,14 +274,16 @@ static void decoding_equals_the_last_row_of_forward(void **state)
 /* ---- cross-entropy ---- */
 typedef struct xent_set {
     int64_t N, C, V;
+    float softcap;
     float *x, *E, *weight, *nll, *dx, *dE;
     uint32_t *label;
     uint8_t *hit;
 } xent_set;
 
+/* Odd vocabularies have capped logits. */
 static xent_set xent_make(int64_t N, int64_t C, int64_t V)
 {
-    xent_set s = {.N = N, .C = C, .V = V};
+    xent_set s = {.N = N, .C = C, .V = V, .softcap = V % 2 ? 4.0f : 0.0f};
     s.x = noise(1, N * C);
     s.E = noise(2, V * C);
     s.weight = noise(3, N);
@@ -302,8 +307,8 @@ static xent_set xent_make(int64_t N, int64_t C, int64_t V)
 
 static void xent_run(fmk_ctx *ctx, xent_set *s, bool bf16)
 {
-    fmk_xent(ctx, s->N, s->C, s->V, s->x, s->E, s->label, s->weight, 0.1f, bf16, s->nll, s->hit, s->dx,
-             s->dE);
+    fmk_xent(ctx, s->N, s->C, s->V, s->x, s->E, s->label, s->weight, 0.1f, s->softcap, bf16, s->nll, s->hit,
+             s->dx, s->dE);
 }
 
 static void xent_free(xent_set *s)
@@ -326,7 +331,8 @@ static void xent_equals_its_reference(void **state)
             xent_set a = xent_make(sizes[i][0], sizes[i][1], sizes[i][2]);
             xent_set b = xent_make(sizes[i][0], sizes[i][1], sizes[i][2]);
             xent_run(CTX, &a, bf16);
-            fmk_xent_ref(b.N, b.C, b.V, b.x, b.E, b.label, b.weight, 0.1f, bf16, b.nll, b.hit, b.dx, b.dE);
+            fmk_xent_ref(b.N, b.C, b.V, b.x, b.E, b.label, b.weight, 0.1f, b.softcap, bf16, b.nll, b.hit,
+                         b.dx, b.dE);
             double grad_tolerance = bf16 ? 1e-2 : 5e-6; /* bf16 rounds the gradient of the logits too */
             check_close("nll", a.N, a.nll, b.nll, 5e-6);
             check_close("dx", a.N * a.C, a.dx, b.dx, grad_tolerance);
@@ -347,7 +353,7 @@ static void xent_counts_a_tie_for_the_lowest_index_only(void **state)
     const uint32_t label[2] = {1, 2};
     float nll[2];
     uint8_t hit[2];
-    fmk_xent(CTX, 2, 1, 3, x, E, label, weight, 1.0f, false, nll, hit, NULL, NULL);
+    fmk_xent(CTX, 2, 1, 3, x, E, label, weight, 1.0f, 0.0f, false, nll, hit, NULL, NULL);
     assert_int_equal(hit[0], 1);
     assert_int_equal(hit[1], 0);
 }
@@ -375,7 +381,7 @@ static void xent_gradient_equals_finite_differences(void **state)
     (void)state;
     xent_set s = xent_make(6, 5, 9);
     memset(s.dE, 0, (size_t)(s.V * s.C) * sizeof *s.dE);
-    fmk_xent_ref(s.N, s.C, s.V, s.x, s.E, s.label, s.weight, 0.1f, false, s.nll, NULL, s.dx, s.dE);
+    fmk_xent_ref(s.N, s.C, s.V, s.x, s.E, s.label, s.weight, 0.1f, s.softcap, false, s.nll, NULL, s.dx, s.dE);
     for (int which = 0; which < 2; which++) {
         float *param = which ? s.E : s.x, *grad = which ? s.dE : s.dx;
         for (int64_t i = 0; i < (which ? s.V : s.N) * s.C; i++) {
@@ -385,8 +391,8 @@ static void xent_gradient_equals_finite_differences(void **state)
                 param[i] = keep + (side ? 1e-2f : -1e-2f);
                 at[side] = param[i];
                 loss[side] = 0.0;
-                fmk_xent_ref(s.N, s.C, s.V, s.x, s.E, s.label, s.weight, 0.1f, false, s.nll, NULL, NULL,
-                             NULL);
+                fmk_xent_ref(s.N, s.C, s.V, s.x, s.E, s.label, s.weight, 0.1f, s.softcap, false, s.nll, NULL,
+                             NULL, NULL);
                 for (int64_t n = 0; n < s.N; n++) {
                     loss[side] += 0.1 * s.weight[n] * s.nll[n];
                 }

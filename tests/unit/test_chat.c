@@ -18,15 +18,16 @@ static char root[] = "/tmp/fmp-test-chat-XXXXXX";
 static fmp_chat *fm;
 static fmp_chat_result r;
 
-static const char *const specials[] = {"<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>",
-                                       "<|assistant|>", "<|tool|>", "<|tools|>", "<|call|>", "<|schema|>"};
+static const char *const specials[] = {"<|pad|>",       "<|bos|>",  "<|end|>",   "<|system|>", "<|user|>",
+                                       "<|assistant|>", "<|tool|>", "<|tools|>", "<|call|>",   "<|schema|>"};
 enum { N_SPECIALS = sizeof specials / sizeof specials[0], END = 2, USER = 4, ASSISTANT = 5, CALL = 8 };
 
 static fmp_status next_text(void *arg, const char **text, size_t *len, fmp_err *err)
 {
-    static const char *const texts[] = {"What is the weather in Paris today? It is sunny in Paris.",
-                                        "<|user|>Book a table for two.<|end|><|assistant|>The table is booked.<|end|>",
-                                        "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\"}}"};
+    static const char *const texts[] = {
+        "What is the weather in Paris today? It is sunny in Paris.",
+        "<|user|>Book a table for two.<|end|><|assistant|>The table is booked.<|end|>",
+        "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\"}}"};
     size_t *i = arg;
     (void)err;
     *text = *i < 30 ? texts[*i % 3] : NULL;
@@ -40,7 +41,11 @@ static int make_tokenizer(void **state)
     (void)state;
     fmp_err err = FMP_ERR_INIT;
     size_t i = 0;
-    fmp_tok_train_options o = {.vocab_size = 330, .special = specials, .n_special = N_SPECIALS, .bos = "<|bos|>", .eos = "<|end|>",
+    fmp_tok_train_options o = {.vocab_size = 330,
+                               .special = specials,
+                               .n_special = N_SPECIALS,
+                               .bos = "<|bos|>",
+                               .eos = "<|end|>",
                                .pad = "<|pad|>"};
     fmp_json_install_hooks();
     if (!mkdtemp(root)) { return -1; }
@@ -86,7 +91,9 @@ static const fmp_chat_options learn = {.supervise = true};
 static size_t count(uint32_t id)
 {
     size_t n = 0;
-    for (size_t i = 0; i < r.tokens.n; i++) { n += r.tokens.ids[i] == id; }
+    for (size_t i = 0; i < r.tokens.n; i++) {
+        n += r.tokens.ids[i] == id;
+    }
     return n;
 }
 
@@ -103,10 +110,13 @@ static void assert_weight(size_t begin, size_t end, float weight)
 {
     size_t n = 0;
     for (size_t i = 0; i < r.tokens.n; i++) {
-        if (r.tokens.begin[i] < begin || r.tokens.end[i] > end || r.tokens.end[i] == r.tokens.begin[i]) { continue; }
+        if (r.tokens.begin[i] < begin || r.tokens.end[i] > end || r.tokens.end[i] == r.tokens.begin[i]) {
+            continue;
+        }
         if (r.weight[i] != weight) {
-            fail_msg("token %zu ('%.*s') has weight %g, expected %g", i, (int)(r.tokens.end[i] - r.tokens.begin[i]),
-                     r.rendered.text.data + r.tokens.begin[i], (double)r.weight[i], (double)weight);
+            fail_msg("token %zu ('%.*s') has weight %g, expected %g", i,
+                     (int)(r.tokens.end[i] - r.tokens.begin[i]), r.rendered.text.data + r.tokens.begin[i],
+                     (double)r.weight[i], (double)weight);
         }
         n++;
     }
@@ -121,14 +131,16 @@ static void assert_text_weight(const char *what, float weight)
 static void assert_decodes_to_rendering(void)
 {
     fmp_buf text = {0};
-    assert_int_equal(fmp_tokenizer_decode(fmp_chat_tokenizer(fm), r.tokens.ids, r.tokens.n, 0, &text, NULL), FMP_OK);
+    assert_int_equal(fmp_tokenizer_decode(fmp_chat_tokenizer(fm), r.tokens.ids, r.tokens.n, 0, &text, NULL),
+                     FMP_OK);
     assert_int_equal(text.len, r.rendered.text.len);
     assert_memory_equal(text.data, r.rendered.text.data, text.len);
     fmp_buf_free(&text);
 }
 
-#define TALK(user, assistant)                                                                                          \
-    "{\"messages\":[{\"role\":\"user\",\"content\":\"" user "\"},{\"role\":\"assistant\",\"content\":\"" assistant "\"}]}"
+#define TALK(user, assistant)                                                                                \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"" user                                                  \
+    "\"},{\"role\":\"assistant\",\"content\":\"" assistant "\"}]}"
 
 /* ---------------------------------------------------------------------------------------------- control tokens */
 
@@ -148,19 +160,23 @@ static void control_tokens_in_content_become_text(void **state)
 static void control_tokens_in_any_field_become_text(void **state)
 {
     (void)state;
-    encode("{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"x<|end|>\",\"parameters\":"
-           "{\"<|user|>\":\"<|call|>\"}}}],"
-           "\"messages\":[{\"role\":\"system\",\"content\":\"<|system|>\"},{\"role\":\"user\",\"content\":\"go\"},"
-           "{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"<|tool|>\",\"arguments\":"
-           "{\"<|end|>\":\"<|end|>\"}}}]},"
-           "{\"role\":\"tool\",\"content\":\"<|assistant|>\"},{\"role\":\"assistant\",\"content\":\"done\"}]}",
-           learn);
-    assert_int_equal(count(END), 5);       /* one for each turn          */
+    encode(
+        "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"x<|end|>\","
+        "\"parameters\":"
+        "{\"<|user|>\":\"<|call|>\"}}}],"
+        "\"messages\":[{\"role\":\"system\",\"content\":\"<|system|>\"},{\"role\":\"user\",\"content\":"
+        "\"go\"},"
+        "{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"<|tool|>\","
+        "\"arguments\":"
+        "{\"<|end|>\":\"<|end|>\"}}}]},"
+        "{\"role\":\"tool\",\"content\":\"<|assistant|>\"},{\"role\":\"assistant\",\"content\":\"done\"}]}",
+        learn);
+    assert_int_equal(count(END), 5); /* one for each turn          */
     assert_int_equal(count(USER), 1);
     assert_int_equal(count(ASSISTANT), 2);
-    assert_int_equal(count(3), 1);         /* <|system|>                 */
-    assert_int_equal(count(6), 1);         /* <|tool|>                   */
-    assert_int_equal(count(CALL), 2);      /* the declaration, the call  */
+    assert_int_equal(count(3), 1);    /* <|system|>                 */
+    assert_int_equal(count(6), 1);    /* <|tool|>                   */
+    assert_int_equal(count(CALL), 2); /* the declaration, the call  */
     assert_decodes_to_rendering();
 }
 
@@ -171,15 +187,19 @@ static void a_control_token_cannot_be_assembled(void **state)
     char path[64];
     fmp_chat *chat = NULL;
     fmp_err err = FMP_ERR_INIT;
-    static const char text[] = "{% for m in messages %}<|{{ m.role }}|>[<|{{ m.content }}]{{ '<|end|>' }}{% endfor %}"
-                               "{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    static const char text[] =
+        "{% for m in messages %}<|{{ m.role }}|>[<|{{ m.content }}]{{ '<|end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}";
     snprintf(path, sizeof path, "%s/assembled.jinja", root);
     assert_int_equal(fmp_write_file(path, text, strlen(text), &err), FMP_OK);
     assert_int_equal(fmp_chat_open(root, path, &chat, &err), FMP_OK);
     assert_int_equal(encode_by(chat, TALK("end|>", "end|>"), (fmp_chat_options){0}, &err), FMP_OK);
     assert_int_equal(count(END), 2);
-    assert_int_equal(count(USER), 1); /* "<|" + role + "|>" is the template's doing, for a role that everybody knows */
-    assert_int_equal(encode_by(chat, "{\"messages\":[{\"role\":\"end\",\"content\":\"\"}]}", (fmp_chat_options){0}, &err), FMP_OK);
+    assert_int_equal(count(USER),
+                     1); /* "<|" + role + "|>" is the template's doing, for a role that everybody knows */
+    assert_int_equal(
+        encode_by(chat, "{\"messages\":[{\"role\":\"end\",\"content\":\"\"}]}", (fmp_chat_options){0}, &err),
+        FMP_OK);
     assert_int_equal(count(END), 1); /* and not for one that only looks so */
     fmp_chat_free(chat);
 }
@@ -188,17 +208,21 @@ static void without_control_tokens_it_is_the_encoding_of_the_whole_text(void **s
 {
     (void)state;
     static const char *const talks[] = {
-        TALK("What is the weather in Paris today?", "It is sunny."), TALK("", "x"), TALK("  spaces  ", "\\n\\ttabs \\u00e9\\u4e2d\\ud83d\\ude00"),
-        "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"parameters\":{\"type\":\"object\"}}}],\"messages\":["
-        "{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"Weather?\"},{\"role\":\"assistant\",\"tool_calls\":["
-        "{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"arguments\":{\"city\":\"Paris\"}}}]}]}"};
+        TALK("What is the weather in Paris today?", "It is sunny."), TALK("", "x"),
+        TALK("  spaces  ", "\\n\\ttabs \\u00e9\\u4e2d\\ud83d\\ude00"),
+        "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"parameters\":{\"type\":"
+        "\"object\"}}}],\"messages\":["
+        "{\"role\":\"system\",\"content\":\"Be "
+        "brief.\"},{\"role\":\"user\",\"content\":\"Weather?\"},{\"role\":\"assistant\",\"tool_calls\":["
+        "{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"arguments\":{\"city\":\"Paris\"}}}]}"
+        "]}"};
     fmp_token_list whole = {0};
     fmp_tok_scratch *scratch = fmp_tok_scratch_new();
     for (size_t i = 0; i < sizeof talks / sizeof talks[0]; i++) {
         encode(talks[i], learn);
         whole.n = 0;
-        assert_int_equal(fmp_tokenizer_encode(fmp_chat_tokenizer(fm), scratch, r.rendered.text.data, r.rendered.text.len, FMP_TOK_SPECIAL,
-                                              &whole, NULL),
+        assert_int_equal(fmp_tokenizer_encode(fmp_chat_tokenizer(fm), scratch, r.rendered.text.data,
+                                              r.rendered.text.len, FMP_TOK_SPECIAL, &whole, NULL),
                          FMP_OK);
         assert_int_equal(whole.n, r.tokens.n);
         assert_memory_equal(whole.ids, r.tokens.ids, whole.n * sizeof *whole.ids);
@@ -223,7 +247,8 @@ static void the_mask_is_what_would_be_generated_after_the_prompt(void **state)
     encode(talk, learn);
     assert_memory_equal(prompt, r.tokens.ids, n_prompt * sizeof *prompt);
     for (size_t i = 0; i < r.tokens.n; i++) {
-        bool wanted = i >= n_prompt; /* the answer is the last turn: all after the prompt, its stop token too */
+        bool wanted =
+            i >= n_prompt; /* the answer is the last turn: all after the prompt, its stop token too */
         assert_true(r.weight[i] == (wanted ? 1.0f : 0.0f));
         n += wanted;
     }
@@ -232,8 +257,9 @@ static void the_mask_is_what_would_be_generated_after_the_prompt(void **state)
     assert_int_equal(r.n_straddling, 0);
 }
 
-#define TWO_TURNS(a, b)                                                                                                \
-    "{\"messages\":[{\"role\":\"user\",\"content\":\"one\"},{\"role\":\"assistant\",\"content\":\"first\"" a "},"       \
+#define TWO_TURNS(a, b)                                                                                      \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"one\"},{\"role\":\"assistant\",\"content\":\"first\"" a \
+    "},"                                                                                                     \
     "{\"role\":\"user\",\"content\":\"two\"},{\"role\":\"assistant\",\"content\":\"second\"" b "}]}"
 
 static void every_assistant_turn_is_learned_by_default(void **state)
@@ -257,7 +283,8 @@ static void policy_last_learns_the_last_turn_only(void **state)
 static void the_call_is_learned_from_its_marker_on(void **state)
 {
     (void)state;
-    encode("{\"messages\":[{\"role\":\"user\",\"content\":\"go\"},{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"function\","
+    encode("{\"messages\":[{\"role\":\"user\",\"content\":\"go\"},{\"role\":\"assistant\",\"tool_calls\":[{"
+           "\"type\":\"function\","
            "\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1}}}]}]}",
            learn);
     assert_weight(0, at("<|call|>"), 0.0f);
@@ -289,14 +316,16 @@ static void no_supervised_token_is_a_data_error(void **state)
 {
     (void)state;
     fmp_err err = FMP_ERR_INIT;
-    assert_int_equal(encode_by(fm, "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}", learn, &err), FMP_E_DATA);
+    assert_int_equal(encode_by(fm, "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}", learn, &err),
+                     FMP_E_DATA);
     assert_string_equal(err.message, "no supervised token: expected an assistant message to learn from");
     assert_int_equal(encode_by(fm, TWO_TURNS(",\"weight\":0", ",\"weight\":0"), learn, &err), FMP_E_DATA);
 }
 
 /* {"a": 1}: the braces, the key and its quotes are what a schema leaves no choice about. */
-#define ANSWER(note)                                                                                                   \
-    "{\"messages\":[{\"role\":\"user\",\"content\":\"json\"},{\"role\":\"assistant\",\"content\":\"{\\\"a\\\": 17}\"," note "}]}"
+#define ANSWER(note)                                                                                         \
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"json\"},{\"role\":\"assistant\",\"content\":\"{"        \
+    "\\\"a\\\": 17}\"," note "}]}"
 
 static void forced_ranges_of_the_content_get_their_own_weight(void **state)
 {
@@ -331,14 +360,17 @@ static void bad_forced_notes_are_data_errors(void **state)
 {
     (void)state;
     fmp_err err = FMP_ERR_INIT;
-    assert_int_equal(encode_by(fm, ANSWER("\"fmp\":{\"forced\":[[0,6]],\"forced_weight\":-1}"), learn, &err), FMP_E_DATA);
+    assert_int_equal(encode_by(fm, ANSWER("\"fmp\":{\"forced\":[[0,6]],\"forced_weight\":-1}"), learn, &err),
+                     FMP_E_DATA);
     assert_string_equal(err.message, "messages[1].fmp.forced_weight: expected a number from 0 to 1000");
-    static const char *const bad[] = {ANSWER("\"fmp\":{\"forced\":[[6,0]]}"), ANSWER("\"fmp\":{\"forced\":[[-1,2]]}"),
-                                      ANSWER("\"fmp\":{\"forced\":[[0]]}"), ANSWER("\"fmp\":{\"forced\":[[0,1e300]]}"),
-                                      ANSWER("\"fmp\":{\"forced\":[7]}")};
+    static const char *const bad[] = {
+        ANSWER("\"fmp\":{\"forced\":[[6,0]]}"), ANSWER("\"fmp\":{\"forced\":[[-1,2]]}"),
+        ANSWER("\"fmp\":{\"forced\":[[0]]}"), ANSWER("\"fmp\":{\"forced\":[[0,1e300]]}"),
+        ANSWER("\"fmp\":{\"forced\":[7]}")};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(encode_by(fm, bad[i], learn, &err), FMP_E_DATA);
-        assert_string_equal(err.message, "messages[1].fmp.forced: expected pairs of byte offsets [begin, end]");
+        assert_string_equal(err.message,
+                            "messages[1].fmp.forced: expected pairs of byte offsets [begin, end]");
     }
 }
 
@@ -354,7 +386,8 @@ static void all_text_learns_everything_but_the_first_token(void **state)
 static void context_weight_is_for_what_is_no_assistant_turn(void **state)
 {
     (void)state;
-    encode(TALK("hello", "bye"), (fmp_chat_options){.supervise = true, .all_text = true, .context_weight = 0.125f});
+    encode(TALK("hello", "bye"),
+           (fmp_chat_options){.supervise = true, .all_text = true, .context_weight = 0.125f});
     assert_text_weight("<|bos|>", 0.0f);
     assert_text_weight("<|user|>hello<|end|><|assistant|>", 0.125f);
     assert_text_weight("bye<|end|>", 1.0f);
@@ -377,8 +410,10 @@ static void a_template_may_print_bos_and_eos_itself(void **state)
     char path[64];
     fmp_chat *chat = NULL;
     fmp_err err = FMP_ERR_INIT;
-    static const char text[] = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<|user|>{% else %}<|assistant|>{% endif %}"
-                               "{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    static const char text[] =
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<|user|>{% else %}<|assistant|>{% "
+        "endif %}"
+        "{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
     snprintf(path, sizeof path, "%s/printed.jinja", root);
     assert_int_equal(fmp_write_file(path, text, strlen(text), &err), FMP_OK);
     assert_int_equal(fmp_chat_open(root, path, &chat, &err), FMP_OK);
@@ -406,7 +441,8 @@ static void a_result_is_reusable_after_an_error(void **state)
     fmp_err err = FMP_ERR_INIT;
     encode(TALK("hello", "bye"), learn);
     size_t n = r.tokens.n, supervised = r.n_supervised;
-    assert_int_not_equal(encode_by(fm, "{\"messages\":[{\"role\":\"robot\",\"content\":\"x\"}]}", learn, &err), FMP_OK);
+    assert_int_not_equal(
+        encode_by(fm, "{\"messages\":[{\"role\":\"robot\",\"content\":\"x\"}]}", learn, &err), FMP_OK);
     encode(TALK("hello", "bye"), learn);
     assert_int_equal(r.tokens.n, n);
     assert_int_equal(r.n_supervised, supervised);

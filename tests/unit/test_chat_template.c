@@ -233,13 +233,14 @@ static void syntax_errors_say_where_and_what(void **state)
     fails_with("{{ a b }}", "{}", FMP_E_CONFIG, 1, "expected '}}', found 'b'");
     fails_with("{% break %}", "{}", FMP_E_CONFIG, 1, "'break' outside of a loop");
     fails_with("{% include 'x' %}", "{}", FMP_E_UNSUPPORTED, 1, "unsupported statement 'include'");
-    fails_with("{{ f(*x) }}", "{}", FMP_E_UNSUPPORTED, 1, "unpacking of arguments");
+    fails_with("{{ f(*x, y) }}", "{}", FMP_E_CONFIG, 1, "expected ')' after unpacked arguments, found 'y'");
 }
 
 static void runtime_errors_say_where_and_what(void **state)
 {
     (void)state;
     fails_with("{{ raise_exception('roles must alternate') }}", "{}", FMP_E_DATA, 1, "roles must alternate");
+    fails_with("{{ raise_exception('') }}", "{}", FMP_E_DATA, 1, "raised an exception without a message");
     fails_with("\n{{ a.b.c }}", "{\"a\":{}}", FMP_E_DATA, 2, "'dict object' has no attribute 'b'");
     fails_with("{{ nope.x }}", "{}", FMP_E_DATA, 1, "'nope' is undefined");
     fails_with("{{ 'a' + 1 }}", "{}", FMP_E_DATA, 1, "unsupported operand types for +: str and int");
@@ -249,6 +250,8 @@ static void runtime_errors_say_where_and_what(void **state)
     fails_with("{{ nope|tojson }}", "{}", FMP_E_DATA, 1, "Undefined is not JSON serializable");
     fails_with("{% macro f(a) %}{% endmacro %}{{ f(1,2) }}", "{}", FMP_E_DATA, 1,
                "macro 'f' takes not more than 1");
+    fails_with("{{ range(*5) }}", "{}", FMP_E_DATA, 1, "'int' object is not iterable");
+    fails_with("{{ range(**[1]) }}", "{}", FMP_E_DATA, 1, "a dict after **, found list");
     fails_with("{{ 'x'|trim(1,2,3) }}", "{}", FMP_E_DATA, 1, "trim: too many arguments");
     fails_with("{{ 'x'|indent(wide=1) }}", "{}", FMP_E_DATA, 1, "indent: unknown argument 'wide'");
     fails_with("{{ 'x'|nofilter }}", "{}", FMP_E_UNSUPPORTED, 1, "unsupported filter 'nofilter'");
@@ -564,7 +567,8 @@ static void fm_chat_writes_tools_calls_and_schemas(void **state)
     (void)state;
     renders_to(
         fmp_template_builtin("fm-chat"), tools_context,
-        "<|bos|><|system|>S<|tools|><|call|>{\"name\": \"set_light\", \"parameters\": {\"type\": \"object\"}}<|end|>"
+        "<|bos|><|system|>S<|tools|><|call|>{\"name\": \"set_light\", \"parameters\": {\"type\": "
+        "\"object\"}}<|end|>"
         "<|user|>Light on<|end|><|assistant|><|call|>{\"name\": \"set_light\", \"arguments\": {\"room\": "
         "\"kitchen\"}}<|end|>"
         "<|tool|>ok<|end|><|assistant|>Done.<|end|>");
@@ -597,16 +601,17 @@ static fmp_status mask(const char *text, const char *context, fmp_mask_policy po
     fmp_arena *arena = fmp_arena_new(0);
     fmp_template *t = parsed(text);
     cJSON *ctx = json_of(context);
-    fmp_mask_range *ranges;
-    size_t n;
+    fmp_chat_mask_result found = {0};
     fmp_chat_mask_options options = {.policy = policy, .stops = &stop, .n_stops = 1};
     fmp_status st = fmp_template_render(t, ctx, NULL, &r, err);
     out->len = 0;
-    if (st == FMP_OK) { st = fmp_chat_mask(t, ctx, &r, &options, arena, &ranges, &n, err); }
-    for (size_t i = 0; st == FMP_OK && i < n; i++) {
-        fmp_buf_printf(out, "%zu:%.*s|", ranges[i].message, (int)(ranges[i].end - ranges[i].begin),
-                       r.text.data + ranges[i].begin);
+    if (st == FMP_OK) { st = fmp_chat_mask(t, ctx, &r, &options, arena, &found, err); }
+    for (size_t i = 0; st == FMP_OK && i < found.n_ranges; i++) {
+        const fmp_mask_range *range = &found.ranges[i];
+        fmp_buf_printf(out, "%zu:%.*s|", range->message, (int)(range->end - range->begin),
+                       r.text.data + range->begin);
     }
+    if (st == FMP_OK && found.n_rewritten > 0) { fmp_buf_printf(out, "%zu rewritten", found.n_rewritten); }
     cJSON_Delete(ctx);
     fmp_template_free(t);
     fmp_rendered_free(&r);
@@ -674,18 +679,31 @@ static void tool_calls_left_out_by_the_template_are_an_error(void **state)
     fmp_buf_free(&out);
 }
 
-static void a_template_that_rewrites_its_past_is_an_error(void **state)
+static const char two_messages[] =
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"a\"}]}";
+
+static void a_rewritten_past_is_masked_and_counted(void **state)
 {
     fmp_buf out = {0};
     fmp_err err = FMP_ERR_INIT;
     const char *text = "{{ messages|length }}{% for m in messages %}{{ m.content }}</s>{% endfor %}";
     (void)state;
-    assert_int_equal(mask(text,
-                          "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
-                          "\"content\":\"a\"}]}",
-                          FMP_MASK_ALL, "</s>", &out, &err),
-                     FMP_E_MISMATCH);
+    assert_int_equal(mask(text, two_messages, FMP_MASK_ALL, "</s>", &out, &err), FMP_OK);
+    assert_string_equal(out.data, "1:a</s>|1 rewritten");
+    fmp_buf_free(&out);
+}
+
+static void an_answer_whose_beginning_cannot_be_found_is_an_error(void **state)
+{
+    fmp_buf out = {0};
+    fmp_err err = FMP_ERR_INIT;
+    const char *text =
+        "{{ messages|length }}{% for m in messages %}{{ '#' if m.role == 'assistant' }}{{ m.content }}"
+        "{{ '</s>' }}{% endfor %}{% if add_generation_prompt %}>>{% endif %}";
+    (void)state;
+    assert_int_equal(mask(text, two_messages, FMP_MASK_ALL, "</s>", &out, &err), FMP_E_MISMATCH);
     assert_non_null(strstr(err.message, "template 'case' does not extend its own prompt"));
+    assert_non_null(strstr(err.message, "messages[1] differs at byte 0"));
     fmp_buf_free(&out);
 }
 
@@ -716,7 +734,8 @@ int main(void)
         cmocka_unit_test(masks_cover_the_scaffolding_of_calls),
         cmocka_unit_test(a_reply_without_its_end_is_an_error),
         cmocka_unit_test(tool_calls_left_out_by_the_template_are_an_error),
-        cmocka_unit_test(a_template_that_rewrites_its_past_is_an_error),
+        cmocka_unit_test(a_rewritten_past_is_masked_and_counted),
+        cmocka_unit_test(an_answer_whose_beginning_cannot_be_found_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

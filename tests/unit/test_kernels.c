@@ -171,18 +171,19 @@ static void rmsnorm_equals_its_reference_forward_and_backward(void **state)
     (void)state;
     for (size_t i = 0; i < N_ROWS; i++) {
         int64_t T = row_sizes[i][0], C = row_sizes[i][1], n = T * C;
+        float offset = i % 2 ? 1.0f : 0.0f;
         float *x = noise(1, n), *g = noise(2, C), *dy = noise(3, n);
         float *y = filled(n, 0), *y2 = filled(n, 0), *rstd = filled(T, 0), *rstd2 = filled(T, 0);
         float *dx = noise(4, n), *dx2 = noise(4, n), *dg = noise(5, C), *dg2 = noise(5, C);
-        fmk_rmsnorm_fwd(CTX, T, C, 1e-5f, x, g, y, rstd);
-        fmk_rmsnorm_fwd_ref(T, C, 1e-5f, x, g, y2, rstd2);
+        fmk_rmsnorm_fwd(CTX, T, C, 1e-5f, offset, x, g, y, rstd);
+        fmk_rmsnorm_fwd_ref(T, C, 1e-5f, offset, x, g, y2, rstd2);
         check_close("y", n, y, y2, 2e-6);
         check_close("rstd", T, rstd, rstd2, 2e-6);
-        fmk_rmsnorm_bwd(CTX, T, C, x, g, rstd, dy, dx, dg);
-        fmk_rmsnorm_bwd_ref(T, C, x, g, rstd, dy, dx2, dg2);
+        fmk_rmsnorm_bwd(CTX, T, C, offset, x, g, rstd, dy, dx, dg);
+        fmk_rmsnorm_bwd_ref(T, C, offset, x, g, rstd, dy, dx2, dg2);
         check_close("dx", n, dx, dx2, 3e-6);
         check_close("dg", C, dg, dg2, 3e-6);
-        fmk_rmsnorm_bwd(CTX, T, C, x, g, rstd, dy, dx, NULL);
+        fmk_rmsnorm_bwd(CTX, T, C, offset, x, g, rstd, dy, dx, NULL);
         float *all[] = {x, g, dy, y, y2, rstd, rstd2, dx, dx2, dg, dg2};
         for (int j = 0; j < 11; j++) {
             free(all[j]);
@@ -200,12 +201,13 @@ static void rope_turns_both_layouts_and_its_inverse_turns_back(void **state)
     for (int t = 0; t < T; t++) {
         pos[t] = (t * 7) % MAX_POS;
     }
-    for (int flags = 0; flags < 4; flags++) {
+    for (int flags = 0; flags < 8; flags++) {
+        int64_t n_rot = flags & 4 ? D / 2 : D;
         float *x = noise(1, T * LD), *x0 = noise(1, T * LD), *want = noise(1, T * LD);
-        fmk_rope(CTX, T, H, D, LD, pos, c, s, flags & 1, flags & 2, x);
-        fmk_rope_ref(T, H, D, LD, pos, c, s, flags & 1, flags & 2, want);
+        fmk_rope(CTX, T, H, D, n_rot, LD, pos, c, s, flags & 1, flags & 2, x);
+        fmk_rope_ref(T, H, D, n_rot, LD, pos, c, s, flags & 1, flags & 2, want);
         check_close("rope", T * LD, x, want, 1e-6);
-        fmk_rope(CTX, T, H, D, LD, pos, c, s, flags & 1, !(flags & 2), x);
+        fmk_rope(CTX, T, H, D, n_rot, LD, pos, c, s, flags & 1, !(flags & 2), x);
         check_close("rope and back", T * LD, x, x0, 1e-6);
         free(x);
         free(x0);
@@ -215,22 +217,24 @@ static void rope_turns_both_layouts_and_its_inverse_turns_back(void **state)
     free(s);
 }
 
-static void swiglu_equals_its_reference_also_far_out(void **state)
+/* Both gated units, with rows side by side and with gaps, whose values must stay. */
+static void gated_units_equal_their_references_also_far_out(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_ROWS; i++) {
-        int64_t T = row_sizes[i][0], F = row_sizes[i][1], n = T * F;
+    for (size_t i = 0; i < 4 * N_ROWS; i++) {
+        int64_t T = row_sizes[i / 4][0], F = row_sizes[i / 4][1], ld = F + (i % 2 ? 3 : 0), n = T * ld;
+        bool gelu = i / 2 % 2;
         float *gate = noise(1, n), *up = noise(2, n), *dh = noise(3, n);
         for (int64_t j = 0; j < n; j += 5) {
             gate[j] *= 60.0f;
         }
-        float *h = filled(n, 0), *h2 = filled(n, 0), *dg = filled(n, 9), *dg2 = filled(n, 0),
-              *du = filled(n, 9), *du2 = filled(n, 0);
-        fmk_swiglu_fwd(CTX, T, F, gate, up, h);
-        fmk_swiglu_fwd_ref(T, F, gate, up, h2);
-        fmk_swiglu_bwd(CTX, T, F, gate, up, dh, dg, du);
-        fmk_swiglu_bwd_ref(T, F, gate, up, dh, dg2, du2);
-        check_close("h", n, h, h2, 1e-6);
+        float *h = filled(n, 0), *h2 = filled(n, 0), *dg = filled(n, 9), *dg2 = filled(n, 9),
+              *du = filled(n, 9), *du2 = filled(n, 9);
+        (gelu ? fmk_geglu_fwd : fmk_swiglu_fwd)(CTX, T, F, ld, gate, up, h);
+        (gelu ? fmk_geglu_fwd_ref : fmk_swiglu_fwd_ref)(T, F, ld, gate, up, h2);
+        (gelu ? fmk_geglu_bwd : fmk_swiglu_bwd)(CTX, T, F, ld, gate, up, dh, dg, du);
+        (gelu ? fmk_geglu_bwd_ref : fmk_swiglu_bwd_ref)(T, F, ld, gate, up, dh, dg2, du2);
+        check_close("h", T * F, h, h2, 1e-6);
         check_close("dgate", n, dg, dg2, 1e-6);
         check_close("dup", n, du, du2, 1e-6);
         float *all[] = {gate, up, dh, h, h2, dg, dg2, du, du2};
@@ -264,6 +268,24 @@ static void embedding_gathers_rows_and_adds_gradients_in_token_order(void **stat
         for (int j = 0; j < 6; j++) {
             free(all[j]);
         }
+    }
+}
+
+static void a_cap_flattens_as_tanh_does(void **state)
+{
+    (void)state;
+    const int64_t sizes[] = {0, 1, 17, 20000};
+    for (int i = 0; i < 4; i++) {
+        float *y = noise(1, sizes[i]), *want = noise(1, sizes[i]);
+        for (int64_t j = 0; j < sizes[i]; j += 3) {
+            y[j] *= 1000.0f;
+            want[j] *= 1000.0f;
+        }
+        fmk_softcap_fwd(CTX, sizes[i], 30.0f, y);
+        fmk_softcap_fwd_ref(sizes[i], 30.0f, want);
+        check_close("capped", sizes[i], y, want, 1e-6);
+        free(y);
+        free(want);
     }
 }
 
@@ -368,10 +390,10 @@ static void row_kernels_have_the_same_bits_for_any_thread_count(void **state)
         float *out[8] = {filled(N, 0), filled(N, 0), filled(C, 0),      filled(N, 0),
                          filled(N, 0), filled(N, 0), filled(13 * C, 0), copied(N, x)};
         float *rstd = filled(T, 0), *m = filled(N, 0), *v = filled(N, 0);
-        fmk_rmsnorm_fwd(ctxs[c], T, C, 1e-5f, x, g, out[0], rstd);
-        fmk_rmsnorm_bwd(ctxs[c], T, C, x, g, rstd, dy, out[1], out[2]);
-        fmk_swiglu_fwd(ctxs[c], T, C, x, dy, out[3]);
-        fmk_swiglu_bwd(ctxs[c], T, C, x, dy, dy, out[4], out[5]);
+        fmk_rmsnorm_fwd(ctxs[c], T, C, 1e-5f, 1.0f, x, g, out[0], rstd);
+        fmk_rmsnorm_bwd(ctxs[c], T, C, 1.0f, x, g, rstd, dy, out[1], out[2]);
+        fmk_swiglu_fwd(ctxs[c], T, C, C, x, dy, out[3]);
+        fmk_geglu_bwd(ctxs[c], T, C, C, x, dy, dy, out[4], out[5]);
         fmk_embed_bwd(ctxs[c], T, C, 13, id, dy, out[6]);
         fmk_adamw(ctxs[c], N, out[7], dy, m, v, 1.0f, 1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 1);
         double sum = fmk_sum_squares(ctxs[c], N, x);
@@ -401,7 +423,7 @@ static double norm_loss(int64_t C, const float *x, const float *g, const float *
 {
     float y[32], rstd[1];
     double sum = 0.0;
-    fmk_rmsnorm_fwd_ref(1, C, 1e-5f, x, g, y, rstd);
+    fmk_rmsnorm_fwd_ref(1, C, 1e-5f, 1.0f, x, g, y, rstd);
     for (int64_t c = 0; c < C; c++) {
         sum += (double)y[c] * dy[c];
     }
@@ -412,7 +434,18 @@ static double swiglu_loss(int64_t C, const float *x, const float *g, const float
 {
     float h[32];
     double sum = 0.0;
-    fmk_swiglu_fwd_ref(1, C, x, g, h);
+    fmk_swiglu_fwd_ref(1, C, C, x, g, h);
+    for (int64_t c = 0; c < C; c++) {
+        sum += (double)h[c] * dy[c];
+    }
+    return sum;
+}
+
+static double geglu_loss(int64_t C, const float *x, const float *g, const float *dy)
+{
+    float h[32];
+    double sum = 0.0;
+    fmk_geglu_fwd_ref(1, C, C, x, g, h);
     for (int64_t c = 0; c < C; c++) {
         sum += (double)h[c] * dy[c];
     }
@@ -436,17 +469,19 @@ static void check_two_input_gradient(double (*loss)(int64_t, const float *, cons
     }
 }
 
-static void norm_and_swiglu_gradients_equal_finite_differences(void **state)
+static void norm_and_gated_unit_gradients_equal_finite_differences(void **state)
 {
     (void)state;
     enum { C = 19 };
     float *x = noise(1, C), *g = noise(2, C), *dy = noise(3, C), *dx = filled(C, 0), *dg = filled(C, 0);
     float y[C], rstd[1];
-    fmk_rmsnorm_fwd_ref(1, C, 1e-5f, x, g, y, rstd);
-    fmk_rmsnorm_bwd_ref(1, C, x, g, rstd, dy, dx, dg);
+    fmk_rmsnorm_fwd_ref(1, C, 1e-5f, 1.0f, x, g, y, rstd);
+    fmk_rmsnorm_bwd_ref(1, C, 1.0f, x, g, rstd, dy, dx, dg);
     check_two_input_gradient(norm_loss, x, g, dy, C, dx, dg);
-    fmk_swiglu_bwd_ref(1, C, x, g, dy, dx, dg);
+    fmk_swiglu_bwd_ref(1, C, C, x, g, dy, dx, dg);
     check_two_input_gradient(swiglu_loss, x, g, dy, C, dx, dg);
+    fmk_geglu_bwd_ref(1, C, C, x, g, dy, dx, dg);
+    check_two_input_gradient(geglu_loss, x, g, dy, C, dx, dg);
     float *all[] = {x, g, dy, dx, dg};
     for (int j = 0; j < 5; j++) {
         free(all[j]);
@@ -462,8 +497,9 @@ static void every_instruction_set_gives_the_reference_results(void **state)
         packed_weights_multiply_in_both_directions(state);
         rmsnorm_equals_its_reference_forward_and_backward(state);
         rope_turns_both_layouts_and_its_inverse_turns_back(state);
-        swiglu_equals_its_reference_also_far_out(state);
+        gated_units_equal_their_references_also_far_out(state);
         embedding_gathers_rows_and_adds_gradients_in_token_order(state);
+        a_cap_flattens_as_tanh_does(state);
         vectors_add_scale_and_sum(state);
         bf16_rounds_to_nearest_even_and_keeps_nan(state);
         adamw_follows_its_reference_over_twenty_steps(state);
@@ -490,14 +526,15 @@ int main(void)
         cmocka_unit_test(packed_weights_multiply_in_both_directions),
         cmocka_unit_test(rmsnorm_equals_its_reference_forward_and_backward),
         cmocka_unit_test(rope_turns_both_layouts_and_its_inverse_turns_back),
-        cmocka_unit_test(swiglu_equals_its_reference_also_far_out),
+        cmocka_unit_test(gated_units_equal_their_references_also_far_out),
         cmocka_unit_test(embedding_gathers_rows_and_adds_gradients_in_token_order),
+        cmocka_unit_test(a_cap_flattens_as_tanh_does),
         cmocka_unit_test(vectors_add_scale_and_sum),
         cmocka_unit_test(all_finite_finds_one_bad_value_anywhere),
         cmocka_unit_test(bf16_rounds_to_nearest_even_and_keeps_nan),
         cmocka_unit_test(adamw_follows_its_reference_over_twenty_steps),
         cmocka_unit_test(row_kernels_have_the_same_bits_for_any_thread_count),
-        cmocka_unit_test(norm_and_swiglu_gradients_equal_finite_differences),
+        cmocka_unit_test(norm_and_gated_unit_gradients_equal_finite_differences),
         cmocka_unit_test(every_instruction_set_gives_the_reference_results),
         cmocka_unit_test(the_machine_reaches_some_speed_and_says_what_computes),
     };

@@ -40,7 +40,7 @@ static fmp_model_spec tiny_spec(const char *type)
                         .max_positions = 64,
                         .norm_eps = 1e-5,
                         .tied = true,
-                        .rope_theta = 10000.0,
+                        .rope = {{.theta = 10000.0}},
                         .bos_id = 1,
                         .eos_id = 2,
                         .pad_id = -1};
@@ -298,8 +298,8 @@ static void full_gradients_with_biases_windows_and_scaled_rope_match(void **stat
     fmp_layer_spec layers[3] = {{.rope = true, .window = 7}, {.rope = true}, {.rope = true, .window = 7}};
     fmp_model_spec s = tiny_spec("mistral");
     s.layers = layers;
-    s.rope_kind = FMP_ROPE_LINEAR;
-    s.rope_factor = 2.0;
+    s.rope[0].kind = FMP_ROPE_LINEAR;
+    s.rope[0].factor = 2.0;
     check_full_gradients(new_model(&s, 2, FMP_PRECISION_F32));
     s = tiny_spec("llama");
     for (int l = 0; l < 3; l++) {
@@ -307,11 +307,11 @@ static void full_gradients_with_biases_windows_and_scaled_rope_match(void **stat
     }
     s.layers = layers;
     s.tied = false;
-    s.rope_kind = FMP_ROPE_LLAMA3;
-    s.rope_factor = 8.0;
-    s.rope_low_freq = 1.0;
-    s.rope_high_freq = 4.0;
-    s.rope_original_positions = 32;
+    s.rope[0].kind = FMP_ROPE_LLAMA3;
+    s.rope[0].factor = 8.0;
+    s.rope[0].low_freq = 1.0;
+    s.rope[0].high_freq = 4.0;
+    s.rope[0].original_positions = 32;
     check_full_gradients(new_model(&s, 2, FMP_PRECISION_F32));
 }
 
@@ -522,9 +522,11 @@ static void recomputed_activations_give_the_same_bits(void **state)
     }
     fmp_model *m = tiny_model("llama", 1);
     fmp_train_options o = {.max_tokens = 1000};
-    size_t all = fmp_trainer_memory(m, NULL, &o);
+    fmp_memory_plan all, least;
+    fmp_trainer_plan(m, NULL, &o, &all);
     o.memory_bytes = 1;
-    assert_true(fmp_trainer_memory(m, NULL, &o) < all);
+    fmp_trainer_plan(m, NULL, &o, &least);
+    assert_true(least.bytes < all.bytes && least.bytes == all.least_bytes);
     fmp_model_free(m);
 }
 
@@ -772,8 +774,15 @@ static void a_published_peft_configuration_is_read(void **state)
     memcpy(dora + strlen("\"use_dora\": "), "true ", 5);
     OK(fmp_write_file(config, text, strlen(text), &err));
     fmp_adapter_free(back);
+    assert_int_equal(fmp_adapter_load(m, dir, &back, &err), FMP_E_DATA); /* and no magnitudes */
+    assert_non_null(strstr(err.message, "layers.0.self_attn.q_proj.lora_magnitude_vector' is missing"));
+    memcpy(dora + strlen("\"use_dora\": "), "false", 5);
+    char *bias = strstr(text, "\"lora_bias\": false");
+    assert_non_null(bias);
+    memcpy(bias + strlen("\"lora_bias\": "), "true ", 5);
+    OK(fmp_write_file(config, text, strlen(text), &err));
     assert_int_equal(fmp_adapter_load(m, dir, &back, &err), FMP_E_UNSUPPORTED);
-    assert_string_equal(err.message, "'use_dora' is set, which adapters here do not have");
+    assert_string_equal(err.message, "'lora_bias' is set, which adapters here do not have");
     cJSON_Delete(facts);
     free(text);
     free(from);
@@ -822,12 +831,25 @@ static void what_the_decoder_lacks_is_refused_by_name(void **state)
     fmp_err err = FMP_ERR_INIT;
     static const char *const cases[][2] = {
         {"\"model_type\":\"gpt2\"",
-         "'model_type': expected llama, mistral, qwen2, qwen3 or smollm3, found 'gpt2'"},
+         "'model_type': expected one of llama, mistral, qwen2, qwen3, smollm3, gemma, gemma2, gemma3_text, phi3, "
+         "olmo2, fmpipe; found 'gpt2'"},
         {"\"model_type\":\"llama\",\"hidden_act\":\"gelu\"", "'hidden_act': expected 'silu', found 'gelu'"},
-        {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}",
-         "rope type: expected default, linear or llama3, found 'yarn'"},
+        {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"mrope\",\"factor\":2}",
+         "rope type: expected default, linear, dynamic, llama3, yarn or longrope, found 'mrope'"},
+        {"\"model_type\":\"phi3\",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,2,3]}",
+         "'short_factor': expected 4 numbers"},
+        {"\"model_type\":\"llama\",\"partial_rotary_factor\":0.5",
+         "'partial_rotary_factor' other than 1 in a 'llama' decoder"},
+        {"\"model_type\":\"llama\",\"attn_logit_softcapping\":50",
+         "'attn_logit_softcapping' is set, which a 'llama' decoder does not have here"},
+        {"\"model_type\":\"gemma2\",\"hidden_activation\":\"relu\"",
+         "'hidden_activation': expected 'gelu_pytorch_tanh', found 'relu'"},
+        {"\"model_type\":\"gemma3_text\",\"use_bidirectional_attention\":true",
+         "'use_bidirectional_attention' is set, which a 'gemma3_text' decoder does not have here"},
+        {"\"model_type\":\"fmpipe\",\"num_kv_shared_layers\":1",
+         "'num_kv_shared_layers': expected a whole number of 0 to 0"},
         {"\"model_type\":\"llama\",\"quantization_config\":{\"bits\":4}",
-         "'quantization_config' is set, which this decoder does not have"},
+         "'quantization_config' is set, which a 'llama' decoder does not have here"},
         {"\"model_type\":\"llama\",\"num_key_value_heads\":3",
          "4 query heads do not divide into 3 key/value heads"},
         {"\"model_type\":\"llama\",\"head_dim\":7", "head size 7: expected an even number of 2 to 256"},

@@ -334,6 +334,42 @@ static void extends_merges_maps_by_key_and_stages_by_id(void **state)
     unload(&l);
 }
 
+static void an_extending_file_takes_stages_and_keys_away(void **state)
+{
+    (void)state;
+    put("d.jsonl", "x");
+    put("parent.yaml",
+        HEAD "vars: {rank: {type: int, default: 8}, old: {default: 1}}\nstages:\n" READ
+             "  - {id: first, use: t.map}\n  - {id: second, use: t.map, on_bad: skip}\n"
+             "  - {id: tok, use: t.tokenize}\n  - {id: train, use: t.train, with: {rank: 8, rate: 0.5}}\n");
+    put("child.yaml", HEAD "extends: parent.yaml\nbase: base\nvars: {old: ~}\nstages:\n"
+                           "  - {id: first, remove: true}\n  - {id: second, on_bad: ~}\n"
+                           "  - {id: train, with: {rate: null}}\n");
+    put("base/model.bin", "m");
+    loaded l = load_set("child.yaml", NULL, false);
+    assert_ok(&l);
+    assert_int_equal(l.p->n_stages, 4);
+    assert_string_equal(l.p->stages[1].id, "second");
+    assert_int_equal(l.p->stages[1].links[0].stage, 0); /* the chain closes over the gap */
+    assert_int_equal(l.p->stages[1].on_bad, FMP_ON_BAD_FAIL);
+    assert_string_equal(value_text(&l.p->stages[3], "rank"), "8");
+    unload(&l);
+    put("grandchild.yaml", HEAD "extends: child.yaml\nstages:\n  - {id: second, remove: true}\n"
+                                "  - {id: first, remove: true}\n  - {id: tok, remove: yes}\n"
+                                "  - {id: train, remove: true, on_bad: skip}\n");
+    l = load_set("grandchild.yaml", NULL, false);
+    assert_int_equal(l.status, FMP_E_CONFIG);
+    assert_int_equal(l.diags.n_errors, 3);
+    static const char *const messages[] = {"expected a stage of the extended file, found 'first'",
+                                           "expected true, found the string 'yes'",
+                                           "expected {id: STAGE, remove: true}, found other keys"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(l.diags.items[i].err.line, 5 + i);
+        assert_string_equal(l.diags.items[i].err.message, messages[i]);
+    }
+    unload(&l);
+}
+
 static void extending_in_a_circle_is_refused(void **state)
 {
     (void)state;
@@ -441,6 +477,7 @@ int main(void)
         cmocka_unit_test(variables_keep_their_type_and_their_place),
         cmocka_unit_test(set_values_meet_the_checks_of_the_file),
         cmocka_unit_test(extends_merges_maps_by_key_and_stages_by_id),
+        cmocka_unit_test(an_extending_file_takes_stages_and_keys_away),
         cmocka_unit_test(extending_in_a_circle_is_refused),
         cmocka_unit_test(all_problems_of_a_file_come_in_one_go_and_in_order),
         cmocka_unit_test(keys_hold_contents_instead_of_paths),

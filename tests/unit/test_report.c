@@ -11,6 +11,7 @@
 #include "../../plugins/report_html/report_style.c"
 #include "../../plugins/report_html/report_svg.c"
 #include "../../plugins/report_html/report_text.c"
+#include "../../plugins/report_html/report_tokens.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -231,7 +232,7 @@ static void any_manifest_gives_a_page(void **state)
                             value);
             replace_members(cJSON_GetObjectItemCaseSensitive(stage, "facts"),
                             (const char *const[]){"evaluation", "examples", "loss_curve", "eval_curve",
-                                                  "histogram", "by_locale", "by_stratum", NULL},
+                                                  "histogram", "by_locale", "by_stratum", "token_view", NULL},
                             value);
         }
         char *page = page_of(m, value, 12);
@@ -243,6 +244,40 @@ static void any_manifest_gives_a_page(void **state)
     char *page = page_of(cJSON_CreateObject(), NULL, 12);
     assert_well_formed(page);
     free(page);
+}
+
+static void tokens_show_what_is_learned_and_where_it_is_from(void **state)
+{
+    (void)state;
+    char *page = page_of(fixture(), NULL, 12);
+    assert_non_null(strstr(page, "<span class=\"tk-l\">ok</span><span class=\"tk-l\">&lt;|end|&gt;</span>"));
+    assert_non_null(strstr(page, "<span class=\"tk-f\">{&quot;</span>"));
+    assert_non_null(strstr(page, "<span class=\"tk-i\">&lt;b&gt;Hel</span>"));
+    assert_non_null(strstr(page, "<td class=\"n\">268</td><td><code class=\"tk-f\">{&quot;</code></td><td "
+                                 "class=\"n\">0.1</td><td><code>messages[1].content</code></td>"));
+    free(page);
+}
+
+/* Sources that are not there, rows of another shape. */
+static void a_token_view_of_any_shape_gives_a_page(void **state)
+{
+    (void)state;
+    static const char *const views[] = {
+        "[{}]", "[{\"tokens\":[[]]}]", "[{\"tokens\":[[1,2,3,4,5]],\"sources\":[7]}]",
+        "[{\"tokens\":[[1,\"a\",\"odd\",1,-1],[1,\"a\",\"learned\",1,1e300],[null]],\"sources\":{}}]"};
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
+        cJSON *m = fixture(), *stage, *value = NULL;
+        assert_int_equal(fmp_json_parse(views[i], strlen(views[i]), NULL, &value, NULL), FMP_OK);
+        cJSON_ArrayForEach(stage, cJSON_GetObjectItemCaseSensitive(m, "stages"))
+        {
+            replace_members(cJSON_GetObjectItemCaseSensitive(stage, "facts"),
+                            (const char *const[]){"token_view", NULL}, value);
+        }
+        char *page = page_of(m, NULL, 12);
+        assert_well_formed(page);
+        free(page);
+        cJSON_Delete(value);
+    }
 }
 
 static void examples_are_limited_and_the_same_manifest_gives_the_same_bytes(void **state)
@@ -324,6 +359,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(control_and_direction_characters_are_named),
         cmocka_unit_test(hostile_names_do_not_leave_their_place),
         cmocka_unit_test(any_manifest_gives_a_page),
+        cmocka_unit_test(tokens_show_what_is_learned_and_where_it_is_from),
+        cmocka_unit_test(a_token_view_of_any_shape_gives_a_page),
         cmocka_unit_test(examples_are_limited_and_the_same_manifest_gives_the_same_bytes),
         cmocka_unit_test(rejects_are_counted_by_the_locale_of_the_row),
         cmocka_unit_test(numbers_read_well)};

@@ -250,6 +250,38 @@ static void plan_says_what_run_will_do(void **state)
     bench_end(&b);
 }
 
+static void plan_gives_the_time_of_the_last_run_scaled_by_records(void **state)
+{
+    (void)state;
+    bench b;
+    fmp_plan *plan;
+    bench_begin(&b);
+    add_small(&b);
+    assert_int_equal(fmp_plan_make(&b.p, &b.o, &plan, &b.err), FMP_OK);
+    assert_true(plan->stages[3].seconds < 0 && plan->stages[3].peak_bytes < 0);
+    fmp_plan_free(plan);
+    RUN_OK(&b);
+    double took = fmp_json_num(stage_result(&b, "sum"), "seconds", -1);
+    bench_set(&b, 3, "{\"steps\":4}");
+    assert_int_equal(fmp_plan_make(&b.p, &b.o, &plan, &b.err), FMP_OK);
+    assert_true(plan->stages[3].seconds == took);
+    assert_true(plan->stages[3].peak_bytes > 0);
+    fmp_plan_free(plan);
+    /* split's even half is known to have 10 records; sum now reads both halves of them */
+    fmp_link twice[2] = {b.links[3], b.links[3]};
+    b.nodes[3].links = twice;
+    b.nodes[3].n_links = 2;
+    assert_int_equal(fmp_plan_make(&b.p, &b.o, &plan, &b.err), FMP_OK);
+    assert_true(plan->stages[3].seconds == 2 * took);
+    fmp_plan_free(plan);
+    b.infos[3].name = "test.other"; /* the same id, another stage: nothing is known of it */
+    assert_int_equal(fmp_plan_make(&b.p, &b.o, &plan, &b.err), FMP_OK);
+    assert_true(plan->stages[3].seconds < 0);
+    fmp_plan_free(plan);
+    b.infos[3].name = sum_stage.name;
+    bench_end(&b);
+}
+
 static void explain_lists_the_differences(void **state)
 {
     (void)state;
@@ -311,6 +343,38 @@ static void limit_policy_fails_only_beyond_its_number(void **state)
     bench_end(&b);
 }
 
+static void a_gather_stage_is_stopped_soon_after_its_policy_is_broken(void **state)
+{
+    (void)state;
+    bench b;
+    bench_begin(&b);
+    bench_add(&b, "read", &count_stage, "{\"n\":5000}", -1, 0);
+    fmp_stage_node *all = bench_add(&b, "all", &refuse_all_stage, "{}", 0, 0);
+    refuse_all_seen = 0;
+    assert_int_equal(bench_run(&b), FMP_E_DATA);
+    assert_int_equal(refuse_all_seen, 20);
+    assert_int_equal(b.diags.n, 20); /* of ten records: each has two problems, and counts once */
+    assert_string_equal(b.diags.items[0].err.message, "expected another record");
+    assert_string_equal(b.diags.items[1].err.message, "expected a shorter record");
+    assert_string_equal(b.diags.items[1].err.record, b.diags.items[0].err.record);
+    fmp_buf rejected = read_result(&b, "rejected.jsonl");
+    assert_non_null(strstr(rejected.data,
+                           "\"more\":[{\"column\":0,\"reason\":\"long\",\"message\":\"expected a "
+                           "shorter record\",\"path\":\"i\"}]"));
+    fmp_buf_free(&rejected);
+    assert_non_null(strstr(b.err.message, "20 of 5,000 records are refused"));
+    assert_action(&b, "all", "failed", "NEW");
+    all->on_bad = FMP_ON_BAD_LIMIT;
+    all->bad_limit = 100;
+    refuse_all_seen = 0;
+    assert_int_equal(bench_run(&b), FMP_E_DATA);
+    assert_int_equal(refuse_all_seen, 120);
+    all->on_bad = FMP_ON_BAD_SKIP;
+    RUN_OK(&b);
+    assert_int_equal(fmp_json_num(stage_result(&b, "all"), "rejected", -1), 5000);
+    bench_end(&b);
+}
+
 static void refused_rows_have_column_and_text_and_are_replayed_from_the_cache(void **state)
 {
     (void)state;
@@ -366,6 +430,39 @@ static void a_refused_option_points_into_the_pipeline_file(void **state)
     assert_int_equal(bench_run(&b), FMP_E_CONFIG);
     assert_string_equal(b.err.file, "test.yaml");
     assert_int_equal(b.err.line, 12);
+    bench_end(&b);
+}
+
+static void all_refused_options_are_told_before_anything_runs(void **state)
+{
+    (void)state;
+    bench b;
+    bench_begin(&b);
+    bench_add(&b, "read", &count_stage, "{\"n\":10}", -1, 0);
+    bench_add(&b, "second", &count_stage, "{\"n\":11,\"refuse\":true}", -1, 0);
+    bench_add(&b, "third", &count_stage, "{\"n\":12,\"refuse\":true}", -1, 0);
+    int done = atomic_load(&blocks_done);
+    assert_int_equal(bench_run(&b), FMP_E_CONFIG);
+    assert_int_equal(b.diags.n_errors, 2);
+    assert_int_equal(b.diags.items[0].err.line, 2);
+    assert_string_equal(b.diags.items[0].err.option, "n");
+    assert_non_null(strstr(b.diags.items[1].err.notes, "'third'"));
+    assert_null(b.result.run_dir);
+    assert_false(fmp_path_exists(b.runs));
+    assert_int_equal(atomic_load(&blocks_done), done);
+    bench_end(&b);
+}
+
+static void a_cached_stage_is_not_configured_again(void **state)
+{
+    (void)state;
+    bench b;
+    bench_begin(&b);
+    bench_add(&b, "read", &count_stage, "{\"n\":10}", -1, 0);
+    RUN_OK(&b);
+    cJSON_AddTrueToObject(b.nodes[0].values, "refuse"); /* not in the key: the result stands */
+    RUN_OK(&b);
+    assert_action(&b, "read", "cached", "");
     bench_end(&b);
 }
 
@@ -442,6 +539,36 @@ static void a_missing_final_result_is_made_again(void **state)
     bench_end(&b);
 }
 
+/* The run.start event of a run that must succeed.                                     returned; heap */
+static void keep_start(void *arg, const cJSON *event)
+{
+    cJSON **start = arg;
+    if (strcmp(fmp_json_str(event, "event", ""), "run.start") == 0) { *start = cJSON_Duplicate(event, true); }
+}
+
+static cJSON *run_and_keep_start(bench *b)
+{
+    cJSON *start = NULL;
+    fmp_events events = {.arg = &start, .event = keep_start};
+    fmp_run_result_free(&b->result);
+    fmp_err_clear(&b->err);
+    assert_int_equal(fmp_run(&b->p, &b->o, &events, &b->diags, &b->result, &b->err), FMP_OK);
+    assert_non_null(start);
+    return start;
+}
+
+static void assert_interrupted(const cJSON *start, const char *run, bool stopped, int done)
+{
+    const cJSON *broken = fmp_json_get(start, "interrupted"), *resumes = fmp_json_get(start, "resumes");
+    assert_non_null(broken);
+    if (run) { assert_string_equal(fmp_json_str(broken, "run", ""), run); }
+    assert_int_equal(fmp_json_bool(broken, "stopped", !stopped), stopped);
+    assert_string_equal(fmp_json_str(broken, "stage", ""), "sum");
+    assert_int_equal(fmp_json_num(broken, "done", -1), done);
+    assert_int_equal(cJSON_GetArraySize(resumes), 1);
+    assert_string_equal(resumes->child->valuestring, "sum");
+}
+
 static void a_stopped_task_keeps_its_work_and_resumes(void **state)
 {
     (void)state;
@@ -451,8 +578,17 @@ static void a_stopped_task_keeps_its_work_and_resumes(void **state)
     sum_stop_at = 1;
     assert_int_equal(bench_run(&b), FMP_E_CANCELLED);
     assert_string_equal(fmp_json_str(b.result.manifest, "status", ""), "stopped");
+    char stopped[64];
+    (void)snprintf(stopped, sizeof stopped, "%s", b.result.run_id);
     sum_stop_at = -1;
-    RUN_OK(&b);
+    fmp_plan *plan = NULL;
+    assert_int_equal(fmp_plan_make(&b.p, &b.o, &plan, &b.err), FMP_OK);
+    assert_false(plan->stages[2].resumes);
+    assert_true(plan->stages[3].resumes);
+    fmp_plan_free(plan);
+    cJSON *start = run_and_keep_start(&b);
+    assert_interrupted(start, stopped, true, 3);
+    cJSON_Delete(start);
     assert_action(&b, "split", "cached", "");
     assert_int_equal(fmp_json_num(fmp_json_get(stage_result(&b, "sum"), "counts"), "resumed_at", -1), 2);
     assert_result(&b, "sum/sum.txt", "120\n");
@@ -477,10 +613,16 @@ static void killed_in_a_task_the_next_run_gives_the_same_bytes(void **state)
         assert_int_equal(waitpid(child, &how, 0), child);
         assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
     }
-    RUN_OK(&b);
+    cJSON *start = run_and_keep_start(&b);
+    assert_interrupted(start, NULL, false, 3);
+    cJSON_Delete(start);
     assert_action(&b, "split", "cached", "");
     assert_int_equal(fmp_json_num(fmp_json_get(stage_result(&b, "sum"), "counts"), "resumed_at", -1), 3);
     assert_result(&b, "sum/sum.txt", "120\n");
+    start = run_and_keep_start(&b); /* that one came to its end */
+    assert_null(fmp_json_get(start, "interrupted"));
+    assert_int_equal(cJSON_GetArraySize(fmp_json_get(start, "resumes")), 0);
+    cJSON_Delete(start);
     bench_end(&b);
 }
 
@@ -600,12 +742,16 @@ int main(void)
         cmocka_unit_test(a_changed_data_file_is_an_input_reason),
         cmocka_unit_test(records_keep_file_line_and_offset),
         cmocka_unit_test(plan_says_what_run_will_do),
+        cmocka_unit_test(plan_gives_the_time_of_the_last_run_scaled_by_records),
         cmocka_unit_test(explain_lists_the_differences),
         cmocka_unit_test(fail_policy_reports_the_problems_in_order),
         cmocka_unit_test(limit_policy_fails_only_beyond_its_number),
+        cmocka_unit_test(a_gather_stage_is_stopped_soon_after_its_policy_is_broken),
         cmocka_unit_test(refused_rows_have_column_and_text_and_are_replayed_from_the_cache),
         cmocka_unit_test(a_stage_error_names_record_and_stage),
         cmocka_unit_test(a_refused_option_points_into_the_pipeline_file),
+        cmocka_unit_test(all_refused_options_are_told_before_anything_runs),
+        cmocka_unit_test(a_cached_stage_is_not_configured_again),
         cmocka_unit_test(a_damaged_object_is_detected_and_made_again),
         cmocka_unit_test(a_missing_middle_result_is_not_made_if_nobody_reads_it),
         cmocka_unit_test(a_missing_final_result_is_made_again),

@@ -51,7 +51,9 @@ static void encode(const fmp_tokenizer *tok, const char *text, unsigned flags, f
 {
     fmp_tok_scratch *scratch = fmp_tok_scratch_new();
     fmp_err err = FMP_ERR_INIT;
-    if (fmp_tokenizer_encode(tok, scratch, text, strlen(text), flags, out, &err) != FMP_OK) { fail_msg("%s", err.message); }
+    if (fmp_tokenizer_encode(tok, scratch, text, strlen(text), flags, out, &err) != FMP_OK) {
+        fail_msg("%s", err.message);
+    }
     fmp_tok_scratch_free(scratch);
 }
 
@@ -67,27 +69,32 @@ static void assert_partition(const fmp_token_list *list, size_t len)
 }
 
 /* ---- small tokenizers made here ---- */
-#define ADDED                                                                                                          \
-    "[{\"id\":6,\"content\":\"<s>\",\"special\":true,\"normalized\":false},"                                           \
+#define ADDED                                                                                                \
+    "[{\"id\":6,\"content\":\"<s>\",\"special\":true,\"normalized\":false},"                                 \
     "{\"id\":7,\"content\":\"<x>\",\"special\":false,\"normalized\":false,\"lstrip\":true}]"
-#define FILE_OF(norm, pre, model)                                                                                      \
-    "{\"added_tokens\":" ADDED ",\"normalizer\":" norm ",\"pre_tokenizer\":" pre ",\"post_processor\":null,"           \
+#define FILE_OF(norm, pre, model)                                                                            \
+    "{\"added_tokens\":" ADDED ",\"normalizer\":" norm ",\"pre_tokenizer\":" pre ",\"post_processor\":null," \
     "\"decoder\":null,\"model\":" model "}"
-#define MODEL                                                                                                          \
-    "{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"a\":1,\"b\":2,\"ab\":3,\"<\":4,\"<s\":5,\"<s>\":6,"    \
-    "\"s\":8,\">\":9,\"s>\":10,\" \":11,\"\xC3\xA9\":12},\"merges\":[\"a b\",\"< s\",[\"<s\",\">\"],\"s >\"]}"
+#define MODEL                                                                                                \
+    "{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"a\":1,\"b\":2,\"ab\":3,\"<\":4,\"<s\":5,\"<" \
+    "s>\":6,"                                                                                                \
+    "\"s\":8,\">\":9,\"s>\":10,\" \":11,\"\xC3\xA9\":12},\"merges\":[\"a b\",\"< s\",[\"<s\",\">\"],\"s "    \
+    ">\"]}"
 
 static fmp_tokenizer *parse(const char *text)
 {
     fmp_tokenizer *tok = NULL;
     fmp_err err = FMP_ERR_INIT;
-    if (fmp_tokenizer_parse(text, strlen(text), "test", &tok, &err) != FMP_OK) { fail_msg("%s", err.message); }
+    if (fmp_tokenizer_parse(text, strlen(text), "test", &tok, &err) != FMP_OK) {
+        fail_msg("%s", err.message);
+    }
     return tok;
 }
 
-static void assert_ids(const fmp_tokenizer *tok, const char *text, unsigned flags, size_t n, const uint32_t *ids)
+static void assert_ids(const fmp_tokenizer *tok, const char *text, unsigned flags, size_t n,
+                       const uint32_t *ids)
 {
-    fmp_token_list list = { 0 };
+    fmp_token_list list = {0};
     encode(tok, text, flags, &list);
     assert_int_equal(list.n, n);
     if (n > 0) { assert_memory_equal(list.ids, ids, n * sizeof *ids); }
@@ -99,9 +106,11 @@ static void special_tokens_never_come_out_of_plain_text(void **state)
     (void)state;
     fmp_tokenizer *tok = parse(FILE_OF("null", "null", MODEL));
     assert_true(fmp_tokenizer_is_special(tok, 6));
-    assert_ids(tok, "a<s>ab", FMP_TOK_SPECIAL, 3, (const uint32_t[]){ 1, 6, 3 });
-    assert_ids(tok, "a<s>ab", FMP_TOK_PLAIN, 4, (const uint32_t[]){ 1, 5, 9, 3 }); /* merges "< s", never "<s >" */
-    assert_ids(tok, "a <x>b", FMP_TOK_PLAIN, 3, (const uint32_t[]){ 1, 7, 2 });     /* not special: recognised     */
+    assert_ids(tok, "a<s>ab", FMP_TOK_SPECIAL, 3, (const uint32_t[]){1, 6, 3});
+    assert_ids(tok, "a<s>ab", FMP_TOK_PLAIN, 4,
+               (const uint32_t[]){1, 5, 9, 3}); /* merges "< s", never "<s >" */
+    assert_ids(tok, "a <x>b", FMP_TOK_PLAIN, 3,
+               (const uint32_t[]){1, 7, 2}); /* not special: recognised     */
     fmp_tokenizer_free(tok);
 }
 
@@ -109,9 +118,9 @@ static void offsets_follow_normalization_back_to_the_input(void **state)
 {
     (void)state;
     fmp_tokenizer *tok = parse(FILE_OF("{\"type\":\"NFC\"}", "null", MODEL));
-    fmp_token_list list = { 0 };
+    fmp_token_list list = {0};
     encode(tok, "ae\xCC\x81 b", FMP_TOK_PLAIN, &list); /* e + combining acute becomes one character */
-    static const uint32_t ids[] = { 1, 12, 11, 2 }, end[] = { 1, 4, 5, 6 };
+    static const uint32_t ids[] = {1, 12, 11, 2}, end[] = {1, 4, 5, 6};
     assert_int_equal(list.n, 4);
     assert_memory_equal(list.ids, ids, sizeof ids);
     assert_memory_equal(list.end, end, sizeof end);
@@ -124,12 +133,16 @@ static void split_behaviors_place_matches_as_named(void **state)
 {
     (void)state;
 #define SPLIT(b) "{\"type\":\"Split\",\"pattern\":{\"String\":\"b\"},\"behavior\":\"" b "\",\"invert\":false}"
-    static const struct { const char *file; size_t n; uint32_t ids[6]; } cases[] = {
-        { FILE_OF("null", SPLIT("Isolated"), MODEL), 4, { 1, 2, 2, 1 } },
-        { FILE_OF("null", SPLIT("Removed"), MODEL), 2, { 1, 1 } },
-        { FILE_OF("null", SPLIT("MergedWithPrevious"), MODEL), 3, { 3, 2, 1 } },
-        { FILE_OF("null", SPLIT("MergedWithNext"), MODEL), 4, { 1, 2, 2, 1 } },
-        { FILE_OF("null", SPLIT("Contiguous"), MODEL), 4, { 1, 2, 2, 1 } },
+    static const struct {
+        const char *file;
+        size_t n;
+        uint32_t ids[6];
+    } cases[] = {
+        {FILE_OF("null", SPLIT("Isolated"), MODEL), 4, {1, 2, 2, 1}},
+        {FILE_OF("null", SPLIT("Removed"), MODEL), 2, {1, 1}},
+        {FILE_OF("null", SPLIT("MergedWithPrevious"), MODEL), 3, {3, 2, 1}},
+        {FILE_OF("null", SPLIT("MergedWithNext"), MODEL), 4, {1, 2, 2, 1}},
+        {FILE_OF("null", SPLIT("Contiguous"), MODEL), 4, {1, 2, 2, 1}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         fmp_tokenizer *tok = parse(cases[i].file);
@@ -142,30 +155,46 @@ static void files_that_lie_are_refused_with_the_place(void **state)
 {
     (void)state;
 #define BPE(vocab, merges) "{\"model\":{\"type\":\"BPE\",\"vocab\":" vocab ",\"merges\":" merges "}}"
-    static const struct { const char *text; fmp_status status; const char *message; } bad[] = {
-        { "[]", FMP_E_DATA, "model: expected an object" },
-        { "{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", FMP_E_UNSUPPORTED, "model \"Unigram\" is not supported" },
-        { BPE("[]", "[]"), FMP_E_DATA, "model.vocab: expected an object, found an array" },
-        { BPE("{}", "[]"), FMP_E_RANGE, "model.vocab: expected 1 to" },
-        { BPE("{\"a\":-1}", "[]"), FMP_E_RANGE, "model.vocab[\"a\"]: expected a whole number" },
-        { BPE("{\"a\":0.5}", "[]"), FMP_E_DATA, "expected a whole number, found 0.5" },
-        { BPE("{\"a\":4000000000}", "[]"), FMP_E_RANGE, "found 4000000000" },
-        { BPE("{\"a\":\"0\"}", "[]"), FMP_E_DATA, "found a string" },
-        { BPE("{\"a\":0,\"b\":0}", "[]"), FMP_E_DATA, "id 0 is used twice" },
-        { BPE("{\"a\":0}", "{}"), FMP_E_DATA, "model.merges: expected an array" },
-        { BPE("{\"a\":0}", "[\"a a\"]"), FMP_E_DATA, "model.merges[0]" },
-        { BPE("{\"a\":0,\"aa\":1}", "[\"a a\",\"a a\"]"), FMP_E_DATA, "merged twice" },
-        { BPE("{\"a\":0}", "[\"aa\"]"), FMP_E_DATA, "one space between" },
-        { BPE("{\"a\":0}", "[[\"a\"]]"), FMP_E_DATA, "model.merges[0]: expected" },
-        { "{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{\"a\":0},\"merges\":[]}}", FMP_E_UNSUPPORTED, "model.dropout" },
-        { "{\"normalizer\":{\"type\":\"Magic\"},\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", FMP_E_UNSUPPORTED, "normalizer.type" },
-        { "{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Metaspace\"}]},\"model\":{\"vocab\":{\"a\":0},"
-          "\"merges\":[]}}", FMP_E_UNSUPPORTED, "pre_tokenizer.pretokenizers[0].type" },
-        { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"},\"model\":{\"vocab\":"
-          "{\"a\":0},\"merges\":[]}}", FMP_E_DATA, "does not compile" },
-        { "{\"added_tokens\":[{\"id\":1,\"content\":\"x\"},{\"id\":1,\"content\":\"y\"}],\"model\":{\"vocab\":{\"a\":0},"
-          "\"merges\":[]}}", FMP_E_DATA, "id 1 is used twice" },
-        { "{\"added_tokens\":[{\"id\":5,\"content\":\"a\"}],\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", FMP_E_DATA, "has id 0 already" },
+    static const struct {
+        const char *text;
+        fmp_status status;
+        const char *message;
+    } bad[] = {
+        {"[]", FMP_E_DATA, "model: expected an object"},
+        {"{\"model\":{\"type\":\"Bigram\",\"vocab\":{}}}", FMP_E_UNSUPPORTED,
+         "model \"Bigram\" is not supported"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{}}}", FMP_E_DATA,
+         "model.vocab: expected an array, found an object"},
+        {BPE("[]", "[]"), FMP_E_DATA, "model.vocab: expected an object, found an array"},
+        {BPE("{}", "[]"), FMP_E_RANGE, "model.vocab: expected 1 to"},
+        {BPE("{\"a\":-1}", "[]"), FMP_E_RANGE, "model.vocab[\"a\"]: expected a whole number"},
+        {BPE("{\"a\":0.5}", "[]"), FMP_E_DATA, "expected a whole number, found 0.5"},
+        {BPE("{\"a\":4000000000}", "[]"), FMP_E_RANGE, "found 4000000000"},
+        {BPE("{\"a\":\"0\"}", "[]"), FMP_E_DATA, "found a string"},
+        {BPE("{\"a\":0,\"b\":0}", "[]"), FMP_E_DATA, "id 0 is used twice"},
+        {BPE("{\"a\":0}", "{}"), FMP_E_DATA, "model.merges: expected an array"},
+        {BPE("{\"a\":0}", "[\"a a\"]"), FMP_E_DATA, "model.merges[0]"},
+        {BPE("{\"a\":0,\"aa\":1}", "[\"a a\",\"a a\"]"), FMP_E_DATA, "merged twice"},
+        {BPE("{\"a\":0}", "[\"aa\"]"), FMP_E_DATA, "one space between"},
+        {BPE("{\"a\":0}", "[[\"a\"]]"), FMP_E_DATA, "model.merges[0]: expected"},
+        {"{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{\"a\":0},\"merges\":[]}}",
+         FMP_E_UNSUPPORTED, "model.dropout"},
+        {"{\"normalizer\":{\"type\":\"Magic\"},\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}",
+         FMP_E_UNSUPPORTED, "normalizer.type"},
+        {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"UnicodeScripts\"}]},"
+         "\"model\":{\"vocab\":{\"a\":0},"
+         "\"merges\":[]}}",
+         FMP_E_UNSUPPORTED, "pre_tokenizer.pretokenizers[0].type"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"},"
+         "\"model\":{\"vocab\":"
+         "{\"a\":0},\"merges\":[]}}",
+         FMP_E_DATA, "does not compile"},
+        {"{\"added_tokens\":[{\"id\":1,\"content\":\"x\"},{\"id\":1,\"content\":\"y\"}],\"model\":{\"vocab\":"
+         "{\"a\":0},"
+         "\"merges\":[]}}",
+         FMP_E_DATA, "id 1 is used twice"},
+        {"{\"added_tokens\":[{\"id\":5,\"content\":\"a\"}],\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}",
+         FMP_E_DATA, "has id 0 already"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         fmp_tokenizer *tok = NULL;
@@ -180,10 +209,11 @@ static void files_that_lie_are_refused_with_the_place(void **state)
 static void streams_hold_back_unfinished_characters(void **state)
 {
     (void)state;
-    fmp_tokenizer *tok = parse("{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{\"type\":\"BPE\","
-                               "\"vocab\":{\"\xC3\x83\":0,\"\xC2\xA9\":1,\"a\":2},\"merges\":[]}}"); /* bytes C3, A9, 61 */
-    fmp_tok_stream st = { 0 };
-    fmp_buf out = { 0 };
+    fmp_tokenizer *tok = parse(
+        "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{\"type\":\"BPE\","
+        "\"vocab\":{\"\xC3\x83\":0,\"\xC2\xA9\":1,\"a\":2},\"merges\":[]}}"); /* bytes C3, A9, 61 */
+    fmp_tok_stream st = {0};
+    fmp_buf out = {0};
     assert_int_equal(fmp_tok_stream_push(tok, &st, 0, 0, &out, NULL), FMP_OK);
     assert_int_equal(out.len, 0);
     assert_int_equal(fmp_tok_stream_push(tok, &st, 1, 0, &out, NULL), FMP_OK);
@@ -192,7 +222,8 @@ static void streams_hold_back_unfinished_characters(void **state)
     assert_int_equal(fmp_tok_stream_push(tok, &st, 2, 0, &out, NULL), FMP_OK);
     assert_int_equal(fmp_tok_stream_push(tok, &st, 0, 0, &out, NULL), FMP_OK);
     assert_int_equal(fmp_tok_stream_end(&st, &out, NULL), FMP_OK);
-    assert_string_equal(out.data, "\xC3\xA9\xEF\xBF\xBD" "a\xEF\xBF\xBD");
+    assert_string_equal(out.data, "\xC3\xA9\xEF\xBF\xBD"
+                                  "a\xEF\xBF\xBD");
     assert_int_equal(fmp_tok_stream_push(tok, &st, 3, 0, &out, NULL), FMP_E_RANGE);
     fmp_buf_free(&out);
     fmp_tokenizer_free(tok);
@@ -214,15 +245,19 @@ static fmp_status next_text(void *arg, const char **text, size_t *len, fmp_err *
     return FMP_OK;
 }
 
-static const char *const special[] = { "<|pad|>", "<|end|>" };
+static const char *const special[] = {"<|pad|>", "<|end|>"};
 
 static const char *train(const char *name, const char *const *v, size_t n, const char *pattern, uint32_t size)
 {
     static char dir[128];
-    texts t = { v, n, 0 };
+    texts t = {v, n, 0};
     fmp_err err = FMP_ERR_INIT;
-    fmp_tok_train_options o = { .vocab_size = size, .special = special, .n_special = 2, .pattern = pattern,
-                                .eos = special[1], .pad = special[0] };
+    fmp_tok_train_options o = {.vocab_size = size,
+                               .special = special,
+                               .n_special = 2,
+                               .pattern = pattern,
+                               .eos = special[1],
+                               .pad = special[0]};
     snprintf(dir, sizeof dir, "%s/%s", root, name);
     if (fmp_tokenizer_train(&o, next_text, &t, dir, &err) != FMP_OK) { fail_msg("%s", err.message); }
     return dir;
@@ -230,7 +265,8 @@ static const char *train(const char *name, const char *const *v, size_t n, const
 
 static const char *const sample[] = {
     "the cat sat on the mat, it's 42 degrees!\r\n\r\n  then the\tcat's hat<|end|>",
-    "L'\xC3\xA9t\xC3\xA9 arrive\xE2\x80\xA6 \xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E \xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD 2024",
+    "L'\xC3\xA9t\xC3\xA9 arrive\xE2\x80\xA6 \xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E "
+    "\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD 2024",
     "don't WE'LL   \n x = {\"a\": [1, 23]};\xC2\xA0\xC5\xBF",
 };
 
@@ -243,14 +279,16 @@ static void a_trained_tokenizer_loads_and_round_trips(void **state)
     assert_int_equal(fmp_tokenizer_pad(tok), 0);
     for (size_t i = 0; i < 3; i++) {
         for (unsigned flags = 0; flags < 2; flags++) {
-            fmp_token_list list = { 0 };
-            fmp_buf text = { 0 };
+            fmp_token_list list = {0};
+            fmp_buf text = {0};
             encode(tok, sample[i], flags, &list);
             assert_partition(&list, strlen(sample[i]));
             assert_int_equal(fmp_tokenizer_decode(tok, list.ids, list.n, 0, &text, NULL), FMP_OK);
             assert_string_equal(text.data, sample[i]);
             bool any_special = false;
-            for (size_t k = 0; k < list.n; k++) { any_special = any_special || fmp_tokenizer_is_special(tok, list.ids[k]); }
+            for (size_t k = 0; k < list.n; k++) {
+                any_special = any_special || fmp_tokenizer_is_special(tok, list.ids[k]);
+            }
             assert_int_equal(any_special, i == 0 && flags == FMP_TOK_SPECIAL);
             fmp_buf_free(&text);
             fmp_token_list_free(&list);
@@ -262,7 +300,7 @@ static void a_trained_tokenizer_loads_and_round_trips(void **state)
 static void training_does_not_depend_on_the_order_of_texts(void **state)
 {
     (void)state;
-    const char *const turned[] = { sample[2], sample[0], sample[1] };
+    const char *const turned[] = {sample[2], sample[0], sample[1]};
     char first[65], second[65];
     assert_int_equal(fmp_sha256_tree(train("b", sample, 3, NULL, 290), first, NULL), FMP_OK);
     assert_int_equal(fmp_sha256_tree(train("c", turned, 3, NULL, 290), second, NULL), FMP_OK);
@@ -272,9 +310,31 @@ static void training_does_not_depend_on_the_order_of_texts(void **state)
 /* Random text from the characters where patterns differ. */
 static size_t random_text(uint64_t seed, char *out)
 {
-    static const char *const chars[] = { " ", " ", "\n", "\r", "\t", "'", "'s", "'LL", "a", "Z", "7", "12", ".", "!?", "\xC3\xA9",
-                                         "\xE3\x81\x82", "\xC2\xA0", "\xC5\xBF", "\xC2\xBD", "\xF0\x9F\x91\x8D", "\xE2\x80\xA8",
-                                         "\xE1\xA0\x8E", "\xCC\x81", "_", "re" };
+    static const char *const chars[] = {" ",
+                                        " ",
+                                        "\n",
+                                        "\r",
+                                        "\t",
+                                        "'",
+                                        "'s",
+                                        "'LL",
+                                        "a",
+                                        "Z",
+                                        "7",
+                                        "12",
+                                        ".",
+                                        "!?",
+                                        "\xC3\xA9",
+                                        "\xE3\x81\x82",
+                                        "\xC2\xA0",
+                                        "\xC5\xBF",
+                                        "\xC2\xBD",
+                                        "\xF0\x9F\x91\x8D",
+                                        "\xE2\x80\xA8",
+                                        "\xE1\xA0\x8E",
+                                        "\xCC\x81",
+                                        "_",
+                                        "re"};
     size_t n = 0, count = 1 + (size_t)fmp_rng_below(1, seed, 0, 60);
     for (size_t i = 0; i < count; i++) {
         const char *c = chars[fmp_rng_below(1, seed, i + 1, sizeof chars / sizeof *chars)];
@@ -290,11 +350,11 @@ static void hand_written_scanners_agree_with_the_patterns(void **state)
 {
     (void)state;
 #define NOCASE "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define REST   "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
     static const char *const pairs[][2] = {
-        { FMP_TOK_PATTERN_GPT2, "(?:" FMP_TOK_PATTERN_GPT2 ")" },
-        { NOCASE "\\p{N}" REST, "(?:" NOCASE "\\p{N}" REST ")" },
-        { NOCASE "\\p{N}{1,3}" REST, "(?:" NOCASE "\\p{N}{1,3}" REST ")" },
+        {FMP_TOK_PATTERN_GPT2, "(?:" FMP_TOK_PATTERN_GPT2 ")"},
+        {NOCASE "\\p{N}" REST, "(?:" NOCASE "\\p{N}" REST ")"},
+        {NOCASE "\\p{N}{1,3}" REST, "(?:" NOCASE "\\p{N}{1,3}" REST ")"},
     };
     char *text[400];
     for (size_t i = 0; i < 400; i++) {
@@ -305,7 +365,7 @@ static void hand_written_scanners_agree_with_the_patterns(void **state)
         fmp_tokenizer *fast = load(train("fast", (const char *const *)text, 400, pairs[p][0], 600));
         fmp_tokenizer *slow = load(train("slow", (const char *const *)text, 400, pairs[p][1], 600));
         for (size_t i = 0; i < 400; i++) {
-            fmp_token_list a = { 0 }, b = { 0 };
+            fmp_token_list a = {0}, b = {0};
             char fresh[512];
             (void)random_text(1000 + i, fresh);
             encode(fast, fresh, 0, &a);
@@ -318,7 +378,9 @@ static void hand_written_scanners_agree_with_the_patterns(void **state)
         fmp_tokenizer_free(fast);
         fmp_tokenizer_free(slow);
     }
-    for (size_t i = 0; i < 400; i++) { free(text[i]); }
+    for (size_t i = 0; i < 400; i++) {
+        free(text[i]);
+    }
 }
 
 /* ---- real files ---- */
@@ -336,12 +398,16 @@ static size_t put_back_nul(const char *text, char *out)
 
 static cJSON *load_golden(const char *path, const char *model)
 {
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_err err = FMP_ERR_INIT;
     cJSON *all = NULL;
     assert_int_equal(fmp_read_file(path, 0, &text, NULL), FMP_OK);
-    for (char *p = text.data; (p = strstr(p, "\\u0000")) != NULL;) { memcpy(p, "\\ue000", 6); }
-    if (fmp_json_parse(text.data, text.len, NULL, &all, &err) != FMP_OK) { fail_msg("%s: %s", path, err.message); }
+    for (char *p = text.data; (p = strstr(p, "\\u0000")) != NULL;) {
+        memcpy(p, "\\ue000", 6);
+    }
+    if (fmp_json_parse(text.data, text.len, NULL, &all, &err) != FMP_OK) {
+        fail_msg("%s: %s", path, err.message);
+    }
     cJSON *cases = cJSON_DetachItemFromObjectCaseSensitive(all, model);
     cJSON_Delete(all);
     fmp_buf_free(&text);
@@ -354,14 +420,17 @@ static void check_golden(const fmp_tokenizer *tok, const cJSON *one)
     char text[8192];
     const char *spelled = fmp_json_str(one, "text", "");
     const cJSON *ids = fmp_json_get(one, "ids"), *id;
-    fmp_token_list list = { 0 };
+    fmp_token_list list = {0};
     fmp_tok_scratch *scratch = fmp_tok_scratch_new();
     size_t k = 0;
     assert_true(strlen(spelled) < sizeof text);
     size_t len = put_back_nul(spelled, text);
     assert_int_equal(fmp_tokenizer_encode(tok, scratch, text, len, FMP_TOK_SPECIAL, &list, NULL), FMP_OK);
     bool same = list.n == (size_t)cJSON_GetArraySize(ids);
-    cJSON_ArrayForEach(id, ids) { same = same && list.ids[k++] == (uint32_t)id->valuedouble; }
+    cJSON_ArrayForEach(id, ids)
+    {
+        same = same && list.ids[k++] == (uint32_t)id->valuedouble;
+    }
     if (!same) { fail_msg("%s: other ids", one->string); }
     fmp_tok_scratch_free(scratch);
     fmp_token_list_free(&list);
@@ -375,7 +444,10 @@ static void golden_ids_match(const char *file, const char *golden, const char *m
     path = shared(golden);
     cJSON *cases = path ? load_golden(path, model) : NULL;
     const cJSON *one;
-    cJSON_ArrayForEach(one, cases) { check_golden(tok, one); }
+    cJSON_ArrayForEach(one, cases)
+    {
+        check_golden(tok, one);
+    }
     bool any = cJSON_GetArraySize(cases) > 0;
     cJSON_Delete(cases);
     fmp_tokenizer_free(tok);
@@ -409,9 +481,10 @@ static fmp_status whole_file(void *arg, const char **text, size_t *len, fmp_err 
 static void training_makes_the_reference_merges(void **state)
 {
     (void)state;
-    static const char *const end[] = { "<|endoftext|>" };
-    fmp_tok_train_options o = { .vocab_size = 500, .special = end, .n_special = 1, .pattern = FMP_TOK_PATTERN_GPT2 };
-    fmp_buf corpus = { 0 }, expected = { 0 }, made = { 0 };
+    static const char *const end[] = {"<|endoftext|>"};
+    fmp_tok_train_options o = {
+        .vocab_size = 500, .special = end, .n_special = 1, .pattern = FMP_TOK_PATTERN_GPT2};
+    fmp_buf corpus = {0}, expected = {0}, made = {0};
     char dir[128], file[160];
     cJSON *root_node = NULL;
     const char *path = shared("tokenizers/bpe-training-cs336/corpus.en");
@@ -429,7 +502,9 @@ static void training_makes_the_reference_merges(void **state)
     {
         fmp_buf_printf(&made, "%s%s", made.len ? "\n" : "", merge->valuestring);
     }
-    while (expected.len > 0 && expected.data[expected.len - 1] == '\n') { expected.data[--expected.len] = '\0'; }
+    while (expected.len > 0 && expected.data[expected.len - 1] == '\n') {
+        expected.data[--expected.len] = '\0';
+    }
     assert_string_equal(made.data, expected.data);
     cJSON_Delete(root_node);
     fmp_buf_free(&corpus);

@@ -1,6 +1,7 @@
 /*
- * chat.h: a conversation to token ids and loss weights in one call: template, tokenizer and mask together, so that
- * nobody adds a second BOS, parses a user's text for control tokens, or trains what would not be generated.
+ * chat.h: a conversation to token ids and loss weights in one call: template, tokenizer and mask together,
+ * so that nobody adds a second BOS, parses a user's text for control tokens, or trains what would not be
+ * generated.
  */
 #ifndef FMPIPE_CHAT_H
 #define FMPIPE_CHAT_H
@@ -17,19 +18,60 @@ typedef struct fmp_chat fmp_chat;
 
 /*
  * fmp_chat_open: read them from a Hugging Face folder.
- *   dir        tokenizer.json and the files beside it; stop tokens: its eos_token, and eos_token_id of generation_config.json
- *   template_  NULL: chat_template.jinja, else chat_template of tokenizer_config.json; else the name of a built-in one
- *              ("fm-chat") or the path of a file
+ *   dir        tokenizer.json and the files beside it; stop tokens: its eos_token, and eos_token_id of
+ *              generation_config.json
+ *   template_  NULL: chat_template.jinja, else chat_template of tokenizer_config.json; else the name of a
+ *              built-in one ("fm-chat") or the path of a file
  *   out        returned; fmp_chat_free
- * Errors   FMP_E_CONFIG: no template, no stop token, with what to do; else those of tokenizer.h and chat_template.h.
+ * Errors   FMP_E_CONFIG: no template, no stop token, with what to do; else those of tokenizer.h and
+ *          chat_template.h.
  */
 FMP_MUST_USE fmp_status fmp_chat_open(const char *dir, const char *template_, fmp_chat **out, fmp_err *err);
+/* The same with everything that is constant for a stage. {0} is valid. `dir` may be NULL with a template_:
+ * there is no tokenizer then, only fmp_chat_facts and fmp_chat_check are of use. */
+typedef struct fmp_chat_open_options {
+    const char *template_;    /* as above                                       */
+    const char *const *stops; /* (n_stops) more texts that end an assistant turn */
+    size_t n_stops;
+    const cJSON *variables; /* object: more template variables (enable_thinking, ...); copied; NULL: none */
+    bool has_now;           /* false: strftime_now() sees 2024-07-26: no output depends on a clock        */
+    int64_t now_unix;       /* what strftime_now() sees                                                   */
+} fmp_chat_open_options;
+FMP_MUST_USE fmp_status fmp_chat_open_with(const char *dir, const fmp_chat_open_options *options,
+                                           fmp_chat **out, fmp_err *err);
 void fmp_chat_free(fmp_chat *chat);
-const fmp_tokenizer *fmp_chat_tokenizer(const fmp_chat *chat);   /* borrowed */
-const char *fmp_chat_template_text(const fmp_chat *chat);        /* borrowed */
-const char *fmp_chat_template_digest(const fmp_chat *chat);      /* SHA-256, 64 hex digits; borrowed */
+
+/*
+ * fmp_chat_read_template: the text of a template.
+ *   what   a built-in name, a .jinja file, or a model folder          out   returned; free()
+ * Errors   FMP_E_IO; FMP_E_CONFIG: the folder has none.
+ */
+FMP_MUST_USE fmp_status fmp_chat_read_template(const char *what, char **out, fmp_err *err);
+const fmp_tokenizer *fmp_chat_tokenizer(const fmp_chat *chat); /* borrowed */
+const char *fmp_chat_template_text(const fmp_chat *chat);      /* borrowed */
+const char *fmp_chat_template_digest(const fmp_chat *chat);    /* SHA-256, 64 hex digits; borrowed */
 /* Ids that end a turn, n of them. borrowed */
 const uint32_t *fmp_chat_stops(const fmp_chat *chat, size_t *n);
+
+/*
+ * fmp_chat_facts: what the template accepts, found out at opening by rendering small conversations.
+ * An object:
+ *   system, tools, tool_results, many_calls, generation_marks, ends_turn      true, false
+ *   arguments        "value", "text", "either" or "none": in which forms call arguments come out whole; the
+ *                    form is exchanged in fmp_chat_encode where it must be
+ *   calls            "json" (one JSON text, equal to what went in), "other" notation, or "none"
+ *   empty_content    which forms of no content beside tool calls it renders: a list of "empty", "null",
+ *                    "absent"
+ *   call_ids         "any", "needed" (missing ones are made up), or "nine" (those that are not nine letters
+ *                    and digits are exchanged)
+ *   rewrites_past    an earlier turn looks otherwise once the conversation goes on, so that
+ *                    `expand: per_turn` gives other tokens
+ * Returned (cJSON_Delete), in the scope in force; NULL: out of memory.
+ */
+cJSON *fmp_chat_facts(const fmp_chat *chat);
+/* FMP_E_CONFIG, with what to do, if a model cannot be trained with this template at all: it refuses a plain
+ * conversation, or writes no text that ends an assistant turn. */
+FMP_MUST_USE fmp_status fmp_chat_check(const fmp_chat *chat, fmp_err *err);
 
 typedef struct fmp_chat_options {
     size_t n_messages;      /* render this many; 0: all                                                   */
@@ -38,21 +80,28 @@ typedef struct fmp_chat_options {
     bool all_text;          /* supervise everything but the first token: pre-training                     */
     float context_weight;   /* all_text: loss weight of what is no assistant turn, which has 1; 0: 1      */
     fmp_mask_policy policy;
+    const char *const *roles; /* (n_roles) FMP_MASK_ROLES */
+    size_t n_roles;
+    bool check_past; /* count rewritten turns exactly: two more renders a supervised turn */
 } fmp_chat_options;
 
 /*
  * One thread's working memory, and the result of its last call.
  *   tokens          ids and the bytes of `rendered.text` each stands for
- *   weight (n)      loss weight of predicting the token; 0: not supervised. A message's "weight" multiplies it; tokens inside
- *                   its "fmp": {"forced": [[begin, end], …], "forced_weight": w} byte ranges of the content get w.
- *   n_supervised    tokens with weight > 0          n_straddling   tokens cut by a mask bound, left unsupervised
+ *   weight (n)      loss weight of predicting the token; 0: not supervised. A message's "weight" multiplies
+ *                   it; tokens inside its "fmp": {"forced": [[begin, end], …], "forced_weight": w} byte
+ *                   ranges of the content get w.
+ *   n_supervised    tokens with weight > 0
+ *   n_straddling    tokens cut by a mask bound, left unsupervised
  *   n_control_text  control-token spellings found in content and encoded as plain text
+ *   n_rewritten     supervised turns before which a model, when it was their turn, would have seen another
+ *                   text than this one has (see fmp_chat_mask)
  */
 typedef struct fmp_chat_result {
     fmp_token_list tokens;
     float *weight;
     size_t weight_cap;
-    size_t n_supervised, n_straddling, n_control_text;
+    size_t n_supervised, n_straddling, n_control_text, n_rewritten;
     fmp_rendered rendered;
     fmp_arena *arena;
     fmp_tok_scratch *scratch;
@@ -64,14 +113,34 @@ void fmp_chat_result_free(fmp_chat_result *result);
 /*
  * fmp_chat_encode: render and encode one canonical conversation.
  *   doc   borrowed
- * The text is cut at special tokens that lie in template text only (a well-known role may be a part of one); everything
- * between them is encoded in one piece, as `transformers` would, with special tokens off.
- * Errors   those of rendering; FMP_E_DATA "no supervised token" when supervise is set and nothing is; FMP_E_MISMATCH as
- *          fmp_chat_mask. All concern this conversation only.
+ * The ids are those of encoding the whole text with special tokens on, as `transformers` does, except that no
+ * control token ever comes out of content: where a message, a tool or a schema spells one, that spelling is
+ * encoded as ordinary text. Added tokens that are spelled like markup without being special (<tool_call>,
+ * <think>) may come out of the template and of assistant messages, nowhere else.
+ * Errors   those of rendering; FMP_E_DATA "no supervised token" when supervise is set and nothing is;
+ *          FMP_E_MISMATCH as fmp_chat_mask. All concern this conversation only.
  * When     any thread; one result is used by one thread at a time.
  */
-FMP_MUST_USE fmp_status fmp_chat_encode(const fmp_chat *chat, const cJSON *doc, const fmp_chat_options *options,
-                                        fmp_chat_result *result, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_chat_encode(const fmp_chat *chat, const cJSON *doc,
+                                        const fmp_chat_options *options, fmp_chat_result *result,
+                                        fmp_err *err);
+
+/*
+ * `expand: per_turn`: one sequence for each supervised message, rendered as a model will see it when it is
+ * that message's turn. For templates that rewrite their past (they drop earlier reasoning, or move tools to
+ * the last user message).
+ *
+ * fmp_chat_turns lists the messages that the policy supervises, without those of weight 0 (returned in
+ * `arena`). fmp_chat_encode_turn encodes messages[0..message], of which only the last is supervised.
+ * Errors   FMP_E_MISMATCH: the rendering does not begin with the prompt of inference, so what would be
+ *          trained is not what would be generated (names template, message, offset and both texts there);
+ *          else as fmp_chat_encode.
+ */
+FMP_MUST_USE fmp_status fmp_chat_turns(const cJSON *doc, const fmp_chat_options *options, fmp_arena *arena,
+                                       size_t **turns, size_t *n_turns, fmp_err *err);
+FMP_MUST_USE fmp_status fmp_chat_encode_turn(const fmp_chat *chat, const cJSON *doc,
+                                             const fmp_chat_options *options, size_t message,
+                                             fmp_chat_result *result, fmp_err *err);
 
 #ifdef __cplusplus
 }

@@ -25,8 +25,8 @@ typedef struct fmp_template fmp_template;
  *   text (len)  borrowed; at most 4 MiB          name  for messages ("fm-chat", a path); borrowed
  *   out         returned; fmp_template_free
  * Errors   FMP_E_CONFIG with file (= name), line, column, expected and found; FMP_E_UNSUPPORTED for a Jinja
- *          construct that is not here (include, import, extends, block, trans, autoescape, arguments
- *          unpacked with *), by name; FMP_E_RANGE for nesting deeper than 200.
+ *          construct that is not here (include, import, extends, block, trans, autoescape), by name;
+ *          FMP_E_RANGE for nesting deeper than 200.
  * When     any thread. The template may be rendered by many threads at once.
  */
 FMP_MUST_USE fmp_status fmp_template_parse(const char *text, size_t len, const char *name, fmp_template **out,
@@ -121,15 +121,26 @@ const char *fmp_template_builtin_name(size_t i);
 /* ---- which bytes are trained ---- */
 
 typedef enum fmp_mask_policy {
-    FMP_MASK_ALL = 0,  /* every assistant message                       */
-    FMP_MASK_LAST = 1, /* the last assistant message of the conversation */
+    FMP_MASK_ALL = 0,    /* every assistant message                              */
+    FMP_MASK_LAST = 1,   /* the last assistant message of the conversation       */
+    FMP_MASK_ROLES = 2,  /* every message whose role is one of `roles`           */
+    FMP_MASK_WEIGHT = 3, /* every message with a "weight" above 0, whatever its role */
 } fmp_mask_policy;
+
+/* How a template leads over to an assistant's answer, as found by probing; see chat.h. */
+typedef struct fmp_chat_tails fmp_chat_tails;
 
 typedef struct fmp_chat_mask_options {
     fmp_mask_policy policy;
-    const char *const *stops; /* texts that end an assistant turn ("<|im_end|>"); at least one */
+    const char *const *roles; /* (n_roles) FMP_MASK_ROLES                                            */
+    size_t n_roles;
+    const char *const *stops; /* texts that end an assistant turn ("<|im_end|>"); at least one       */
     size_t n_stops;
-    fmp_template_options render; /* as used for the full rendering */
+    fmp_template_options render; /* as used for the full rendering                                   */
+    const fmp_chat_tails *tails; /* NULL: the prompt of every supervised message is rendered         */
+    bool only_one;               /* supervise messages[one] only, and only after its exact prompt    */
+    size_t one;
+    bool check_past; /* count n_rewritten exactly: two more renders for each range       */
 } fmp_chat_mask_options;
 
 typedef struct fmp_mask_range {
@@ -137,33 +148,47 @@ typedef struct fmp_mask_range {
     size_t message;    /* index into messages                   */
 } fmp_mask_range;
 
+typedef struct fmp_chat_mask_result {
+    fmp_mask_range *ranges; /* in order, never overlapping                                          */
+    size_t n_ranges;
+    size_t n_rewritten; /* ranges before which a model would have seen another text at inference    */
+} fmp_chat_mask_result;
+
 /*
- * fmp_chat_mask: the byte ranges of a rendering on which a model is trained, one per supervised assistant
- * message, in order, never overlapping.
+ * fmp_chat_mask: the byte ranges of a rendering on which a model is trained, one per supervised message.
  *
  * The range of assistant message i
- *   begins where the model would begin: at the length of the rendering of messages[:i] with
- *          add_generation_prompt = true, which must be a prefix of the full text. So the turn's header is
- *          not trained, while what the template writes after it (a call marker, `{"name": "`) is.
- *   covers every byte from messages[i], its role aside, up to the first byte from another message, and all
- *          template or computed text between such bytes.
- *   ends   after the first stop text at or behind the last of these bytes, template text before it
- *          included. The stop text must come before any byte of another message.
- * A message that is left empty by its template still has its stop text as range. {% generation %} marks are
- * not used here: they are in the spans for who prefers them.
+ *   begins where the model would begin. Let the prompt be the rendering of messages[:i] with
+ *          add_generation_prompt = true. Where the full text begins with it, the range begins at its end. So
+ *          the turn's header is not trained, while what the template writes after it (a call marker,
+ *          `{"name": "`) is. Where the template rewrites its past, the full text is another one before this
+ *          turn; then only the prompt's tail, the text behind the last byte of the message before, is looked
+ *          for in the gap before message i: all of it, or as much of it as the gap has (up to a whole mark,
+ *          and into what add_generation_prompt adds), or else that added text anywhere in the gap. Such a
+ *          turn counts in n_rewritten: it is trained after a past that differs from what a model sees at
+ *          that turn (see `expand: per_turn` in chat.h).
+ *   ends   after the first stop text in template text behind its first byte. The stop text must come before
+ *          any byte of another message. A spelled stop text inside content ends nothing.
+ * A message that is left empty by its template still has its stop text as range. The range of a message of
+ * another role begins at its first byte and ends after the stop text, or at its last byte if none follows.
+ * {% generation %} marks are not used here: they are in the spans for who prefers them.
+ *
+ * With `tails`, only the last assistant prompt is rendered; where its tail is the one found by probing, the
+ * other turns' are taken from there too.
  *
  *   rendered   the full rendering of `context` by `tmpl`; borrowed
- *   ranges     returned in `arena`
- * Errors   FMP_E_MISMATCH if the template does not extend its own prompt (names template, message and
- *          offset): such a conversation cannot be trained as it would be generated; FMP_E_DATA if a
- *          supervised message is not followed by a stop text or has tool calls that the template leaves out,
- *          or messages is no array. Each names the message, for the caller to reject it.
- * When     any thread.       Cost  one more render for each supervised message.
+ *   out        ranges returned in `arena`
+ * Errors   FMP_E_MISMATCH if the place where an assistant message begins cannot be found, or `only_one` is
+ *          set and the text does not begin with the exact prompt (names template, message and offset);
+ *          FMP_E_DATA if a supervised assistant message is not followed by a stop text or has tool calls
+ *          that the template leaves out, or messages is no array. Each names the message, for the caller to
+ *          reject it.
+ * When     any thread.       Cost  O(spans), and one more render (without tails: for each supervised
+ *          message).
  */
 FMP_MUST_USE fmp_status fmp_chat_mask(const fmp_template *tmpl, const cJSON *context,
                                       const fmp_rendered *rendered, const fmp_chat_mask_options *options,
-                                      fmp_arena *arena, fmp_mask_range **ranges, size_t *n_ranges,
-                                      fmp_err *err);
+                                      fmp_arena *arena, fmp_chat_mask_result *out, fmp_err *err);
 
 #ifdef __cplusplus
 }

@@ -57,6 +57,8 @@ size_t fmp_peak_rss(void);
  * fmp_pool: n_threads - 1 workers beside the caller. fmp_pool_for calls fn(arg, i) once for each i in 0..n-1, on
  * whichever thread is free, and returns when all are done; which thread runs which i must not affect the result.
  * When     fmp_pool_for from one thread at a time; never from inside fn.
+ * Cost     about 1 us a loop while loops follow within 30 us, for as long an idle thread keeps its processor busy; else
+ *          the time to wake a thread.
  */
 typedef struct fmp_pool fmp_pool;
 FMP_MUST_USE fmp_status fmp_pool_new(int n_threads, fmp_pool **out, fmp_err *err);

@@ -8,8 +8,8 @@
  * Packing      A batch is one row of T tokens cut into S segments. Attention never leaves a segment and
  *              positions restart in each, so packed and unpacked give the same numbers.
  * Determinism  Same inputs, same bits, for any number of threads. A row's result does not depend on the other
- *              rows of its batch, so neither does a generated text. (The latter not where oneDNN multiplies:
- *              bf16 on a CPU with AMX; fmp_model_numerics tells.)
+ *              rows of its batch (not so where oneDNN multiplies: bf16 on a CPU with AMX; fmp_model_numerics
+ *              tells), and a generated text not on the other texts, anywhere.
  * When         A model, and what was made from it, is used by one thread at a time; its kernels use
  *              n_threads.
  */
@@ -75,31 +75,96 @@ FMP_MUST_USE fmp_status fmp_tensors_write(const char *path, fmp_tensor_src *src,
 
 /* ------------------------------------------------------------------------------------------------- models */
 
-typedef enum fmp_rope_kind { FMP_ROPE_DEFAULT = 0, FMP_ROPE_LINEAR = 1, FMP_ROPE_LLAMA3 = 2 } fmp_rope_kind;
+/*
+ * How RoPE's frequencies are stretched for longer texts than the model was first trained on.
+ *   LINEAR    all by the factor                                                      (Chen et al. 2023)
+ *   DYNAMIC   by a base that grows with the text, once it is longer than max_positions
+ *   LLAMA3    low frequencies by the factor, high ones kept, between them blended
+ *   YARN      the same by the number of turns in the original length                 (Peng et al. 2023)
+ *   LONGROPE  each by its own factor, one list for short and one for long texts      (Ding et al. 2024)
+ */
+typedef enum fmp_rope_kind {
+    FMP_ROPE_DEFAULT = 0,
+    FMP_ROPE_LINEAR = 1,
+    FMP_ROPE_LLAMA3 = 2,
+    FMP_ROPE_DYNAMIC = 3,
+    FMP_ROPE_YARN = 4,
+    FMP_ROPE_LONGROPE = 5
+} fmp_rope_kind;
+
+#define FMP_MAX_ROTARY 256 /* largest head size */
+
+typedef struct fmp_rope_spec {
+    double theta; /* the base */
+    fmp_rope_kind kind;
+    double factor;                /* all but DEFAULT                                    */
+    double low_freq, high_freq;   /* LLAMA3                                             */
+    double beta_fast, beta_slow;  /* YARN: turns beyond which a frequency is kept, below which it is stretched */
+    bool exact_bounds;            /* YARN: its bounds are not rounded to whole dimensions                      */
+    double attention_factor;      /* YARN, LONGROPE: on cosine and sine; 0: 1           */
+    uint32_t original_positions;  /* LLAMA3, YARN, LONGROPE: the length first trained on */
+    float short_factor[FMP_MAX_ROTARY / 2], long_factor[FMP_MAX_ROTARY / 2]; /* LONGROPE: (n_rotary/2) */
+} fmp_rope_spec;
 
 /* What one decoder layer does. */
 typedef struct fmp_layer_spec {
-    uint32_t window; /* 0: a token sees all before it; else at most `window` tokens, itself included */
-    bool rope;       /* false: no positional encoding (NoPE) */
-    bool qk_norm;    /* RMSNorm on each query and key head   */
+    uint32_t window;  /* 0: a token sees all before it; else at most `window` tokens, itself included */
+    uint32_t kv_back; /* 0: keys and values of its own; n: those of the layer n before it             */
+    bool rope;        /* false: no positional encoding (NoPE)    */
+    uint8_t rope_set; /* which of the model's RoPE descriptions  */
+    bool qk_norm;     /* RMSNorm on queries and keys             */
     bool qkv_bias, o_bias, mlp_bias;
 } fmp_layer_spec;
 
-/* A decoder: pre-norm layers of causal attention and SwiGLU, RMSNorm, tied or untied head. */
+/*
+ * Where a layer's norms are, x being the residual stream, f attention or the feed-forward unit:
+ *   PRE   x + f(norm(x))        BOTH  x + norm(f(norm(x)))        POST  x + norm(f(x))
+ */
+typedef enum fmp_norm_place { FMP_NORM_PRE = 0, FMP_NORM_BOTH = 1, FMP_NORM_POST = 2 } fmp_norm_place;
+typedef enum fmp_activation { FMP_ACT_SILU = 0, FMP_ACT_GELU_TANH = 1 } fmp_activation; /* of the gated unit */
+
+/*
+ * A decoder, layer by layer: causal attention and a gated feed-forward unit, RMSNorm, tied or untied head.
+ * Zero in a field that says so means the usual. What the family decides (the second part) is filled in by
+ * fmp_spec_load and fmp_model_new, whatever the caller wrote.
+ */
 typedef struct fmp_model_spec {
-    char model_type[32]; /* "llama", "mistral", "qwen2", "qwen3", "smollm3" */
+    char model_type[32]; /* a family's name in config.json: fmp_model_families */
     uint32_t n_layers;   /* L */
     uint32_t n_channels, n_heads, n_kv_heads, head_size, n_ff, vocab_size; /* C H G D F V */
     uint32_t max_positions;
     double norm_eps;
     bool tied; /* the head is the embedding */
-    double rope_theta;
-    fmp_rope_kind rope_kind;
-    double rope_factor, rope_low_freq, rope_high_freq; /* LLAMA3: all; LINEAR: the factor */
-    uint32_t rope_original_positions;                  /* LLAMA3 */
-    int64_t bos_id, eos_id, pad_id;                    /* -1: none */
-    fmp_layer_spec *layers; /* (L); NULL for fmp_model_new: plain full attention with RoPE */
+    fmp_rope_spec rope[2];
+    uint32_t n_rotary;   /* values of a head that RoPE turns; 0: all */
+    double attn_scale;   /* of the scores; 0: 1/sqrt(D)              */
+    double attn_softcap; /* 0: none; else a score s becomes cap * tanh(s / cap) */
+    double logit_softcap;
+    int64_t bos_id, eos_id, pad_id; /* -1: none */
+    fmp_layer_spec *layers;         /* (L); NULL for fmp_model_new: the family's usual layers */
+
+    fmp_norm_place norms;
+    fmp_activation activation;
+    bool norm_plus_one;    /* a norm's gain is 1 + its weight                          */
+    bool qk_norm_whole;    /* QK-norm over all heads at once, not each                 */
+    bool fused;            /* one tensor for Q, K, V and one for gate and up           */
+    bool rope_interleaved; /* RoPE turns neighbours (2i, 2i+1), not halves (i, i+D/2)  */
+    double embed_scale;    /* on the embedding's rows; 0: 1                            */
 } fmp_model_spec;
+
+/* The families that can be opened, as config.json names them: "llama, mistral, ...". */
+const char *fmp_model_families(void);
+/*
+ * fmp_spec_load: the description in a config.json, or in that of a folder, or in the header of a llama2.c file;
+ * no weights are looked at.                                                     layers returned; fmp_spec_free
+ * Errors   FMP_E_UNSUPPORTED names the field; FMP_E_DATA, FMP_E_RANGE.
+ */
+FMP_MUST_USE fmp_status fmp_spec_load(const char *path, fmp_model_spec *out, fmp_err *err);
+/* The same of a config.json in memory; text: valid for the call, len bytes. */
+FMP_MUST_USE fmp_status fmp_spec_parse(const char *text, size_t len, fmp_model_spec *out, fmp_err *err);
+void fmp_spec_free(fmp_model_spec *spec);
+/* Longest text: max_positions, but more where RoPE grows with the text. */
+uint32_t fmp_spec_positions(const fmp_model_spec *spec);
 
 typedef enum fmp_precision {
     FMP_PRECISION_F32 = 0,
@@ -115,8 +180,8 @@ typedef struct fmp_model fmp_model;
 typedef struct fmp_adapter fmp_adapter;
 
 /*
- * fmp_model_open: a Hugging Face folder (config.json, *.safetensors).              returned; fmp_model_free
- *   Llama, Mistral, Qwen2, Qwen3, SmolLM2 and SmolLM3 decoders.
+ * fmp_model_open: a Hugging Face folder (config.json, *.safetensors), or a llama2.c file.
+ *                                                                                  returned; fmp_model_free
  * Errors   as fmp_tensors_open; FMP_E_UNSUPPORTED names the field of config.json; FMP_E_DATA names a tensor
  *          that is missing, of another shape, or unknown.
  * Cost     weights are laid out for the kernels at first use; the file stays mapped.
@@ -124,7 +189,7 @@ typedef struct fmp_adapter fmp_adapter;
 FMP_MUST_USE fmp_status fmp_model_open(const char *dir, const fmp_model_options *options, fmp_model **out,
                                        fmp_err *err);
 /*
- * fmp_model_new: random weights: normal(0, 0.02), o_proj and down_proj scaled by 1/sqrt(2L), norms 1, biases
+ * fmp_model_new: random weights: normal(0, 0.02), o_proj and down_proj scaled by 1/sqrt(2L), gains 1, biases
  * 0; a function of (seed, tensor name, index). `spec` is copied.                   returned; fmp_model_free
  */
 FMP_MUST_USE fmp_status fmp_model_new(const fmp_model_spec *spec, uint64_t seed,
@@ -138,8 +203,13 @@ FMP_MUST_USE fmp_status fmp_model_save(fmp_model *model, const fmp_adapter *adap
                                        fmp_dtype dtype, fmp_err *err);
 void fmp_model_free(fmp_model *model);
 
+/* Lay out all that a pass with frozen weights reads now, not at the first pass. */
+FMP_MUST_USE fmp_status fmp_model_prepare(fmp_model *model, fmp_err *err);
+
 const fmp_model_spec *fmp_model_get_spec(const fmp_model *model); /* borrowed */
 uint64_t fmp_model_n_params(const fmp_model *model);              /* a tied head counts once */
+/* The i-th tensor's name and shape, a vector having rows = 1; NULL beyond the last.            borrowed */
+const char *fmp_model_tensor(const fmp_model *model, size_t i, uint64_t *rows, uint64_t *cols);
 /* SHA-256 of the shape and of every weight as f32: independent of file layout, 64 hex digits. */
 FMP_MUST_USE fmp_status fmp_model_digest(fmp_model *model, char hex[65], fmp_err *err);
 /* What computes ("fmk1 avx512 ..."), for manifests and cache keys.            borrowed from the model */
@@ -150,10 +220,14 @@ FMP_MUST_USE fmp_status fmp_numerics_describe(char *line, size_t size, fmp_err *
 
 /* ----------------------------------------------------------------------------------------------- adapters */
 
+#define FMP_MAX_DROPOUT 0.95
+
 typedef struct fmp_adapter_options {
     uint32_t rank; /* R, 1..1024 */
     double alpha;  /* scale = alpha / R, or alpha / sqrt(R) with rslora */
     bool rslora;
+    bool dora;      /* the adapted weight's rows have learned magnitudes: (W + scale B A) * magnitude / norm */
+    double dropout; /* 0 .. FMP_MAX_DROPOUT: share of the adapter's input that training leaves out */
     /*
      * Which linear layers: a name is a full path or its tail ("q_proj", "mlp.up_proj"), or a glob of the
      * whole path ("model.layers.[0-3].self_attn.*"), or "all-linear" (all but the head).
@@ -170,10 +244,19 @@ typedef struct fmp_adapter_options {
  */
 FMP_MUST_USE fmp_status fmp_adapter_new(fmp_model *model, const fmp_adapter_options *options,
                                         fmp_adapter **out, fmp_err *err);
+
+/* Tensors and values of a model of this shape, and of an adapter on it (NULL: none); nothing is allocated for them. */
+typedef struct fmp_model_size {
+    uint64_t n_tensors, n_params;
+    uint64_t n_lora_tensors, n_lora_params;
+    uint64_t kv_values; /* keys and values that one token of a text keeps */
+} fmp_model_size;
+FMP_MUST_USE fmp_status fmp_spec_measure(const fmp_model_spec *spec, const fmp_adapter_options *adapter,
+                                         fmp_model_size *out, fmp_err *err);
 /*
  * fmp_adapter_load / _save: a PEFT folder, adapter_config.json and adapter_model.safetensors.
  *   base_name  what base_model_name_or_path says (NULL: "")
- * Errors   FMP_E_UNSUPPORTED names the PEFT option (DoRA, rank_pattern, bias, modules_to_save, ...);
+ * Errors   FMP_E_UNSUPPORTED names the PEFT option (rank_pattern, bias, modules_to_save, ...);
  *          FMP_E_MISMATCH names the tensor whose shape does not fit the base; FMP_E_DATA for a missing or
  *          unknown tensor.
  */
@@ -181,6 +264,8 @@ FMP_MUST_USE fmp_status fmp_adapter_load(fmp_model *model, const char *dir, fmp_
 FMP_MUST_USE fmp_status fmp_adapter_save(const fmp_adapter *adapter, const char *dir, const char *base_name,
                                          fmp_dtype dtype, fmp_err *err);
 void fmp_adapter_free(fmp_adapter *adapter);
+/* Dropout of training from now on; a loaded adapter has what its folder says. */
+FMP_MUST_USE fmp_status fmp_adapter_set_dropout(fmp_adapter *adapter, double dropout, fmp_err *err);
 uint64_t fmp_adapter_n_params(const fmp_adapter *adapter);
 
 /* ------------------------------------------------------------------------------------------------ batches */
@@ -191,12 +276,14 @@ uint64_t fmp_adapter_n_params(const fmp_adapter *adapter);
  *   weight (T)  weight of predicting id[t] from the tokens before it in its segment, >= 0; 0 for a segment's
  *               first
  *   seg (S+1)   offsets, seg[0] = 0, strictly ascending, seg[S] = T
+ *   key (S)     names each segment's random numbers (dropout), whatever batch it is in; NULL: its number here
  */
 typedef struct fmp_batch {
     size_t n_tokens, n_segments;
     const uint32_t *id;
     const float *weight; /* NULL where no loss is wanted: fmp_model_logits */
     const uint32_t *seg;
+    const uint32_t *key;
 } fmp_batch;
 
 typedef struct fmp_loss {
@@ -225,13 +312,17 @@ typedef struct fmp_train_options {
     float weight_decay;      /* decoupled; matrices only: never norms or biases */
     float clip_norm;         /* of the global gradient norm; 0: no clipping     */
     size_t max_tokens;       /* of the largest micro-batch: memory is taken once, for this size */
-    size_t memory_bytes;     /* activations beyond this are recomputed, not kept; 0: keep all. Same bits. */
+    size_t memory_bytes;     /* keep the activations of as many layers as fit into so many bytes with all that
+                                the trainer takes, at least of one; 0: of all. Same bits. */
+    uint64_t seed;           /* of dropout */
+    bool evaluates;          /* fmp_model_eval runs between the steps: its workspace is part of the plan */
 } fmp_train_options;
 
 typedef struct fmp_step {
     double loss;      /* sum of weight * nll / total weight of the step   */
     double grad_norm; /* before clipping                                  */
     uint64_t n_tokens, n_labels;
+    double flops; /* useful operations, multiply and add apart; what is computed again does not count */
     int64_t step; /* updates applied so far                           */
     bool applied; /* false: loss or gradient was not finite; weights and optimizer are as before */
 } fmp_step;
@@ -245,9 +336,20 @@ typedef struct fmp_trainer fmp_trainer;
 FMP_MUST_USE fmp_status fmp_trainer_new(fmp_model *model, fmp_adapter *adapter,
                                         const fmp_train_options *options, fmp_trainer **out, fmp_err *err);
 void fmp_trainer_free(fmp_trainer *trainer);
-/* Bytes that fmp_trainer_new will take: activations, gradients, optimizer; not the model's weights. */
-size_t fmp_trainer_memory(const fmp_model *model, const fmp_adapter *adapter,
-                          const fmp_train_options *options);
+/*
+ * fmp_trainer_plan: what fmp_trainer_new and the steps after it will take: activations, gradients, optimizer, scratch
+ * of the kernels, the weights of a model that is trained itself; not a frozen model's weights (fmp_model_prepare
+ * takes those). And how it keeps within options->memory_bytes. SIZE_MAX if it cannot be counted.
+ */
+typedef struct fmp_memory_plan {
+    size_t bytes, least_bytes; /* as planned; with one layer's activations kept */
+    size_t n_layers, n_kept;   /* that have a backward pass; of these, not computed again */
+} fmp_memory_plan;
+void fmp_trainer_plan(const fmp_model *model, const fmp_adapter *adapter, const fmp_train_options *options,
+                      fmp_memory_plan *plan);
+
+/* Matrix products of the model's precision, with all its threads, in 10^9 operations a second: the best of 0.1 s. */
+double fmp_model_measure_gflops(fmp_model *model);
 
 /*
  * One optimizer step: begin with the sum of the weights of all its micro-batches, run each, end.
@@ -285,28 +387,49 @@ typedef struct fmp_prompt {
     uint64_t stream; /* names this prompt's random numbers; with it a sample does not depend on the batch */
 } fmp_prompt;
 
+/* How keys and values of past tokens are kept: 4, 2, or 1 byte a value (and 4 for each head's row). */
+typedef enum fmp_cache_kind { FMP_CACHE_F32 = 0, FMP_CACHE_BF16 = 1, FMP_CACHE_Q8 = 2 } fmp_cache_kind;
+/* What they take, for n_tokens tokens over all texts at once; SIZE_MAX: more than can be counted. */
+size_t fmp_cache_bytes(const fmp_model *model, fmp_cache_kind kind, size_t n_tokens);
+
+/*
+ * Called with each new token in the order of its text, texts of a batch interleaved, on the calling thread;
+ * *end = true ends this text, an error everything.
+ */
+typedef fmp_status (*fmp_token_fn)(void *arg, size_t prompt, uint32_t id, bool *end, fmp_err *err);
+
+/* The filters act in the order of the fields; each may be off. Definitions and sources: sample.c. */
 typedef struct fmp_generate_options {
     size_t max_new_tokens;
     const uint32_t *stop; /* (n_stop) ids that end a text; the stop id itself is part of the output */
     size_t n_stop;
     float temperature; /* 0: greedy, ties to the lower id */
-    uint32_t top_k;    /* 0: off */
+    uint32_t top_k;    /* 0: off; else the k most likely, ties to the lower id */
     float top_p;       /* 0 or 1: off; else the smallest set of tokens with at least this probability */
+    float min_p;       /* 0: off; else tokens at least this share as likely as the most likely one */
     uint64_t seed;
     size_t max_batch; /* sequences decoded together; 0: 16 */
+    fmp_cache_kind cache;
+    fmp_token_fn on_token; /* NULL: none */
+    void *on_token_arg;
 } fmp_generate_options;
 
 typedef struct fmp_generated {
     uint32_t *id; /* (n) new tokens, in the arena */
     size_t n;
-    bool stopped; /* by a stop id; else by max_new_tokens or the model's positions */
+    bool stopped; /* by a stop id */
+    bool ended;   /* by on_token; neither: by max_new_tokens or the model's positions */
 } fmp_generated;
 
 /*
  * fmp_generate: continue every prompt. adapter may be NULL; it is applied beside the weights, not merged.
  *   out (n_prompts)   the caller's array; ids returned in `arena`
- * Errors   FMP_E_DATA for an empty prompt or an id outside the vocabulary; FMP_E_RANGE for one that fills the
- *          model's positions.
+ * A text is a function of model, adapter, its prompt's ids and stream, and the options; of neither the other
+ * prompts, their order, max_batch nor the number of threads.
+ * Errors   FMP_E_DATA for an empty prompt or an id outside the vocabulary, and for logits that are not finite;
+ *          FMP_E_RANGE for a prompt that fills the model's positions, or an option out of its range.
+ * Cost     a prompt is one pass (the longest may take some MiB of activations for each 100 tokens); then every
+ *          step reads all weights once, whatever the batch.
  */
 FMP_MUST_USE fmp_status fmp_generate(fmp_model *model, const fmp_adapter *adapter, const fmp_prompt *prompts,
                                      size_t n_prompts, const fmp_generate_options *options, fmp_arena *arena,

@@ -207,6 +207,12 @@ typedef struct fmp_record {
     const cJSON *doc;   /* canonical conversation: messages, tools, response_format, locale, meta */
 } fmp_record;
 
+/* One more thing that is wrong with a refused record; members as in fmp_reject. This struct does not grow. */
+typedef struct fmp_problem {
+    const char *reason, *message, *path;
+    uint32_t column;
+} fmp_problem;
+
 /* One row of a source that is not fit to be a record, or the record a stage refuses. All borrowed. */
 typedef struct fmp_reject {
     uint32_t struct_size;
@@ -218,6 +224,9 @@ typedef struct fmp_reject {
     uint32_t column;     /* 1-based bytes in the line; 0: unknown (the host derives it from `path` if it can) */
     const char *text;    /* the raw row                                                       */
     size_t text_len;
+    /* any stage: what else is wrong, each shown at its own place; the record counts once. The host takes up to 32. */
+    const fmp_problem *more;
+    size_t n_more;
 } fmp_reject;
 
 /*
@@ -347,6 +356,7 @@ typedef struct fmp_stage {
     /*
      * `values`: every option of the table, checked and with defaults applied, nested as in the file; absent ones are
      * missing; paths absolute. Borrowed until destroy. Point err->option at what is wrong.
+     * Before a run the host tries this on an instance that it destroys at once: nothing but looking at options here.
      */
     fmp_status (*configure)(void *self, const cJSON *values, fmp_err *err);
     /* Optional. Before the first record; n_workers bounds call->worker. */

@@ -100,8 +100,6 @@ typedef struct fmp_tokens_info {
     uint32_t vocab_size;
     uint32_t max_tokens;          /* longest segment accepted, ≤ bin_size    */
     uint32_t bin_size;
-    const char *const *locales;   /* (n_locales), at most 65,535             */
-    uint32_t n_locales;
 } fmp_tokens_info;
 
 typedef struct fmp_tokens_writer fmp_tokens_writer;
@@ -110,21 +108,21 @@ typedef struct fmp_tokens_writer fmp_tokens_writer;
 FMP_MUST_USE fmp_status fmp_tokens_writer_new(const char *dir, const fmp_tokens_info *info, fmp_tokens_writer **out,
                                               fmp_err *err);
 /*
- * fmp_tokens_append: one segment; ids and weights go to disk, about 22 bytes a segment stay in memory.
+ * fmp_tokens_append: one segment; ids and weights go to disk, 26 bytes a segment stay in memory.
  *   ids, weight (n)   borrowed
  *   record            16 hex digits, borrowed
+ *   locale            its tag, "" for none; at most 65,535 different ones; borrowed
  * Errors   FMP_E_RANGE: n not 1..max_tokens, an id not below vocab_size, a weight negative or not finite, a first weight
- *          other than 0, a locale out of range, a record id of another form; FMP_E_IO. After an error: free the writer.
+ *          other than 0, a record id of another form, too many locales; FMP_E_IO. After an error: free the writer.
  */
 FMP_MUST_USE fmp_status fmp_tokens_append(fmp_tokens_writer *w, const uint32_t *ids, const float *weight, uint32_t n,
-                                          const char *record, uint32_t locale, fmp_err *err);
-/* A text and the ids the tokenizer gives it, kept in meta.json: whoever uses the data can prove the same tokenizer. */
-FMP_MUST_USE fmp_status fmp_tokens_golden(fmp_tokens_writer *w, const char *text, const uint32_t *ids, uint32_t n,
-                                          fmp_err *err);
+                                          const char *record, const char *locale, fmp_err *err);
 /*
  * fmp_tokens_finish: pack the segments into bins and complete the files. pack: false gives each segment a bin of its
- * own. The bytes are a function of the info and the segments appended, in order.
- * meta.json: counts, histogram of segment lengths (by powers of two), tokens with a weight in all and by locale.
+ * own. The bytes are a function of the info and the segments appended, in order; locales are numbered in byte order.
+ * meta.json: counts in all and by locale, with tokens that have a weight; "length": smallest, largest, mean and
+ * percentiles of the segments (the p-th is the smallest length that p % of the segments do not exceed); "lengths":
+ * their histogram by powers of two.
  */
 FMP_MUST_USE fmp_status fmp_tokens_finish(fmp_tokens_writer *w, bool pack, fmp_err *err);
 /* Also after an error or without finish; the folder is left as it is. NULL is allowed. */

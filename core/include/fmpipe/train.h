@@ -27,7 +27,7 @@ typedef struct fmp_train_config {
     enum { FMP_SCHEDULE_COSINE, FMP_SCHEDULE_LINEAR, FMP_SCHEDULE_CONSTANT } schedule;
     double learning_rate, warmup, min_lr; /* warmup: fraction of the steps; min_lr: fraction of learning_rate at the end */
     float weight_decay, clip_norm, beta1, beta2, eps;
-    size_t memory_bytes;
+    size_t memory_bytes; /* of the whole process, what files back aside; 0: no bound */
     uint32_t eval_every, log_every, checkpoint_every, patience;
     bool keep_best;
     bool bf16;
@@ -59,7 +59,8 @@ typedef struct fmp_train_config {
      .help = "Operands of matrix products; sums and everything else are f32."},                                         \
     {.name = "memory", .type = FMP_OPT_SIZE, .def = "0", .unit = "bytes", .min = 0, .max = 1e15,                        \
      .flags = FMP_OPT_COSMETIC,                                                                                         \
-     .help = "Activations beyond this are recomputed instead of kept; 0: keep all. The result is the same."},           \
+     .help = "Memory that training may take: activations that do not fit are computed again; 0: no bound. The result " \
+             "is the same."},                                                                                           \
     {.name = "eval_every", .type = FMP_OPT_INT, .def = "0", .unit = "steps", .min = 0, .max = 1e9,                      \
      .help = "Evaluate every so many steps; 0: at the end only."},                                                      \
     {.name = "log_every", .type = FMP_OPT_INT, .def = "10", .unit = "steps", .min = 1, .max = 1e9,                      \
@@ -79,14 +80,20 @@ typedef struct fmp_train_result {
     double first_loss, last_loss; /* of the first step; mean since the last multiple of ten steps */
     double eval_loss;             /* NAN without evaluation data */
     double seconds, tokens_per_second;       /* of this process's steps */
+    double peak_share;            /* of the matrix products that were measured before the first step; NAN: unknown */
+    bool stopped_early;           /* patience ended it */
 } fmp_train_result;
+
+/* "48 steps · loss 2.712 → 0.402 · eval 0.512 · 9031 tok/s · 61 % of peak": the end of a stage's line. */
+void fmp_train_outcome(const fmp_train_result *result, char *text, size_t size);
 
 /* The task's input at `port`, or NULL if it is not connected. */
 const fmp_input *fmp_task_input(const fmp_task *task, const char *port);
 
 /*
  * fmp_train_provenance: what a trained artifact is made from and fits, written as `dir`/fmpipe.json: base name and digest,
- * tokenizer and template digests, token artifact, steps and losses. Paths and times are not in it.
+ * tokenizer and template digests, token artifact, steps and losses. Paths and times are not in it. Beside it the golden
+ * conversations of the token artifact (golden.h).
  */
 FMP_MUST_USE fmp_status fmp_train_provenance(const fmp_task *task, const fmp_tokens *tokens, const char *kind,
                                              const char *base_name, const fmp_train_result *result, const char *dir,
@@ -100,8 +107,10 @@ FMP_MUST_USE fmp_status fmp_train_check_tokenizer(const fmp_tokens *tokens, cons
 
 /*
  * fmp_train_run: train `adapter`, or with NULL all of `model`, on train; evaluate on eval (may be NULL).
- * Reports progress, points ("loss", "lr", "grad_norm", "eval_loss", "loss.LOCALE") and the facts "loss_curve",
- * "eval_curve" through the host.
+ * Before the first step it says what memory the process will take. Then it reports, through the host, progress; points
+ * ("loss", "loss.LOCALE", "loss.source.SOURCE", "lr", "grad_norm", "tokens_per_second", "peak_share", "memory_bytes",
+ * "eval_loss", "eval_loss.LOCALE"); the facts "loss_curve", "eval_curve", "memory_estimate_bytes", "memory_most_bytes",
+ * "recomputed_layers", "peak_gflops", "peak_share", "stopped_early_at".
  * Errors   FMP_E_CANCELLED after a stop request, with a checkpoint saved; FMP_E_FAILED when loss or gradient were not finite
  *          in 4 steps, naming step and records; what trainer and files raise.
  */

@@ -1,0 +1,101 @@
+/*
+ * tokenizer_folder.c: tokenizers that are not one file: GPT-2's pair of vocabulary and merges, and which file of a folder
+ * is the tokenizer.
+ */
+#include "tokenizer_impl.h"
+
+#include <dirent.h>
+#include <fmpipe/fs.h>
+#include <stdlib.h>
+
+/* A merge a line, after a line that begins with "#version"; written as a JSON array of strings. */
+static void merges_as_json(const char *s, size_t len, fmp_buf *out)
+{
+    bool first = true;
+    fmp_buf_putc(out, '[');
+    for (size_t at = 0; at < len;) {
+        const char *end = memchr(s + at, '\n', len - at);
+        size_t next = end ? (size_t)(end - s) : len, n = next - at;
+        if (n > 0 && s[at + n - 1] == '\r') { n--; }
+        bool comment = at == 0 && n >= 8 && memcmp(s, "#version", 8) == 0;
+        if (n > 0 && !comment) {
+            fmp_buf_puts(out, first ? "\"" : ",\"");
+            for (size_t i = at; i < at + n; i++) {
+                if (s[i] == '"' || s[i] == '\\') { fmp_buf_putc(out, '\\'); }
+                fmp_buf_putc(out, s[i]);
+            }
+            fmp_buf_putc(out, '"');
+            first = false;
+        }
+        at = next + 1;
+    }
+    fmp_buf_putc(out, ']');
+}
+
+/* GPT-2's one special token, where the vocabulary has it. */
+static fmp_status mark_end(fmp_tokenizer *tok, fmp_err *err)
+{
+    static const char end[] = "<|endoftext|>";
+    uint32_t id = fmp_tokenizer_id_of(tok, end);
+    if (id == FMP_TOKEN_NONE) { return FMP_OK; }
+    FMP_TRY(tk_added_init(tok, 1, err));
+    tk_added_put(tok, id, true, false, false);
+    tok->bos = tok->eos = tok->unk = id;
+    return tk_trie_new(tok, false, &tok->trie_raw, err);
+}
+
+fmp_status tk_read_pair(fmp_tokenizer *tok, const char *vocab, size_t vocab_len, const char *merges,
+                        size_t merges_len, fmp_err *err)
+{
+    fmp_buf text = {0};
+    fmp_buf_puts(
+        &text, "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"decoder\":{\"type\":"
+               "\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":");
+    fmp_buf_add(&text, vocab, vocab_len);
+    fmp_buf_puts(&text, ",\"merges\":");
+    merges_as_json(merges, merges_len, &text);
+    fmp_buf_puts(&text, "}}");
+    fmp_status status = fmp_buf_ok(&text, err);
+    if (status == FMP_OK) { status = tk_read_json(tok, text.data, text.len, err); }
+    if (status == FMP_OK) { status = mark_end(tok, err); }
+    fmp_buf_free(&text);
+    return status;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && strcmp(name + n - m, end) == 0;
+}
+
+/* Names that a tokenizer without a usual name may have; of several in one folder none is taken. */
+static bool may_be_tokenizer(const char *name)
+{
+    return ends_with(name, ".tiktoken") || ends_with(name, ".model") || ends_with(name, ".gguf") ||
+           strcmp(name, "vocab.json") == 0 || strcmp(name, "encoder.json") == 0;
+}
+
+fmp_status tk_only_file(const char *folder, char **out, fmp_err *err)
+{
+    char found[256] = "";
+    unsigned n = 0;
+    DIR *dir = opendir(folder);
+    if (!dir) { return fmp_fail(err, FMP_E_IO, "cannot read the folder %s", folder); }
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (!may_be_tokenizer(entry->d_name)) { continue; }
+        n++;
+        snprintf(found, sizeof found, "%s", entry->d_name);
+    }
+    (void)closedir(dir);
+    if (n != 1) {
+        fmp_status status = fmp_fail(err, FMP_E_IO, "%s: expected a tokenizer, found %s", folder,
+                                     n == 0 ? "none" : "several files that may be one");
+        (void)fmp_err_hint(
+            err,
+            "looked for tokenizer.json, tokenizer.model and one *.tiktoken, *.model, *.gguf or vocab.json; "
+            "name the file itself");
+        return status;
+    }
+    *out = fmp_path_join(folder, found);
+    return *out ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+}

@@ -1,0 +1,374 @@
+"""Compare `fmpipe render` with Python's jinja2, set up as transformers' apply_chat_template sets it up.
+
+    python template_parity.py PATH/TO/fmpipe SHARED_DATA [--random N]
+
+Needs jinja2. Renders every template below SHARED_DATA/chat-templates (*.jinja, and chat_template members of JSON files) with
+every context there, with conversations of SHARED_DATA/sgd, and with conversations made here for what those leave out; then N
+random templates of a small grammar. Both must give the same bytes, or both an error. Prints every difference; exits 1 if
+there is one.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+
+import jinja2
+import jinja2.ext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+DAY = "2024-07-26"
+
+
+class Generation(jinja2.ext.Extension):
+    """{% generation %}: its body, marked."""
+
+    tags = {"generation"}
+
+    def parse(self, parser):
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return jinja2.nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller):
+        return caller()
+
+
+def raise_exception(message):
+    raise jinja2.exceptions.TemplateError(message)
+
+
+def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def strftime_now(form):
+    return datetime.datetime.fromisoformat(DAY).strftime(form)
+
+
+def environment():
+    env = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+    )
+    env.filters["tojson"] = tojson
+    env.globals["raise_exception"] = raise_exception
+    env.globals["strftime_now"] = strftime_now
+    return env
+
+
+def expected(env, template, context):
+    try:
+        return env.from_string(template).render(**context), None
+    except RecursionError as e:
+        return None, f"RecursionError: {e}"
+    except Exception as e:  # whatever Python raises is an error of the template or of the data
+        return None, f"{type(e).__name__}: {e}"
+
+
+def found(program, folder, template, context):
+    template_path, context_path = f"{folder}/t.jinja", f"{folder}/c.json"
+    with open(template_path, "w", encoding="utf-8", newline="") as f:
+        f.write(template)
+    with open(context_path, "w", encoding="utf-8") as f:
+        json.dump(context, f, ensure_ascii=False)
+    done = subprocess.run(
+        [program, "render", "--template", template_path, "--context", context_path, "--date", DAY], capture_output=True
+    )
+    if done.returncode == 0:
+        return done.stdout.decode("utf-8"), None
+    if done.returncode not in (1, 3):
+        raise SystemExit(f"fmpipe render: exit code {done.returncode}: {done.stderr.decode()}")
+    return None, done.stderr.decode("utf-8", "replace").strip()
+
+
+# ---- what there is to render
+
+
+def load(path):
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def walk(node, where):
+    """Every (name, template, own context) in a JSON value."""
+    if isinstance(node, dict):
+        text = node.get("chat_template", node.get("template"))
+        own = node.get("data", node.get("context"))
+        if isinstance(text, str) and "{" in text:
+            yield where, text, own if isinstance(own, dict) else None
+        for key, value in node.items():
+            yield from walk(value, f"{where}.{key}")
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from walk(value, f"{where}[{i}]")
+
+
+def shared_files(shared):
+    for folder, _, names in sorted(os.walk(f"{shared}/chat-templates")):
+        for name in sorted(names):
+            yield f"{folder}/{name}", os.path.relpath(f"{folder}/{name}", shared)
+
+
+def shared_templates(shared):
+    for path, name in shared_files(shared):
+        if name.endswith(".jinja"):
+            with open(path, encoding="utf-8", newline="") as f:
+                yield name, f.read(), None
+        elif name.endswith(".json"):
+            yield from walk(load(path), name)
+        elif name.endswith(".jsonl"):
+            with open(path, encoding="utf-8") as f:
+                for i, line in enumerate(f):
+                    yield from walk(json.loads(line), f"{name}:{i + 1}")
+
+
+def shared_contexts(shared):
+    for path, name in shared_files(shared):
+        if name.endswith(".json"):
+            value = load(path)
+            if isinstance(value, dict) and isinstance(value.get("messages"), list):
+                yield name, value
+    rows = f"{shared}/sgd/train.openai.jsonl"
+    if os.path.exists(rows):
+        with open(rows, encoding="utf-8") as f:
+            for i, line in zip(range(6), f):
+                row = json.loads(line)
+                yield f"sgd row {i + 1}", row
+                yield f"sgd row {i + 1} with values", with_values(row)
+
+
+def with_values(row):
+    row = json.loads(json.dumps(row))
+    for message in row["messages"]:
+        for call in message.get("tool_calls") or []:
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    return row
+
+
+def made_contexts():
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": "set_light",
+                "description": "Turns \"it\" on & off\n<b>é</b> 世界 </s>",
+                "parameters": {
+                    "type": "object",
+                    "properties": {"room": {"type": "string"}, "level": {"type": ["integer", "null"], "enum": [1, 2.5, None]}},
+                    "required": ["room"],
+                },
+            },
+        }
+    ]
+    call = {
+        "type": "function",
+        "id": "abcdefghi",
+        "function": {"name": "set_light", "arguments": {"room": "kit\"chen\u2028", "level": 3, "on": True, "x": [None, 1e22, -0.0]}},
+    }
+    talk = [
+        {"role": "system", "content": "  Sei kurz. "},
+        {"role": "user", "content": "Grüße <|im_end|> {{ x }}\n"},
+        {"role": "assistant", "content": "<think>\nhm\n</think>\n\nJa.", "reasoning_content": "hm"},
+        {"role": "user", "content": "Licht an"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "abcdefghi", "name": "set_light", "content": "{\"ok\": true}"},
+        {"role": "assistant", "content": "Erledigt."},
+    ]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Was ist das?"}, {"type": "image"}]}]
+    tokens = {"bos_token": "<s>", "eos_token": "</s>"}
+    none = {"tools": None, "documents": None}
+    yield "plain", {"messages": talk[1:3], **tokens, **none, "add_generation_prompt": False}
+    yield "prompt", {"messages": talk[:2], **tokens, **none, "add_generation_prompt": True}
+    yield "all", {"messages": talk, "tools": tools, "documents": None, **tokens, "add_generation_prompt": True}
+    yield "all, nothing set", {"messages": talk, "tools": tools}
+    yield "no system", {"messages": talk[1:], "tools": tools, **tokens}
+    yield "absent content", {"messages": talk[1:4] + [{"role": "assistant", "tool_calls": [call]}], "tools": tools, **tokens}
+    yield "null content", {"messages": talk[3:4] + [{**talk[4], "content": None}] + talk[5:], "tools": tools, **tokens}
+    yield "two calls", {"messages": talk[3:4] + [{**talk[4], "tool_calls": [call, call]}, talk[5], talk[5], talk[6]], "tools": tools, **tokens}
+    yield "parts", {"messages": parts, **tokens, **none, "add_generation_prompt": True}
+    yield "thinking off", {"messages": talk, "tools": tools, "enable_thinking": False, "add_generation_prompt": True, **tokens}
+    yield "unknown role", {"messages": [{"role": "robot", "content": "x"}], **tokens, **none}
+    yield "two users", {"messages": [talk[1], talk[3]], **tokens, **none}
+    yield "nothing", {"messages": [], **tokens, **none, "add_generation_prompt": True}
+    yield "documents", {
+        "messages": talk[:2],
+        "documents": [{"title": "T", "text": "one\ntwo"}, {"title": "U", "text": "three"}],
+        "tools": None,
+        **tokens,
+        "add_generation_prompt": True,
+    }
+
+
+# ---- random templates
+
+CONTEXT = {
+    "s": "  Hello, wörld -- x_y  ",
+    "t": "line one\nline two\r\n\n<&'\">",
+    "e": "",
+    "n": 7,
+    "m": -3,
+    "f": 2.675,
+    "l": [3, 1, 2],
+    "w": ["banana", "Apple", "cherry", "apple"],
+    "d": {"z": 1, "y": "two", "items": [9], "odd key": {"k": None}},
+    "u": [{"name": "B", "age": 3, "ok": True}, {"name": "a", "age": 1}, {"name": "C", "age": 2, "ok": False}],
+    "none_value": None,
+    "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": " yo "}],
+}
+ANY_FILTERS = """default('q') default('q',true) d('z') string tojson tojson(indent=2) pprint safe""".split()
+FILTERS = {
+    "str": """capitalize center(20) count e escape first float forceescape indent indent(2,true) indent(width=3,first=true,blank=true)
+int int(5) join join('-') last length list lower replace('l','L') replace('o','0',1) reverse striptags title trim trim('x_ ')
+truncate(5) truncate(9,true,'..') truncate(9,leeway=0) upper urlencode wordcount wordwrap(5) tojson(ensure_ascii=true)
+batch(4)|list slice(3)|list unique|list map('upper')|list select('in','aeiou')|join sort|join reverse|upper""".split(),
+    "list": """batch(2)|list batch(2,'x')|list count first join(', ') last length list map('string')|list max min reverse|list
+slice(2)|list slice(2,'x')|list sort sort(reverse=true) unique|list select|list reject|list select('string')|list reject('none')|list
+tojson(separators=(',',':')) map('length')|list map('upper')|join sort(case_sensitive=true) unique(case_sensitive=true)|list
+sum min(case_sensitive=true) reject('odd')|list map('default','z')|list select('defined')|list""".split(),
+    "rows": """groupby('age')|list groupby('ok',default='q')|list join('-',attribute='name') map(attribute='name')|list rejectattr('ok')|list
+selectattr('ok')|list selectattr('age','gt',1)|list sort(attribute='age') sort(attribute='name,age') sum(attribute='age')
+max(attribute='age') map(attribute='ok',default=0)|list selectattr('name','equalto','a')|list selectattr('ok','defined')|list
+tojson(sort_keys=true) unique(attribute='name')|list sum(attribute='age',start=10) length""".split(),
+    "dict": """dictsort dictsort(by='value') dictsort(true) dictsort(reverse=true) items|list length list tojson(sort_keys=true) tojson(indent=4)
+first xmlattr""".split(),
+    "num": """abs filesizeformat float int round round(1) round(1,'floor') round(2,'ceil') filesizeformat(true) string|length""".split(),
+}
+METHODS = {
+    "str": """strip() upper() lower() title() capitalize() split() split(',') split('l',1) rsplit('l',1) splitlines() replace('l','_')
+startswith('  H') startswith(('x','  ')) endswith(' ') find('l') rfind('l') count('l') lstrip() rstrip() rstrip(' _y') swapcase()
+casefold() isdigit() isalpha() isspace() isupper() islower() removeprefix('  ') removesuffix('  ') partition('l') rpartition('l')
+center(30,'*') ljust(30) rjust(30) zfill(30) join(['a','b']) format(1) isalnum() split('l')[0] split('l')[-1] strip()[2:] find('q')
+split(none,1) replace('l','LL',2)""".split(),
+    "list": "index(1) count(1) copy()".split(),
+    "dict": "items()|list keys()|list values()|list get('y') get('q','d') get('q') copy()".split(),
+}
+TESTS = """boolean defined divisibleby(2) eq(7) even false float ge(2) gt(2) in([1,7,'a']) integer iterable le(3) lower lt(3) mapping
+ne(1) none number odd sameas(none) sequence string true undefined upper callable""".split()
+NAMES = {
+    "str": ["s", "t", "e", "d.y", "u[-1].name", "s[2:7]", "s[::-1]", "messages[1].content", "w[0]", "'x'", '"y\\n"', "s ~ n", "(s + t)"],
+    "list": ["l", "w", "l[1:]", "w[::2]", "d['items']", "[]", "[1, 'a', none]", "(1, 2)", "range(4)|list", "(l + [5])", "w|list"],
+    "rows": ["u", "u[1:]", "messages", "u|list"],
+    "dict": ["d", "u[0]", "messages[0]", "{}", "{'a': 1, 'b': [2]}", "dict(x=1, y='z')"],
+    "num": ["n", "m", "f", "1", "0", "2.5", "l[0]", "n // 2", "n % 4", "-n ** 2", "f * 2", "10**3", "1_000", "n - 0.5", "7 / 2"],
+    "any": ["missing", "d.nope", "u[9]", "none", "true", "none_value", "d['odd key']", "not s", "n == 7", "1 < n <= 7", "'l' in s"],
+}
+PAIRS = {"str": ["~", "+", "==", "!=", "<", "in", "and", "or"], "list": ["+", "==", "and", "or"], "num": ["+", "-", "*", "/", "//", "%", "<", ">=", "==", "~"]}
+
+
+def expression(rng, depth, kind=None):
+    """Mostly of fitting types: an expression that fails shows little."""
+    kind = kind or rng.choice(list(NAMES))
+    if rng.randrange(40) == 0:
+        kind = rng.choice(list(NAMES))
+    what = rng.randrange(8) if depth > 0 else 0
+    if what in (1, 2):
+        return f"({expression(rng, depth - 1, kind)})|{rng.choice(FILTERS.get(kind, ANY_FILTERS))}"
+    if what == 3 and kind in METHODS:
+        return f"({expression(rng, depth - 1, kind)}).{rng.choice(METHODS[kind])}"
+    if what == 4:
+        return f"({expression(rng, depth - 1)} is {rng.choice(['', 'not '])}{rng.choice(TESTS)})"
+    if what == 5 and kind in PAIRS:
+        return f"({expression(rng, 0, kind)} {rng.choice(PAIRS[kind])} {expression(rng, 0, kind)})"
+    if what == 6:
+        return f"({expression(rng, depth - 1, kind)} if {expression(rng, 0)} else {expression(rng, depth - 1)})"
+    if what == 7:
+        return f"({expression(rng, depth - 1)})|{rng.choice(ANY_FILTERS)}"
+    return rng.choice(NAMES[kind])
+
+
+def statement(rng, depth):
+    kind = rng.randrange(9) if depth > 0 else 0
+    a, b = rng.choice(["", "-", ""]), rng.choice(["", "-", ""])
+    body = "".join(statement(rng, depth - 1) for _ in range(rng.randrange(1, 3))) if depth > 0 else ""
+    e = expression(rng, 1)
+    if kind == 1:
+        return f"  {{%{a} if {e} {b}%}}\n {body} {{%{a} else {b}%}}\nE {{% endif {b}%}} \n"
+    if kind == 2:
+        return f"{{%{a} for x in {e} {b}%}} {{{{ loop.index }}}}{{{{ x }}}}{body}{{%{a} else %}}none{{% endfor {b}%}}\n"
+    if kind == 3:
+        return f" {{%{a} set v = {e} {b}%}} \n{{{{ v }}}}"
+    if kind == 4:
+        return f"{{% set v %}} {body} {{%{a} endset {b}%}}\n[{{{{ v|trim }}}}]"
+    if kind == 5:
+        return f"{{%{a} macro g(a, b={e}) {b}%}}<{{{{ a }}}}|{{{{ b }}}}>{{% endmacro %}}{{{{ g(1) }}}}{{{{ g(b=2, a={expression(rng, 0)}) }}}}"
+    if kind == 6:
+        return f"{{%{a} with v = {e} {b}%}}{body}{{{{ v }}}}{{% endwith %}}"
+    if kind == 7:
+        name = rng.choice(["upper", "trim", "indent(2)", "replace('l', 'L')", "title"])
+        return f"{{% filter {name} {b}%}}{body}{{% endfilter %}}"
+    return f"  text {{{{{a} {expression(rng, 2)} {b}}}}} {{#{a} note {b}#}} more\n"
+
+
+def random_cases(n, seed=20):
+    rng = random.Random(seed)
+    for i in range(n):
+        yield f"random {i}", "".join(statement(rng, 2) for _ in range(rng.randrange(1, 4)))
+
+
+# ---- comparison
+
+
+class Tally:
+    def __init__(self, program):
+        self.program, self.env, self.tmp = program, environment(), tempfile.mkdtemp()
+        self.n = self.errors = self.unsupported = self.different = 0
+        self.reasons = []
+
+    def compare(self, template, context, what, lenient=False):
+        want, why = expected(self.env, template, context)
+        got, message = found(self.program, self.tmp, template, context)
+        self.n += 1
+        self.errors += want is None and got is None
+        if want == got:
+            return
+        address = want is not None and re.search(r" at 0x[0-9a-f]+>", want)  # a method or a generator, printed
+        if lenient and got is None and ("unsupported" in message or address):
+            self.unsupported += 1
+            self.reasons.append(message.split("error: ")[-1].split("\n")[0].split(";")[0])
+            return
+        self.different += 1
+        print(f"-- {what}\n   template {template!r}"[:600] if lenient else f"-- {what}")
+        print(f"   jinja2 {excerpt(want, got) if want is not None else why}")
+        print(f"   fmpipe {excerpt(got, want) if got is not None else message}")
+
+    def line(self, what):
+        print(f"{what}: {self.n} renderings, {self.errors} of them errors on both sides, {self.unsupported} refused as unsupported, "
+              f"{self.different} different")
+        for reason in sorted(set(self.reasons)):
+            print(f"   {self.reasons.count(reason)} x {reason}")
+
+
+def excerpt(text, other):
+    at = 0
+    while other and at < min(len(text), len(other)) and text[at] == other[at]:
+        at += 1
+    return f"…{text[max(0, at - 30):at + 60]!r} at {at}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("fmpipe")
+    parser.add_argument("shared")
+    parser.add_argument("--random", type=int, default=0)
+    given = parser.parse_args()
+    tally = Tally(given.fmpipe)
+    contexts = list(shared_contexts(given.shared)) + list(made_contexts())
+    templates = list(shared_templates(given.shared))
+    for name, template, own in templates:
+        for context_name, context in [("its own context", own)] if own else contexts:
+            tally.compare(template, context, f"{name} x {context_name}")
+    tally.line(f"{len(templates)} templates, {len(contexts)} contexts")
+    drawn = Tally(given.fmpipe)
+    for name, template in random_cases(given.random):
+        drawn.compare(template, CONTEXT, name, lenient=True)
+    drawn.line("random templates")
+    return 1 if tally.different or drawn.different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
