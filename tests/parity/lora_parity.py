@@ -23,9 +23,9 @@ KINDS = {
     "LoRA": {},
     "rsLoRA": {"use_rslora": True},
     "DoRA": {"use_dora": True},
-    "DoRA+rs, some": {"use_dora": True, "use_rslora": True, "target_modules": ["q_proj", "o_proj", "down_proj"]},
+    "DoRA+rs, some": {"use_dora": True, "use_rslora": True, "target_modules": ["o_proj", "down_proj"]},
 }
-FAMILIES = ["qwen2", "qwen3"]  # biases; QK-norm
+FAMILIES = ["qwen2", "qwen3", "phi3", "gemma2"]  # biases; QK-norm; fused projections; norms behind projections
 
 
 def opened(path):

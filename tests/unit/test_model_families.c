@@ -115,7 +115,7 @@ static char *golden_path(const char *name, const char *ext)
 {
     const char *root = getenv("FMP_SOURCE_DIR");
     fmp_buf path = {0};
-    assert_non_null(root);
+    if (!root) { fail_msg("FMP_SOURCE_DIR is not set: it names the source tree, as ctest does"); }
     fmp_buf_printf(&path, "%s/tests/parity/golden/%s.%s", root, name, ext);
     assert_false(path.failed);
     return path.data;
@@ -601,6 +601,55 @@ static void a_config_describes_the_toolkits_plan(void **state)
     drop_dir(dir);
 }
 
+static void parse(const char *text, fmp_model_spec *s)
+{
+    fmp_err err = FMP_ERR_INIT;
+    OK(fmp_spec_parse(text, strlen(text), s, &err));
+}
+
+/* As published files write them, without what later versions of transformers add. */
+static void configs_as_first_published_are_read(void **state)
+{
+    (void)state;
+    fmp_model_spec s;
+    parse(
+        "{\"model_type\":\"phi3\",\"hidden_size\":32,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+        "\"intermediate_size\":64,\"vocab_size\":100,\"max_position_embeddings\":131072,"
+        "\"original_max_position_embeddings\":4096,\"sliding_window\":262144,\"rope_theta\":10000.0,"
+        "\"rope_scaling\":{\"type\":\"su\",\"short_factor\":[1,1.05,1.1,1.2],\"long_factor\":[1,2,8,64.5]}}",
+        &s);
+    assert_int_equal(s.rope[0].kind, FMP_ROPE_LONGROPE);
+    assert_true(s.fused && !s.tied && s.n_kv_heads == 4 && s.norm_eps == 1e-5);
+    assert_true(s.rope[0].factor == 32.0 && s.rope[0].original_positions == 4096);
+    assert_true(fabs(s.rope[0].attention_factor - sqrt(1.0 + log(32.0) / log(4096.0))) < 1e-12);
+    assert_true(s.rope[0].long_factor[3] == 64.5f && s.layers[1].window == 262144);
+    fmp_spec_free(&s);
+    parse("{\"model_type\":\"gemma3_text\",\"hidden_size\":64,\"num_hidden_layers\":7,\"num_attention_"
+          "heads\":4,"
+          "\"num_key_value_heads\":1,\"intermediate_size\":96,\"vocab_size\":100,"
+          "\"max_position_embeddings\":32768,\"query_pre_attn_scalar\":256,\"sliding_window\":512,"
+          "\"sliding_window_pattern\":6,\"rope_theta\":1000000,\"rope_local_base_freq\":10000,"
+          "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0},\"final_logit_softcapping\":null,"
+          "\"hidden_activation\":\"gelu_pytorch_tanh\"}",
+          &s);
+    assert_true(s.head_size == 256 && s.tied && s.norm_plus_one && s.norms == FMP_NORM_BOTH);
+    assert_true(s.attn_scale == 0.0625 && s.embed_scale == 8.0 && s.logit_softcap == 0.0);
+    assert_true(s.rope[0].kind == FMP_ROPE_LINEAR && s.rope[0].theta == 1e6 && s.rope[0].factor == 8.0);
+    assert_true(s.rope[1].kind == FMP_ROPE_DEFAULT && s.rope[1].theta == 1e4);
+    for (uint32_t l = 0; l < 7; l++) {
+        assert_int_equal(s.layers[l].window, l == 5 ? 0 : 512);
+        assert_int_equal(s.layers[l].rope_set, l == 5 ? 0 : 1);
+    }
+    fmp_spec_free(&s);
+    parse("{\"model_type\":\"gemma2\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+          "\"num_key_value_heads\":2,\"intermediate_size\":96,\"vocab_size\":100,"
+          "\"max_position_embeddings\":8192,\"hidden_act\":\"gelu_pytorch_tanh\"}",
+          &s);
+    assert_true(s.attn_softcap == 50.0 && s.logit_softcap == 30.0);
+    assert_true(s.layers[0].window == 4096 && s.layers[1].window == 0);
+    fmp_spec_free(&s);
+}
+
 static void a_measured_shape_equals_the_model_made_of_it(void **state)
 {
     (void)state;
@@ -889,6 +938,7 @@ int main(void)
         cmocka_unit_test(full_gradients_equal_finite_differences),
         cmocka_unit_test(the_toolkits_plan_has_its_published_counts),
         cmocka_unit_test(a_config_describes_the_toolkits_plan),
+        cmocka_unit_test(configs_as_first_published_are_read),
         cmocka_unit_test(a_measured_shape_equals_the_model_made_of_it),
         cmocka_unit_test(a_llama2c_file_is_the_model_it_was_made_of),
         cmocka_unit_test(a_damaged_llama2c_file_is_refused),
