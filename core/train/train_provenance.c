@@ -3,9 +3,11 @@
 
 #include <fmpipe/fs.h>
 #include <fmpipe/golden.h>
+#include <fmpipe/tokenizer.h>
 
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 const fmp_input *fmp_task_input(const fmp_task *task, const char *port)
 {
@@ -29,21 +31,32 @@ fmp_status fmp_model_folder_name(const char *dir, char *name, size_t size, fmp_e
     return status;
 }
 
+/* The digest that fmp_tokenizer_digest gives; a tokenizer.json needs no parsing for that. */
+static fmp_status tokenizer_digest(const char *dir, char digest[65], fmp_err *err)
+{
+    char *path = fmp_path_join(dir, "tokenizer.json");
+    if (!path) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
+    bool plain = access(path, F_OK) == 0;
+    fmp_status status = plain ? fmp_sha256_file(path, digest, err) : FMP_OK;
+    free(path);
+    if (plain) { return status; }
+    fmp_tokenizer *tok = NULL;
+    FMP_TRY(fmp_tokenizer_load(dir, &tok, err));
+    snprintf(digest, 65, "%s", fmp_tokenizer_digest(tok));
+    fmp_tokenizer_free(tok);
+    return FMP_OK;
+}
+
 fmp_status fmp_train_check_tokenizer(const fmp_tokens *tokens, const char *model_dir, fmp_err *err)
 {
     char digest[65];
     const char *wanted = tokens->tokenizer_digest;
-    char *path = fmp_path_join(model_dir, "tokenizer.json");
-    fmp_status status =
-        path ? fmp_sha256_file(path, digest, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-    free(path);
-    if (status == FMP_OK && strcmp(digest, wanted) != 0) {
-        fmp_fail(err, FMP_E_MISMATCH,
-                 "the tokens were made with another tokenizer (sha256:%.12s) than the model's (sha256:%.12s)",
-                 wanted, digest);
-        return fmp_err_hint(err, "give chat.tokenize and the training stage the same model");
-    }
-    return status;
+    FMP_TRY(tokenizer_digest(model_dir, digest, err));
+    if (strcmp(digest, wanted) == 0) { return FMP_OK; }
+    fmp_fail(err, FMP_E_MISMATCH,
+             "the tokens were made with another tokenizer (sha256:%.12s) than the model's (sha256:%.12s)", wanted,
+             digest);
+    return fmp_err_hint(err, "give chat.tokenize and the training stage the same model");
 }
 
 static void add_finite(cJSON *object, const char *key, double value)

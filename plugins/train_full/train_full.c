@@ -10,6 +10,8 @@
 #include <fmpipe/tokenizer.h>
 #include <fmpipe/train.h>
 
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -107,13 +109,21 @@ static fmp_status new_model(const train_full *s, const fmp_task *task, const cha
     return fmp_model_new(&spec, task->seed, o, out, err);
 }
 
-static fmp_status copy_one(const char *from_dir, const char *to_dir, const char *name, fmp_err *err)
+/* The tokenizer's files and the template, beside what the model has written of its own. */
+static fmp_status copy_tokenizer(const char *from_dir, const char *to_dir, fmp_err *err)
 {
-    char *from = fmp_path_join(from_dir, name), *to = fmp_path_join(to_dir, name);
-    fmp_status status = from && to ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-    if (status == FMP_OK && fmp_path_exists(from)) { status = fmp_copy_tree(from, to, err); }
-    free(from);
-    free(to);
+    DIR *dir = opendir(from_dir);
+    fmp_status status =
+        dir ? FMP_OK : fmp_fail(err, FMP_E_IO, "cannot read %s: %s", from_dir, strerror(errno));
+    for (struct dirent *entry; status == FMP_OK && (entry = readdir(dir)) != NULL;) {
+        if (entry->d_name[0] == '.') { continue; }
+        char *from = fmp_path_join(from_dir, entry->d_name), *to = fmp_path_join(to_dir, entry->d_name);
+        status = from && to ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+        if (status == FMP_OK && !fmp_path_exists(to)) { status = fmp_copy_tree(from, to, err); }
+        free(from);
+        free(to);
+    }
+    if (dir) { closedir(dir); }
     return status;
 }
 
@@ -141,14 +151,10 @@ static fmp_status save(const train_full *s, const fmp_task *task, const fmp_toke
                        const char *tokenizer_dir, const char *base_name, const fmp_train_result *result,
                        fmp_err *err)
 {
-    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "chat_template.jinja"};
     const char *dir = task->outputs[0].path;
     FMP_TRY(fmp_model_save(model, NULL, dir, s->dtype, err));
     FMP_TRY(name_model(dir, s->name, err));
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        FMP_TRY(copy_one(tokenizer_dir, dir, files[i], err));
-    }
+    FMP_TRY(copy_tokenizer(tokenizer_dir, dir, err));
     return fmp_train_provenance(task, train, "full", base_name, result, dir, err);
 }
 

@@ -4,6 +4,7 @@
 set -eu
 fmpipe=$1
 FMPIPE_PLUGIN_PATH=$2
+corpus=$(CDPATH='' cd -- "$(dirname -- "$0")/../fuzz/corpus" && pwd)
 NO_COLOR=1
 export FMPIPE_PLUGIN_PATH NO_COLOR
 work=$(mktemp -d)
@@ -326,3 +327,23 @@ stages:
 TEXT
 refused 5 'the adapter was trained for the base sha256:' wrong_base.yaml
 say "options and mismatches are refused with their exit codes"
+
+# ---- a model whose tokenizer is no tokenizer.json ----
+"$fmpipe" model new -q pieces --layers 2 --channels 32 --heads 2 --ff 64 --vocab 272 --seed 3 >log 2>&1 || fail "model new"
+cp "$corpus/tokenizer_spm/bpe.model" pieces/tokenizer.model
+cat >pieces/tokenizer_config.json <<'TEXT'
+{"chat_template": "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}",
+ "bos_token": "<s>", "eos_token": "</s>"}
+TEXT
+cat >pieces.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-pieces
+base: pieces
+stages:
+  - {id: texts, use: synth.chat, with: {corpus: base, count: 40, seed: 2}}
+  - {id: tokens, use: chat.tokenize, with: {max_tokens: 512, overflow: drop}}
+  - {id: next, use: train.full, with: {name: pieces-2, max_steps: 2}}
+TEXT
+"$fmpipe" run -q pieces.yaml --store store --runs runs >log 2>&1 || fail "a SentencePiece tokenizer: exit code $?"
+cmp -s pieces/tokenizer.model runs/latest/next/tokenizer.model || fail "the trained model has lost its tokenizer"
+say "a model with a SentencePiece file is trained and keeps it"
