@@ -5,6 +5,7 @@
 #include "tokenizer_impl.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fmpipe/fs.h>
 #include <stdlib.h>
 
@@ -98,4 +99,63 @@ fmp_status tk_only_file(const char *folder, char **out, fmp_err *err)
     }
     *out = fmp_path_join(folder, found);
     return *out ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+}
+
+/* ---- copying ---- */
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    while (*names && strcmp(name, *names) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+static bool has_vocabulary(const char *name)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer.bin", "vocab.json",
+                                        "encoder.json",   "vocab.txt",     NULL};
+    return is_one_of(name, names) || ends_with(name, ".model") || ends_with(name, ".tiktoken");
+}
+
+static bool stands_beside(const char *name)
+{
+    static const char *const names[] = {"tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "merges.txt",
+                                        "vocab.bpe",
+                                        "chat_template.jinja",
+                                        "generation_config.json",
+                                        NULL};
+    return is_one_of(name, names);
+}
+
+static fmp_status copy_if_new(const char *from_dir, const char *to_dir, const char *name, fmp_err *err)
+{
+    char *from = fmp_path_join(from_dir, name), *to = fmp_path_join(to_dir, name);
+    fmp_status status = from && to ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+    if (status == FMP_OK && !fmp_path_exists(to)) { status = fmp_copy_tree(from, to, err); }
+    free(from);
+    free(to);
+    return status;
+}
+
+fmp_status fmp_tokenizer_copy(const char *from, const char *to, bool *found, fmp_err *err)
+{
+    bool any = false;
+    DIR *dir = opendir(from);
+    fmp_status status = FMP_OK;
+    if (!dir && errno != ENOTDIR) {
+        return fmp_fail(err, FMP_E_IO, "cannot read the folder %s: %s", from, strerror(errno));
+    }
+    for (struct dirent *entry; dir && status == FMP_OK && (entry = readdir(dir)) != NULL;) {
+        bool vocabulary = has_vocabulary(entry->d_name);
+        if (!vocabulary && !stands_beside(entry->d_name)) { continue; }
+        status = copy_if_new(from, to, entry->d_name, err);
+        any |= vocabulary;
+    }
+    if (dir) { (void)closedir(dir); }
+    if (found) { *found = any; }
+    return status;
 }

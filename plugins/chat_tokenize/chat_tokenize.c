@@ -11,8 +11,6 @@
 #include <fmpipe/sources.h>
 #include <fmpipe/token_view.h>
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 
 enum { MAX_PIECES = 64, N_GOLDEN = 8 };
@@ -181,41 +179,7 @@ static fmp_status tokenize_all(work *w, fmp_err *err)
     }
 }
 
-/* Files of a model's folder that its tokenizer is read from; not a .gguf, which holds the weights too. */
-static bool is_tokenizer_file(const char *name)
-{
-    static const char *const names[] = {"tokenizer.json",
-                                        "tokenizer.bin",
-                                        "tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "generation_config.json",
-                                        "added_tokens.json",
-                                        "vocab.txt",
-                                        "encoder.json",
-                                        "vocab.bpe"};
-    static const char *const ends[] = {".model", ".tiktoken"};
-    size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i]) == 0) { return true; }
-    }
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        if (n > strlen(ends[i]) && strcmp(name + n - strlen(ends[i]), ends[i]) == 0) { return true; }
-    }
-    return false;
-}
-
-static fmp_status copy_one(const char *from_dir, const char *to_dir, const char *name, fmp_err *err)
-{
-    char *from = fmp_path_join(from_dir, name), *to = fmp_path_join(to_dir, name);
-    fmp_status status =
-        from && to ? fmp_copy_tree(from, to, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-    free(from);
-    free(to);
-    return status;
-}
-
+/* The tokenizer's files, and the template that was used, whatever stood there. */
 static fmp_status copy_tokenizer(const char *from_dir, const fmp_chat *chat, const char *out_dir,
                                  fmp_err *err)
 {
@@ -223,14 +187,7 @@ static fmp_status copy_tokenizer(const char *from_dir, const fmp_chat *chat, con
     char *to = fmp_path_join(out_dir, "tokenizer"),
          *template_ = to ? fmp_path_join(to, "chat_template.jinja") : NULL;
     fmp_status status = template_ ? fmp_mkdirs(to, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-    DIR *dir = status == FMP_OK ? opendir(from_dir) : NULL;
-    if (status == FMP_OK && !dir) {
-        status = fmp_fail(err, FMP_E_IO, "cannot read %s: %s", from_dir, strerror(errno));
-    }
-    for (struct dirent *entry; status == FMP_OK && (entry = readdir(dir)) != NULL;) {
-        if (is_tokenizer_file(entry->d_name)) { status = copy_one(from_dir, to, entry->d_name, err); }
-    }
-    if (dir) { closedir(dir); }
+    if (status == FMP_OK) { status = fmp_tokenizer_copy(from_dir, to, NULL, err); }
     if (status == FMP_OK) { status = fmp_write_file(template_, text, strlen(text), err); }
     free(to);
     free(template_);

@@ -235,7 +235,7 @@ static void write_record(maker *m, const char *const *keys, const synth_value *v
     cJSON *record = cJSON_CreateObject(), *fields = form == RECORD_NESTED ? cJSON_CreateObject() : record;
     for (size_t i = 0; i < n; i++) {
         bool number = form == RECORD_NESTED && is_number(values[i].text);
-        cJSON *value = number ? cJSON_CreateNumber(atoi(values[i].text)) : cJSON_CreateString(values[i].text);
+        cJSON *value = number ? cJSON_CreateNumber(strtod(values[i].text, NULL)) : cJSON_CreateString(values[i].text);
         if (!value || !fields || !cJSON_AddItemToObject(fields, keys[i], value)) {
             cJSON_Delete(value);
             m->failed = true;

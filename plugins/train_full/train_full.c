@@ -10,8 +10,6 @@
 #include <fmpipe/tokenizer.h>
 #include <fmpipe/train.h>
 
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -109,24 +107,6 @@ static fmp_status new_model(const train_full *s, const fmp_task *task, const cha
     return fmp_model_new(&spec, task->seed, o, out, err);
 }
 
-/* The tokenizer's files and the template, beside what the model has written of its own. */
-static fmp_status copy_tokenizer(const char *from_dir, const char *to_dir, fmp_err *err)
-{
-    DIR *dir = opendir(from_dir);
-    fmp_status status =
-        dir ? FMP_OK : fmp_fail(err, FMP_E_IO, "cannot read %s: %s", from_dir, strerror(errno));
-    for (struct dirent *entry; status == FMP_OK && (entry = readdir(dir)) != NULL;) {
-        if (entry->d_name[0] == '.') { continue; }
-        char *from = fmp_path_join(from_dir, entry->d_name), *to = fmp_path_join(to_dir, entry->d_name);
-        status = from && to ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-        if (status == FMP_OK && !fmp_path_exists(to)) { status = fmp_copy_tree(from, to, err); }
-        free(from);
-        free(to);
-    }
-    if (dir) { closedir(dir); }
-    return status;
-}
-
 /* Write the name into config.json, where loaders show it and adapters refer to it. */
 static fmp_status name_model(const char *dir, const char *name, fmp_err *err)
 {
@@ -154,7 +134,7 @@ static fmp_status save(const train_full *s, const fmp_task *task, const fmp_toke
     const char *dir = task->outputs[0].path;
     FMP_TRY(fmp_model_save(model, NULL, dir, s->dtype, err));
     FMP_TRY(name_model(dir, s->name, err));
-    FMP_TRY(copy_tokenizer(tokenizer_dir, dir, err));
+    FMP_TRY(fmp_tokenizer_copy(tokenizer_dir, dir, NULL, err));
     return fmp_train_provenance(task, train, "full", base_name, result, dir, err);
 }
 

@@ -57,7 +57,8 @@ static fmp_tokenizer *scan_case_load(size_t which)
 {
     cJSON *root = cJSON_Parse("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},"
                               "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[]}}");
-    cJSON *steps = cJSON_GetObjectItem(cJSON_GetObjectItem(root, "pre_tokenizer"), "pretokenizers");
+    cJSON *steps = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "pre_tokenizer"),
+                                                    "pretokenizers");
     fmp_tokenizer *tok = NULL;
     fmp_err err = FMP_ERR_INIT;
     for (size_t i = 0, k = 0; i < 5 && scan_cases[which].steps[i]; i++) {

@@ -3,27 +3,15 @@
  * test_adapter.c: what an adapter may have beside A and B: DoRA's magnitudes and dropout, against finite
  * differences and the promises of model.h; and plans within a memory budget.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "model_test.h"
 
-#include <cmocka.h>
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
-#include <fmpipe/model.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OK(call) assert_ok((call), &err, #call, __LINE__)
-
 enum { V = 67, T = 61, N_SEG = 4, LAYERS = 4 };
-
-static void assert_ok(fmp_status status, const fmp_err *err, const char *what, int line)
-{
-    if (status != FMP_OK) { fail_msg("line %d: %s: %s %s", line, what, err->message, err->notes); }
-}
 
 /* ---- fixtures ---- */
 
@@ -50,21 +38,7 @@ static int fill_batch(void **state)
 static fmp_model *new_model(const char *type, int n_threads, fmp_precision precision)
 {
     fmp_err err = FMP_ERR_INIT;
-    fmp_model_spec s = {.n_layers = LAYERS,
-                        .n_channels = 32,
-                        .n_heads = 4,
-                        .n_kv_heads = 2,
-                        .head_size = 8,
-                        .n_ff = 48,
-                        .vocab_size = V,
-                        .max_positions = 64,
-                        .norm_eps = 1e-5,
-                        .tied = true,
-                        .rope = {{.theta = 10000.0}},
-                        .bos_id = 1,
-                        .eos_id = 2,
-                        .pad_id = -1};
-    (void)snprintf(s.model_type, sizeof s.model_type, "%s", type);
+    const fmp_model_spec s = tiny_spec(type, LAYERS, V);
     const fmp_model_options o = {.n_threads = n_threads, .precision = precision};
     const fmp_train_options shaken = {.max_tokens = 1};
     fmp_model *m = NULL;

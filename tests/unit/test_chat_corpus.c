@@ -230,7 +230,7 @@ static const cJSON *value_at(const cJSON *doc, const char *path)
         } else if (path[1] == '"') {
             return NULL;
         } else {
-            doc = cJSON_GetArrayItem(doc, atoi(path + 1));
+            doc = cJSON_GetArrayItem(doc, (int)strtol(path + 1, NULL, 10));
             path = strchr(path, ']') + 1;
         }
     }

@@ -4,25 +4,13 @@
  * everything; a text's independence of batch, threads and the other prompts for every kind of cache;
  * prompts longer than one pass; the caller's word after each token.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "model_test.h"
 
-#include <cmocka.h>
 #include <fmpipe/fs.h>
-#include <fmpipe/model.h>
 #include <math.h>
 #include <stdlib.h>
 
-#define OK(call) assert_ok((call), &err, #call, __LINE__)
-
 enum { V = 61, DRAWS = 300, PROMPTS = 6, NEW = 24 };
-
-static void assert_ok(fmp_status status, const fmp_err *err, const char *what, int line)
-{
-    if (status != FMP_OK) { fail_msg("line %d: %s: %s %s", line, what, err->message, err->notes); }
-}
 
 /* Weights `spread` wider than a fresh model's, so that the next token is no matter of course. */
 static fmp_model *new_model(uint32_t max_positions, int n_threads, fmp_precision precision, double spread)

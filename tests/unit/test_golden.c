@@ -247,7 +247,8 @@ static void a_view_names_kind_and_source_of_each_token(void **state)
     cJSON *doc = conversation("a", "bcd"), *note = NULL;
     const char *text = "{\"forced\":[[0,1],[2,3]],\"forced_weight\":0}";
     assert_int_equal(fmp_json_parse(text, strlen(text), NULL, &note, NULL), FMP_OK);
-    cJSON_AddItemToObject(cJSON_GetArrayItem(cJSON_GetObjectItem(doc, "messages"), 1), "fmp", note);
+    cJSON_AddItemToObject(cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(doc, "messages"), 1), "fmp",
+                          note);
     const fmp_chat_options o = {.supervise = true};
     assert_int_equal(fmp_chat_result_init(&r, NULL), FMP_OK);
     assert_int_equal(fmp_chat_encode(chat, doc, &o, &r, NULL), FMP_OK);

@@ -4,49 +4,17 @@
  * differences, and the promises of model.h (packing, splitting, threads, resuming, merging, batching) bit for
  * bit where they are.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "model_test.h"
 
-#include <cmocka.h>
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
-#include <fmpipe/model.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OK(call) assert_ok((call), &err, #call, __LINE__)
-
 enum { V = 67, T = 61, N_SEG = 4 };
 
-static void assert_ok(fmp_status status, const fmp_err *err, const char *what, int line)
-{
-    if (status != FMP_OK) { fail_msg("line %d: %s: %s %s", line, what, err->message, err->notes); }
-}
-
 /* ---- fixtures ---- */
-
-static fmp_model_spec tiny_spec(const char *type)
-{
-    fmp_model_spec s = {.n_layers = 3,
-                        .n_channels = 32,
-                        .n_heads = 4,
-                        .n_kv_heads = 2,
-                        .head_size = 8,
-                        .n_ff = 48,
-                        .vocab_size = V,
-                        .max_positions = 64,
-                        .norm_eps = 1e-5,
-                        .tied = true,
-                        .rope = {{.theta = 10000.0}},
-                        .bos_id = 1,
-                        .eos_id = 2,
-                        .pad_id = -1};
-    (void)snprintf(s.model_type, sizeof s.model_type, "%s", type);
-    return s;
-}
 
 /* Larger weights than a fresh model's, so that attention is not flat and every gradient counts. */
 static void shake(fmp_model *m)
@@ -77,7 +45,7 @@ static fmp_model *new_model(const fmp_model_spec *spec, int n_threads, fmp_preci
 
 static fmp_model *tiny_model(const char *type, int n_threads)
 {
-    fmp_model_spec s = tiny_spec(type);
+    fmp_model_spec s = tiny_spec(type, 3, V);
     s.tied = strcmp(type, "qwen2") != 0;
     return new_model(&s, n_threads, FMP_PRECISION_F32);
 }
@@ -296,12 +264,12 @@ static void full_gradients_with_biases_windows_and_scaled_rope_match(void **stat
 {
     (void)state;
     fmp_layer_spec layers[3] = {{.rope = true, .window = 7}, {.rope = true}, {.rope = true, .window = 7}};
-    fmp_model_spec s = tiny_spec("mistral");
+    fmp_model_spec s = tiny_spec("mistral", 3, V);
     s.layers = layers;
     s.rope[0].kind = FMP_ROPE_LINEAR;
     s.rope[0].factor = 2.0;
     check_full_gradients(new_model(&s, 2, FMP_PRECISION_F32));
-    s = tiny_spec("llama");
+    s = tiny_spec("llama", 3, V);
     for (int l = 0; l < 3; l++) {
         layers[l] = (fmp_layer_spec){.rope = true, .qkv_bias = true, .o_bias = true, .mlp_bias = true};
     }
@@ -445,7 +413,7 @@ static float *train(const char *type, bool lora, int n_threads, size_t memory_by
 /* Large enough that kernels do share their work between threads. */
 static fmp_model *larger_model(int n_threads, fmp_precision precision)
 {
-    fmp_model_spec s = tiny_spec("qwen3");
+    fmp_model_spec s = tiny_spec("qwen3", 3, V);
     s.n_channels = 128;
     s.n_heads = 8;
     s.n_kv_heads = 4;
@@ -536,7 +504,7 @@ static void training_lowers_the_loss(void **state)
     for (int mode = 0; mode < 3; mode++) {
         data d;
         fill_data(&d, 31);
-        fmp_model_spec s = tiny_spec("llama");
+        fmp_model_spec s = tiny_spec("llama", 3, V);
         fmp_model *m = new_model(&s, 2, mode == 2 ? FMP_PRECISION_BF16 : FMP_PRECISION_F32);
         fmp_adapter *ad = mode == 0 ? NULL : all_linear(m);
         fmp_trainer *tr = new_trainer(m, ad, 0);
@@ -798,7 +766,7 @@ static void an_adapter_for_another_shape_is_refused_by_tensor_name(void **state)
     fmp_err err = FMP_ERR_INIT;
     char *dir = temp_dir();
     fmp_model *m = tiny_model("llama", 1), *wide = NULL;
-    fmp_model_spec s = tiny_spec("llama");
+    fmp_model_spec s = tiny_spec("llama", 3, V);
     s.n_ff = 56;
     OK(fmp_model_new(&s, 1, &two_threads, &wide, &err));
     fmp_adapter *ad = all_linear(m), *back = NULL;
@@ -941,7 +909,7 @@ static void fill_prompts(const data *d, fmp_prompt *prompts)
 static fmp_model *windowed_model(int n_threads)
 {
     fmp_layer_spec layers[3] = {{.rope = true, .window = 5}, {.rope = true}, {.rope = true, .window = 5}};
-    fmp_model_spec s = tiny_spec("mistral");
+    fmp_model_spec s = tiny_spec("mistral", 3, V);
     s.layers = layers;
     return new_model(&s, n_threads, FMP_PRECISION_F32);
 }

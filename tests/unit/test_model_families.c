@@ -3,20 +3,13 @@
  * test_model_families.c: every decoder family and option against stored results of transformers and PEFT
  * (tests/parity/model_golden.py says how they are made), and the promises of model.h for each of them.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "model_test.h"
 
-#include <cmocka.h>
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
-#include <fmpipe/model.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define OK(call) assert_ok((call), &err, #call, __LINE__)
 
 enum { V = 37, T = 24, N_SEG = 3, N_STEPS = 20 };
 
@@ -41,11 +34,6 @@ static const char *const families[] = {"llama_tied",
                                        "olmo2",
                                        "fmpipe_shared_keys_and_values"};
 #define N_FAMILIES (sizeof families / sizeof *families)
-
-static void assert_ok(fmp_status status, const fmp_err *err, const char *what, int line)
-{
-    if (status != FMP_OK) { fail_msg("line %d: %s: %s %s", line, what, err->message, err->notes); }
-}
 
 /* ---- the formula of model_golden.py ---- */
 

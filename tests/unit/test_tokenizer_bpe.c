@@ -40,6 +40,12 @@ static uint64_t pick(uint64_t seed, uint64_t *count, uint64_t n)
     return fmp_rng_below(11, seed, (*count)++, n);
 }
 
+static void put_token(model *m, int at, const char *text)
+{
+    int n = snprintf(m->token[at], sizeof m->token[at], "%s", text);
+    assert_true(n >= 0 && (size_t)n < sizeof m->token[at]);
+}
+
 /*
  * kind 0: as training makes them; 1: in any order; 2: as 0, but every other way to make a token is a merge
  * too.
@@ -52,7 +58,7 @@ static void make_model(uint64_t seed, int kind, model *m)
     *m = (model){.byte_level = seed % 2, .ignore_merges = seed % 5 == 0, .fallback = seed % 3 == 0};
     m->n_chars = 2 + (int)pick(seed, &count, 3);
     for (; m->n_tokens < m->n_chars; m->n_tokens++) {
-        strcpy(m->token[m->n_tokens], (m->byte_level ? ascii : marked)[m->n_tokens]);
+        put_token(m, m->n_tokens, (m->byte_level ? ascii : marked)[m->n_tokens]);
     }
     int want = 4 + (int)pick(seed, &count, 40);
     for (int tries = 0; tries < 400 && m->n_rules < want && m->n_tokens < MAX_TOKENS; tries++) {
@@ -67,7 +73,7 @@ static void make_model(uint64_t seed, int kind, model *m)
         snprintf(joined, sizeof joined, "%s%s", m->token[a], m->token[b]);
         int made = find_token(m, joined, strlen(joined));
         if (made >= 0 && kind == 0) { continue; }
-        if (made < 0) { strcpy(m->token[made = m->n_tokens++], joined); }
+        if (made < 0) { put_token(m, made = m->n_tokens++, joined); }
         m->rule[m->n_rules].left = a;
         m->rule[m->n_rules].right = b;
         m->rule[m->n_rules++].made = made;

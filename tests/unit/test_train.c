@@ -7,12 +7,8 @@
  * The points are calls that libfmtrain makes into other libraries: the program's own definitions of these
  * functions come first, count, and call the real ones.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "model_test.h"
 
-#include <cmocka.h>
 #include <dlfcn.h>
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
@@ -23,13 +19,6 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define OK(call) assert_ok((call), &err, #call, __LINE__)
-
-static void assert_ok(fmp_status status, const fmp_err *err, const char *what, int line)
-{
-    if (status != FMP_OK) { fail_msg("line %d: %s: %s %s", line, what, err->message, err->notes); }
-}
 
 /* ---- points to be killed at ---- */
 
@@ -208,21 +197,7 @@ static job plain_job(void)
 
 static fmp_status new_model(const job *j, int n_threads, fmp_model **out, fmp_err *err)
 {
-    fmp_model_spec spec = {.n_layers = 3,
-                           .n_channels = 32,
-                           .n_heads = 4,
-                           .n_kv_heads = 2,
-                           .head_size = 8,
-                           .n_ff = 64,
-                           .vocab_size = V,
-                           .max_positions = 64,
-                           .norm_eps = 1e-5,
-                           .tied = true,
-                           .rope = {{.theta = 10000.0}},
-                           .bos_id = 1,
-                           .eos_id = 2,
-                           .pad_id = -1};
-    (void)snprintf(spec.model_type, sizeof spec.model_type, "llama");
+    const fmp_model_spec spec = tiny_spec("llama", 3, V);
     const fmp_model_options o = {.n_threads = n_threads,
                                  .precision = j->bf16 ? FMP_PRECISION_BF16 : FMP_PRECISION_F32};
     return fmp_model_new(&spec, 5, &o, out, err);

@@ -6,6 +6,7 @@
 
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
+#include <fmpipe/tokenizer.h>
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -142,35 +143,15 @@ static int cmd_new(const fmp_cli *cli)
 
 /* ---- convert ---- */
 
-static fmp_status copy_beside(const char *from_dir, const char *to_dir, const char *name, fmp_err *err)
-{
-    char *from = fmp_path_join(from_dir, name), *to = fmp_path_join(to_dir, name);
-    fmp_status status = from && to ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
-    if (status == FMP_OK && fmp_path_exists(from) && !fmp_path_exists(to)) {
-        status = fmp_copy_tree(from, to, err);
-    }
-    free(from);
-    free(to);
-    return status;
-}
-
 /* Tokenizer and template: copied from a folder; of a llama2.c file made from --tokenizer. */
 static fmp_status convert_tokenizer(const fmp_cli *cli, const fmp_model *m, const char *from, const char *to,
                                     const char **missing, fmp_err *err)
 {
-    static const char *const files[] = {
-        "tokenizer.json",      "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-        "chat_template.jinja", "added_tokens.json",     "vocab.json",      "merges.txt"};
     const char *tokenizer = fmp_cli_option_value(cli, "tokenizer");
+    bool has = false;
     if (tokenizer) { return fmp_llama2c_tokenizer(tokenizer, fmp_model_get_spec(m)->vocab_size, to, err); }
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        FMP_TRY(copy_beside(from, to, files[i], err));
-    }
-    char *json = fmp_path_join(to, "tokenizer.json"), *model = fmp_path_join(to, "tokenizer.model");
-    bool has = json && model && (fmp_path_exists(json) || fmp_path_exists(model));
+    FMP_TRY(fmp_tokenizer_copy(from, to, &has, err));
     *missing = has ? NULL : "tokenizer.json; a llama2.c model's comes with --tokenizer tokenizer.bin";
-    free(json);
-    free(model);
     return FMP_OK;
 }
 

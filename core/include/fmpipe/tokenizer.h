@@ -52,6 +52,15 @@ FMP_MUST_USE fmp_status fmp_tokenizer_parse(const char *text, size_t len, const 
                                             fmp_tokenizer **out, fmp_err *err);
 void fmp_tokenizer_free(fmp_tokenizer *tok);
 
+/*
+ * fmp_tokenizer_copy: copy the files that a folder's tokenizer and chat template are read from, and generation_config.json
+ * (stop tokens), into another folder; one that is there already stays. Not a .gguf, which holds the weights too.
+ *   from, to   folders; `from` may also be a file, which has nothing beside it    borrowed
+ *   found      whether a file with a vocabulary is in `to` now; or NULL
+ * Errors   FMP_E_IO; FMP_E_NOMEM.
+ */
+FMP_MUST_USE fmp_status fmp_tokenizer_copy(const char *from, const char *to, bool *found, fmp_err *err);
+
 /* Highest id + 1, added tokens included: the rows an embedding table needs at least. */
 uint32_t fmp_tokenizer_size(const fmp_tokenizer *tok);
 /* SHA-256 of the bytes of the file (GGUF: of all before the tensors' descriptions), 64 hex digits. borrowed */
