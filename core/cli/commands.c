@@ -52,7 +52,8 @@ static const fmp_cli_option tokenizer_options[] = {
 };
 
 static const fmp_cli_option render_options[] = {
-    {"template", 0, "FILE", "a .jinja file, the folder of a model, or a built-in template"},
+    {"template", 0, "FILE", "a .jinja file, the folder of a model, a .gguf file, or a built-in template"},
+    {"template-name", 0, "NAME", "which of a model's templates; left out: tool_use with tools, else default"},
     {"context", 0, "FILE", "a JSON object of the template's variables: messages, tools, ..."},
     {"generation-prompt", 0, NULL, "end with what comes before an assistant's answer"},
     {"provenance", 0, NULL, "a line for each piece of the output: its bytes, where it came from, its text"},
@@ -102,7 +103,8 @@ static const fmp_cli_option model_options[] = {
     {"ff", 0, "N", "new: width of the feed-forward unit"},
     {"vocab", 0, "N", "new: vocabulary"},
     {"positions", 0, "N", "new: longest text (default: 2048)"},
-    {"kv-shared", 0, "N", "new: last layers that use the keys and values of the layer before them (family fmpipe)"},
+    {"kv-shared", 0, "N",
+     "new: last layers that use the keys and values of the layer before them (family fmpipe)"},
     {"tied", 0, NULL, "new: the head is the embedding"},
     {"seed", 0, "N", "new: of the weights (default: 0)"},
     {NULL, 0, NULL, NULL},
@@ -179,8 +181,10 @@ const fmp_command fmp_commands[] = {
     {.name = "generate",
      .operands = "[FILE | -]",
      .summary = "let a model answer, with or without an adapter",
-     .details = "With --model DIR and one of --prompt TEXT, --chat and FILE. The rows of FILE, or of stdin (-), have \"messages\" "
-                "or a\n\"prompt\"; each answer is a line of JSON. A last message of the assistant is left out: it is what the "
+     .details = "With --model DIR and one of --prompt TEXT, --chat and FILE. The rows of FILE, or of stdin "
+                "(-), have \"messages\" "
+                "or a\n\"prompt\"; each answer is a line of JSON. A last message of the assistant is left "
+                "out: it is what the "
                 "model is to say.\n",
      .options = generate_options,
      .max_operands = 1,

@@ -2,9 +2,8 @@
  * chat.c: conversations to tokens. The template engine says which bytes are its own; only from there may a
  * control token come.
  *
- * The whole text is encoded with special tokens on, as transformers does it. If one of them turns out to
- * have been spelled by content, the text is encoded once more in parts, in which that spelling cannot be
- * recognised.
+ * The whole text is encoded with special tokens on, as transformers does it, except that each spelling of one
+ * is asked about: one that content spelled, if only in part, stays text.
  */
 #include "chat_impl.h"
 
@@ -24,6 +23,7 @@ void fmp_chat_result_free(fmp_chat_result *result)
 {
     fmp_token_list_free(&result->tokens);
     fmp_rendered_free(&result->rendered);
+    fmp_rendered_free(&result->prompt);
     fmp_tok_scratch_free(result->scratch);
     fmp_arena_free(result->arena);
     free(result->weight);
@@ -69,130 +69,56 @@ static int trust_of_span(const cJSON *doc, const fmp_rendered *r, const fmp_span
     return span->kind == FMP_SPAN_INPUT ? trust_of_path(doc, r->paths[span->path]) : TRUST_ALL;
 }
 
-/* A token's spelling among its bytes: without the white space before and behind it that it swallowed. */
-static void find_spelling(const fmp_chat *chat, const fmp_rendered *r, uint32_t id, uint32_t *begin,
-                          uint32_t *end)
+/* The span that byte `at` lies in. */
+static size_t span_at(const fmp_rendered *r, size_t at)
 {
-    size_t n = strlen(fmp_tokenizer_text(chat->tok, id)), len;
-    while (*end - *begin > n && tpl_is_space(tpl_utf8_get(r->text.data + *begin, *end - *begin, &len))) {
-        *begin += (uint32_t)len;
+    size_t low = 0, high = r->n_spans;
+    while (low + 1 < high) {
+        size_t mid = low + (high - low) / 2;
+        if (r->spans[mid].begin > at) {
+            high = mid;
+        } else {
+            low = mid;
+        }
     }
-    if (*end - *begin > n) { *end = *begin + (uint32_t)n; }
-}
-
-/* The least trusted byte of [begin, end). *span: a span at or before it, moved on. */
-static int trust_of_bytes(const cJSON *doc, const fmp_rendered *r, size_t begin, size_t end, size_t *span)
-{
-    int least = TRUST_ALL;
-    while (*span < r->n_spans && r->spans[*span].end <= begin) {
-        ++*span;
-    }
-    for (size_t k = *span; k < r->n_spans && r->spans[k].begin < end; k++) {
-        int trust = trust_of_span(doc, r, &r->spans[k]);
-        least = trust < least ? trust : least;
-    }
-    return least;
+    return low;
 }
 
 /* ---------------------------------------------------------------------------------------------- encoding */
 
-/* A recognised token that is no ordinary one. */
-typedef struct found_token {
-    uint32_t id, begin, end; /* all its bytes             */
-    uint32_t spelled;        /* where its spelling begins */
-    bool control, trusted;
-} found_token;
+typedef struct truster {
+    const fmp_chat *chat;
+    const cJSON *doc;
+    fmp_chat_result *r;
+} truster;
 
-static fmp_status find_tokens(const fmp_chat *chat, const cJSON *doc, fmp_chat_result *r, found_token **out,
-                              size_t *n_found, fmp_err *err)
+/* A token may come out of bytes all of which are trusted enough for its kind. */
+static bool is_trusted(void *arg, uint32_t id, size_t begin, size_t end)
 {
-    size_t n = 0, span = 0;
-    for (size_t i = 0; i < r->tokens.n; i++) {
-        n += chat->token_kind[r->tokens.ids[i]] != CHAT_TOKEN_PLAIN;
-    }
-    found_token *list = fmp_arena_take(r->arena, (n + 1) * sizeof *list);
-    FMP_TRY(fmp_arena_ok(r->arena, err));
-    n = 0;
-    for (size_t i = 0; i < r->tokens.n; i++) {
-        uint8_t kind = chat->token_kind[r->tokens.ids[i]];
-        uint32_t begin = r->tokens.begin[i], end = r->tokens.end[i];
-        if (kind == CHAT_TOKEN_PLAIN || begin == end) { continue; }
-        found_token t = {
-            .id = r->tokens.ids[i], .begin = begin, .end = end, .control = kind == CHAT_TOKEN_CONTROL};
-        find_spelling(chat, &r->rendered, t.id, &begin, &end);
-        t.spelled = begin;
-        t.trusted = trust_of_bytes(doc, &r->rendered, begin, end, &span) >= kind;
-        list[n++] = t;
-        r->n_control_text += !t.trusted;
-    }
-    *out = list;
-    *n_found = n;
-    return FMP_OK;
-}
-
-static fmp_status encode_piece(const fmp_chat *chat, fmp_chat_result *r, size_t begin, size_t end,
-                               unsigned flags, fmp_err *err)
-{
-    size_t first = r->tokens.n;
-    if (begin >= end) { return FMP_OK; }
-    FMP_TRY(fmp_tokenizer_encode(chat->tok, r->scratch, r->rendered.text.data + begin, end - begin, flags,
-                                 &r->tokens, err));
-    for (size_t i = first; i < r->tokens.n; i++) {
-        r->tokens.begin[i] += (uint32_t)begin;
-        r->tokens.end[i] += (uint32_t)begin;
-    }
-    return FMP_OK;
-}
-
-/* A token of the template at its place: encoded alone, from its spelling. */
-static fmp_status encode_token(const fmp_chat *chat, fmp_chat_result *r, const found_token *t, fmp_err *err)
-{
-    const char *text = fmp_tokenizer_text(chat->tok, t->id);
-    size_t first = r->tokens.n;
-    FMP_TRY(
-        fmp_tokenizer_encode(chat->tok, r->scratch, text, strlen(text), FMP_TOK_SPECIAL, &r->tokens, err));
-    if (r->tokens.n != first + 1 || r->tokens.ids[first] != t->id) {
-        return fmp_fail(err, FMP_E_INTERNAL, "special token '%s' does not encode to its own id %u", text,
-                        t->id);
-    }
-    r->tokens.begin[first] = t->begin;
-    r->tokens.end[first] = t->end;
-    return FMP_OK;
-}
-
-/* Some token was spelled by content. Special tokens are recognised where the template wrote them and nowhere
- * else; markup that PLAIN would recognise is cut in two, so that nothing does. */
-static fmp_status encode_parts(const fmp_chat *chat, fmp_chat_result *r, const found_token *found, size_t n,
-                               fmp_err *err)
-{
-    size_t at = 0;
-    r->tokens.n = 0;
-    for (size_t i = 0; i < n; i++) {
-        const found_token *t = &found[i];
-        if (t->control && t->trusted) {
-            FMP_TRY(encode_piece(chat, r, at, t->begin, FMP_TOK_PLAIN, err));
-            FMP_TRY(encode_token(chat, r, t, err));
-            at = t->end;
-        } else if (!t->control && !t->trusted) {
-            FMP_TRY(encode_piece(chat, r, at, t->spelled + 1, FMP_TOK_PLAIN, err));
-            at = t->spelled + 1;
+    const truster *t = arg;
+    const fmp_rendered *r = &t->r->rendered;
+    int kind = t->chat->token_kind[id];
+    if (kind == CHAT_TOKEN_PLAIN) { return true; }
+    for (size_t k = span_at(r, begin); k < r->n_spans && r->spans[k].begin < end; k++) {
+        if (trust_of_span(t->doc, r, &r->spans[k]) < kind) {
+            t->r->n_control_text++;
+            return false;
         }
     }
-    return encode_piece(chat, r, at, r->rendered.text.len, FMP_TOK_PLAIN, err);
+    return true;
 }
 
 static fmp_status encode_all(const fmp_chat *chat, const cJSON *doc, fmp_chat_result *r, fmp_err *err)
 {
-    found_token *found;
-    size_t n;
+    truster t = {chat, doc, r};
     r->tokens.n = 0;
     if (r->rendered.text.len > UINT32_MAX / 2) {
         return fmp_fail(err, FMP_E_RANGE, "a rendered conversation of %zu bytes is too long",
                         r->rendered.text.len);
     }
-    FMP_TRY(encode_piece(chat, r, 0, r->rendered.text.len, FMP_TOK_SPECIAL, err));
-    FMP_TRY(find_tokens(chat, doc, r, &found, &n, err));
-    return r->n_control_text > 0 ? encode_parts(chat, r, found, n, err) : FMP_OK;
+    return fmp_tokenizer_encode_where(chat->tok, r->scratch,
+                                      r->rendered.text.data ? r->rendered.text.data : "",
+                                      r->rendered.text.len, FMP_TOK_SPECIAL, is_trusted, &t, &r->tokens, err);
 }
 
 /* ---------------------------------------------------------------------------------------------- conversations */
@@ -205,15 +131,18 @@ static fmp_status encode_in_scope(const fmp_chat *chat, const cJSON *doc, const 
     cJSON *context = chat_context(chat, doc, n_messages, o->generation_prompt);
     FMP_TRY(fmp_arena_ok(r->arena, err));
     FMP_TRY(fmp_template_render(chat->tmpl, context, &chat->render, &r->rendered, err));
+    fmp_chat_mask_result found;
+    FMP_TRY(chat_find_ranges(chat, doc, context, o, message, r, &found, err));
+    if (message != SIZE_MAX) { FMP_TRY(chat_join_turn(chat, context, &found, r, err)); }
     FMP_TRY(encode_all(chat, doc, r, err));
-    return chat_supervise(chat, doc, context, o, message, r, err);
+    return chat_supervise(doc, o, &found, r, err);
 }
 
 static fmp_status encode(const fmp_chat *chat, const cJSON *doc, const fmp_chat_options *o, size_t message,
                          fmp_chat_result *r, fmp_err *err)
 {
     fmp_arena_reset(r->arena, 1u << 20);
-    r->n_supervised = r->n_straddling = r->n_control_text = r->n_rewritten = 0;
+    r->n_supervised = r->n_straddling = r->n_control_text = r->n_rewritten = r->n_closed = 0;
     fmp_arena *outer = fmp_json_scope(r->arena);
     fmp_status status = encode_in_scope(chat, doc, o, message, r, err);
     fmp_json_scope(outer);

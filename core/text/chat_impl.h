@@ -1,11 +1,13 @@
 /*
  * chat_impl.h: what the files behind chat.h share (private to core/text).
  *
- *   chat_open.c    a folder's template, tokenizer and stop tokens
+ *   chat_files.c   the text of a template, wherever a model keeps it
+ *   chat_open.c    template, tokenizer and stop tokens
  *   chat_probe.c   what a template accepts, found out by rendering small conversations
  *   chat_context.c the variables a template sees
  *   chat.c         rendering and encoding a conversation
  *   chat_weight.c  loss weights of its tokens
+ *   chat_turn.c    one turn as an example of its own
  *   chat_mask.c    supervised byte ranges (chat_template.h)
  */
 #ifndef FMP_CHAT_IMPL_H
@@ -41,6 +43,8 @@ typedef struct chat_facts {
     bool generation_marks;         /* {% generation %}                                              */
     bool ends_turn;                /* a stop text follows an assistant message                      */
     bool rewrites_past;            /* an earlier turn looks otherwise once the conversation goes on */
+    bool open_calls;               /* no stop text follows a message of tool calls                  */
+    bool trails;                   /* ... and behind the last message stands text that is not its   */
     bool content[CHAT_N_CONTENTS]; /* renders beside tool calls as an empty text does       */
     bool needs_ids;                /* a call without an id is refused                               */
     bool nine_ids;                 /* so is one whose id is not of nine letters and digits          */
@@ -64,6 +68,7 @@ struct fmp_chat {
     size_t n_stops;
     char *stop_texts[CHAT_MAX_STOPS]; /* of the stops, then those the caller named */
     size_t n_stop_texts;
+    char *turn_end;      /* the stop text behind a plain answer; NULL: there is none                */
     uint8_t *token_kind; /* (vocabulary) CHAT_TOKEN_*                               */
     chat_facts facts;
     fmp_chat_tails tails[2]; /* without and with tool declarations */
@@ -74,9 +79,16 @@ cJSON *chat_context(const fmp_chat *chat, const cJSON *doc, size_t n_messages, b
 /* chat_probe.c; tails for a conversation with or without tool declarations */
 const fmp_chat_tails *chat_tails(const fmp_chat *chat, const cJSON *doc);
 fmp_status chat_probe(fmp_chat *chat, fmp_err *err);
-/* chat_weight.c: weights of the tokens of an encoded conversation. message SIZE_MAX: by policy. */
-fmp_status chat_supervise(const fmp_chat *chat, const cJSON *doc, const cJSON *context,
-                          const fmp_chat_options *o, size_t message, fmp_chat_result *r, fmp_err *err);
+/* chat_weight.c: the supervised ranges of a rendered conversation, then the weights of its tokens once it is
+ * encoded. message SIZE_MAX: by policy. */
+fmp_status chat_find_ranges(const fmp_chat *chat, const cJSON *doc, const cJSON *context,
+                            const fmp_chat_options *o, size_t message, fmp_chat_result *r,
+                            fmp_chat_mask_result *out, fmp_err *err);
+fmp_status chat_supervise(const cJSON *doc, const fmp_chat_options *o, const fmp_chat_mask_result *found,
+                          fmp_chat_result *r, fmp_err *err);
+/* chat_turn.c: the text of one turn put together where it does not come out as one. */
+fmp_status chat_join_turn(const fmp_chat *chat, const cJSON *context, fmp_chat_mask_result *found,
+                          fmp_chat_result *r, fmp_err *err);
 /* chat_mask.c: is a message supervised under the policy; `last`: it is the last assistant message. */
 bool chat_is_wanted(const cJSON *message, fmp_mask_policy policy, const char *const *roles, size_t n_roles,
                     bool last);

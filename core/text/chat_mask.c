@@ -28,7 +28,7 @@ typedef struct masker {
     const fmp_chat_mask_options *options;
     fmp_arena *arena;
     touches touched; /* of the full rendering, in order */
-    bool use_tails;
+    bool use_tails, joins, open;
     size_t n_rewritten;
     fmp_rendered prompt, other;
     fmp_err *err;
@@ -163,8 +163,9 @@ static fmp_status not_a_prefix(masker *m, size_t i, size_t same)
         "template '%s' does not extend its own prompt: what it writes up to messages[%zu] differs at "
         "byte %zu from what it writes for the whole conversation: expected '%.*s', found '%.*s'",
         m->tmpl->name, i, same, n_prompt, prompt->data + same, n_full, full->data + same);
-    return fmp_err_hint(m->err,
-                        "train on whole conversations instead, or change the messages so that both agree");
+    return fmp_err_hint(
+        m->err,
+        "set the message's weight to 0, or use a template that writes each answer behind its own prompt");
 }
 
 /* The last place in [from, to) that holds all of `what`; SIZE_MAX: none. */
@@ -208,7 +209,8 @@ static fmp_status begin_by_tail(masker *m, size_t i, const place *p, size_t same
            gap = p->begin - p->before;
     size_t shared = common_prefix(full->data + p->before, gap, prompt->data + tail_at, tail_len);
     *out = p->before + shared;
-    if (shared == tail_len || (shared > 0 && shared == gap)) { return FMP_OK; }
+    m->joins = shared == tail_len;
+    if (m->joins || (shared > 0 && shared == gap)) { return FMP_OK; }
     FMP_TRY(added_by_prompt(m, i, &added));
     shared = whole_marks(full->data + p->before, shared);
     *out = p->before + shared;
@@ -217,7 +219,8 @@ static fmp_status begin_by_tail(masker *m, size_t i, const place *p, size_t same
     } /* some of what begins the answer is there */
     size_t hit = find_last_text(full->data, p->before, p->begin, prompt->data + prompt->len - added, added);
     *out = hit + added;
-    return hit == SIZE_MAX ? not_a_prefix(m, i, same) : FMP_OK;
+    m->joins = hit != SIZE_MAX;
+    return m->joins ? FMP_OK : not_a_prefix(m, i, same);
 }
 
 static fmp_status begin_by_rendering(masker *m, size_t i, const place *p, bool *exact, size_t *out)
@@ -228,7 +231,6 @@ static fmp_status begin_by_rendering(masker *m, size_t i, const place *p, bool *
     *exact = same == prompt->len;
     *out = same;
     if (*exact) { return FMP_OK; }
-    if (m->options->only_one) { return not_a_prefix(m, i, same); }
     return begin_by_tail(m, i, p, same, out);
 }
 
@@ -314,10 +316,15 @@ static size_t find_stop(const masker *m, size_t from, size_t limit)
     return 0;
 }
 
-static bool leaves_out_calls(const masker *m, const cJSON *message, size_t i, const fmp_mask_range *range)
+static bool has_calls(const cJSON *message)
 {
     const cJSON *calls = cJSON_GetObjectItemCaseSensitive(message, "tool_calls");
-    if (!cJSON_IsArray(calls) || !calls->child) { return false; }
+    return cJSON_IsArray(calls) && calls->child;
+}
+
+static bool leaves_out_calls(const masker *m, const cJSON *message, size_t i, const fmp_mask_range *range)
+{
+    if (!has_calls(message)) { return false; }
     for (size_t k = 0; k < m->touched.n; k++) {
         const touch *t = &m->touched.v[k];
         if (t->calls && t->message == i && t->begin >= range->begin && t->end <= range->end) { return false; }
@@ -325,16 +332,41 @@ static bool leaves_out_calls(const masker *m, const cJSON *message, size_t i, co
     return true;
 }
 
+/* No stop text follows: tell what does. */
+static fmp_status no_end(masker *m, const place *p, size_t message)
+{
+    const char *text = m->full->text.data;
+    size_t from = p->end < p->limit ? p->end : p->limit;
+    while (from < p->limit && strchr(" \t\r\n", text[from])) {
+        from++;
+    }
+    size_t n = p->limit - from < 80 ? p->limit - from : 80;
+    while (n > 0 && from + n < p->limit && ((unsigned char)text[from + n] & 0xC0) == 0x80) {
+        n--;
+    }
+    (void)fmp_fail(m->err, FMP_E_DATA,
+                   "template '%s' writes no end-of-turn text behind messages[%zu] (assistant): found '%.*s'",
+                   m->tmpl->name, message, (int)n, n > 0 ? text + from : "");
+    return fmp_err_hint(
+        m->err,
+        "name the text at which the model shall stop there in 'stops' (what serves it must stop "
+        "there, too)%s",
+        m->options->only_one ? "" : ", or use expand: per_turn, which ends such turns itself");
+}
+
+/* Where the template's text behind a message is not the message's, a stop text in it is not, either. */
+static size_t find_own_stop(const masker *m, const cJSON *message, const place *p, size_t from)
+{
+    bool last = p->limit == m->full->text.len;
+    return m->options->trails && last && has_calls(message) ? 0 : find_stop(m, from, p->limit);
+}
+
 static fmp_status find_end(masker *m, const cJSON *message, const place *p, fmp_mask_range *range)
 {
-    range->end = find_stop(m, range->begin, p->limit);
-    if (range->end == 0) {
-        (void)fmp_fail(
-            m->err, FMP_E_DATA,
-            "messages[%zu] (assistant) is not followed by an end-of-turn text in the output of template '%s'",
-            range->message, m->tmpl->name);
-        return fmp_err_hint(m->err, "name the text that ends an assistant turn of this template as a stop");
-    }
+    range->end = find_own_stop(m, message, p, range->begin);
+    m->open = range->end == 0;
+    if (m->open && (!m->options->only_one || m->options->trails)) { return no_end(m, p, range->message); }
+    if (m->open) { range->end = p->limit; }
     if (leaves_out_calls(m, message, range->message, range)) {
         return fmp_fail(m->err, FMP_E_DATA, "template '%s' leaves out the tool calls of messages[%zu]",
                         m->tmpl->name, range->message);
@@ -392,7 +424,8 @@ static fmp_status mask_answer(masker *m, const cJSON *message, size_t i, bool ch
     }
     FMP_TRY(find_end(m, message, &p, range));
     if (m->options->check_past && exact) { FMP_TRY(is_same_turn(m, i, range->end, &exact)); }
-    m->n_rewritten += !exact;
+    m->joins = m->joins && !exact && m->options->only_one;
+    m->n_rewritten += !exact && !m->joins;
     return FMP_OK;
 }
 
@@ -439,6 +472,8 @@ static fmp_status mask_all(masker *m, const cJSON *messages, fmp_chat_mask_resul
     }
     keep_apart(out);
     out->n_rewritten = m->n_rewritten;
+    out->joins = m->joins;
+    out->open = m->open && m->options->only_one;
     return FMP_OK;
 }
 

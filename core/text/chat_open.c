@@ -9,7 +9,6 @@
 #include "tokenizer_impl.h"
 
 #include <stdlib.h>
-#include <sys/stat.h>
 
 /* 2024-07-26, the date that Llama 3's templates write where there is no clock. */
 #define DEFAULT_NOW 1721952000
@@ -111,66 +110,16 @@ static fmp_status find_kinds(fmp_chat *chat, fmp_err *err)
     return FMP_OK;
 }
 
-/* chat_template of tokenizer_config.json: a text, or a list of {name, template} with one named "default". */
-static fmp_status template_from_config(const char *dir, char **out, fmp_err *err)
+/* The first n stop texts are the caller's: one that is a token of its own ends a generation, too. */
+static fmp_status add_own_stops(fmp_chat *chat, size_t n, fmp_err *err)
 {
-    char *path = fmp_path_join(dir, "tokenizer_config.json");
-    if (!path) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    cJSON *json = NULL;
-    fmp_status status = fmp_path_exists(path) ? fmp_json_load(path, NULL, &json, err) : FMP_OK;
-    const cJSON *node = fmp_json_get(json, "chat_template"), *row;
-    const char *text = cJSON_IsString(node) ? node->valuestring : NULL;
-    const cJSON *list = cJSON_IsArray(node) ? node : NULL;
-    cJSON_ArrayForEach(row, list)
-    {
-        if (strcmp(fmp_json_str(row, "name", ""), "default") == 0) {
-            text = fmp_json_str(row, "template", NULL);
+    for (size_t i = 0; i < n && i < chat->n_stop_texts; i++) {
+        uint32_t id = fmp_tokenizer_id_of(chat->tok, chat->stop_texts[i]);
+        if (id != FMP_TOKEN_NONE && chat->token_kind[id] != CHAT_TOKEN_PLAIN) {
+            FMP_TRY(add_stop(chat, id, err));
         }
     }
-    *out = text ? strdup(text) : NULL;
-    if (text && !*out) { status = fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    cJSON_Delete(json);
-    free(path);
-    return status;
-}
-
-static fmp_status read_text(const char *path, char **out, fmp_err *err)
-{
-    fmp_buf buf = {0};
-    fmp_status status = fmp_read_file(path, 4u << 20, &buf, err);
-    if (status != FMP_OK) {
-        fmp_buf_free(&buf);
-        return status;
-    }
-    *out = buf.data ? buf.data : strdup("");
-    return *out ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-}
-
-/* A folder's own template; *out NULL: it has none. */
-static fmp_status folder_template(const char *dir, char **out, fmp_err *err)
-{
-    char *path = fmp_path_join(dir, "chat_template.jinja");
-    if (!path) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
-    fmp_status status =
-        fmp_path_exists(path) ? read_text(path, out, err) : template_from_config(dir, out, err);
-    free(path);
-    return status;
-}
-
-fmp_status fmp_chat_read_template(const char *what, char **out, fmp_err *err)
-{
-    const char *builtin = fmp_template_builtin(what);
-    struct stat st;
-    *out = NULL;
-    if (builtin) {
-        *out = strdup(builtin);
-        return *out ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-    }
-    if (stat(what, &st) != 0 || !S_ISDIR(st.st_mode)) { return read_text(what, out, err); }
-    FMP_TRY(folder_template(what, out, err));
-    if (*out) { return FMP_OK; }
-    fmp_fail(err, FMP_E_CONFIG, "'%s' has no chat template", what);
-    return fmp_err_hint(err, "name one: a built-in template such as fm-chat, or a .jinja file");
+    return FMP_OK;
 }
 
 static fmp_status take_options(fmp_chat *chat, const fmp_chat_open_options *o, fmp_err *err)
@@ -197,7 +146,7 @@ static fmp_status open_into(fmp_chat *chat, const char *dir, const fmp_chat_open
     unsigned char digest[32];
     FMP_TRY(take_options(chat, o, err));
     if (dir) { FMP_TRY(fmp_tokenizer_load(dir, &chat->tok, err)); }
-    FMP_TRY(fmp_chat_read_template(o->template_ ? o->template_ : dir, &chat->text, err));
+    FMP_TRY(fmp_chat_read_template(o->template_ ? o->template_ : dir, o->template_name, &chat->text, err));
     fmp_sha256_bytes(chat->text, strlen(chat->text), digest);
     fmp_hex(digest, 32, chat->digest);
     FMP_TRY(fmp_template_parse(chat->text, strlen(chat->text), o->template_ ? o->template_ : "chat_template",
@@ -208,6 +157,7 @@ static fmp_status open_into(fmp_chat *chat, const char *dir, const fmp_chat_open
     if (dir) {
         FMP_TRY(find_stops(chat, dir, err));
         FMP_TRY(find_kinds(chat, err));
+        FMP_TRY(add_own_stops(chat, o->n_stops, err));
     } else {
         FMP_TRY(common_stops(chat, err));
     }
@@ -243,6 +193,7 @@ void fmp_chat_free(fmp_chat *chat)
     for (size_t i = 0; i < 2 * CHAT_N_AFTER; i++) {
         free(chat->tails[i / CHAT_N_AFTER].after[i % CHAT_N_AFTER]);
     }
+    free(chat->turn_end);
     fmp_template_free(chat->tmpl);
     fmp_tokenizer_free(chat->tok);
     cJSON_Delete(chat->variables);

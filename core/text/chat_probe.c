@@ -19,8 +19,7 @@
     "\"{\\\"city\\\": \\\"Vqf\\\", \\\"n\\\": 7, \\\"on\\\": true, \\\"list\\\": [\\\"x y\\\", null]}\""
 #define CALL(arguments)                                                                                      \
     "{\"id\":\"call12345\",\"type\":\"function\",\"function\":{\"name\":\"fqd\",\"arguments\":" arguments "}}"
-#define CALL_AS(id)                                                                                          \
-    "{" id "\"type\":\"function\",\"function\":{\"name\":\"fqd\",\"arguments\":" ARGS "}}"
+#define CALL_AS(id)           "{" id "\"type\":\"function\",\"function\":{\"name\":\"fqd\",\"arguments\":" ARGS "}}"
 #define CALLS(content, calls) "{\"role\":\"assistant\"," content "\"tool_calls\":[" calls "]}"
 #define NO_TEXT               "\"content\":\"\","
 #define TOOLS                                                                                                \
@@ -168,8 +167,9 @@ static void probe_tails(prober *p, fmp_chat_tails tails[2])
     tails[1].after[CHAT_AFTER_TOOL] = tail_of(p, TALK(TOOLS, ASKED));
 }
 
-/* The mask of a conversation; *rewritten: some turn's past differs from what inference saw. */
-static fmp_status mask_of(prober *p, const char *doc, bool *rewritten)
+/* The mask of a conversation; *rewritten: some turn's past differs from what inference saw; *end: of the first
+ * range. */
+static fmp_status mask_of(prober *p, const char *doc, bool *rewritten, size_t *end)
 {
     const fmp_chat_mask_options o = {.stops = (const char *const *)p->chat->stop_texts,
                                      .n_stops = p->chat->n_stop_texts,
@@ -179,7 +179,68 @@ static fmp_status mask_of(prober *p, const char *doc, bool *rewritten)
     if (!renders(p, doc, false)) { return (fmp_status)p->err.code; }
     fmp_status status = fmp_chat_mask(p->chat->tmpl, p->context, &p->out, &o, p->arena, &found, &p->err);
     *rewritten = status == FMP_E_MISMATCH || (status == FMP_OK && found.n_rewritten > 0);
+    *end = status == FMP_OK && found.n_ranges > 0 ? found.ranges[0].end : 0;
     return status;
+}
+
+/* No stop text follows a message of tool calls, though the conversation goes on behind it. */
+static bool has_open_calls(prober *p)
+{
+    const fmp_chat_mask_options o = {.stops = (const char *const *)p->chat->stop_texts,
+                                     .n_stops = p->chat->n_stop_texts,
+                                     .render = p->chat->render,
+                                     .only_one = true,
+                                     .one = 1};
+    fmp_chat_mask_result found;
+    if (!renders(p, TALK(TOOLS, ASKED "," ANSWER), false)) { return false; }
+    fmp_status status = fmp_chat_mask(p->chat->tmpl, p->context, &p->out, &o, p->arena, &found, &p->err);
+    return status == FMP_OK && found.open;
+}
+
+/* The text behind the last byte of messages[1], up to the next message's first; false: it left no byte. */
+static bool text_behind_answer(const prober *p, const char **text, size_t *len)
+{
+    size_t from = SIZE_MAX, to = p->out.text.len;
+    for (size_t i = 0; i < p->out.n_spans; i++) {
+        const fmp_span *s = &p->out.spans[i];
+        if (s->kind != FMP_SPAN_INPUT) { continue; }
+        const char *path = p->out.paths[s->path];
+        if (strncmp(path, "messages[1].content", 19) == 0) { from = s->end; }
+        if (strncmp(path, "messages[2]", 11) == 0 && to == p->out.text.len) { to = s->begin; }
+    }
+    *text = p->out.text.data + (from == SIZE_MAX ? 0 : from);
+    *len = from < to ? to - from : 0;
+    return from <= to;
+}
+
+/* Behind a whole conversation stands text that does not stand behind its last message otherwise. */
+static bool has_trail(prober *p)
+{
+    fmp_buf last = {0};
+    const char *text;
+    size_t len;
+    bool trails = false;
+    if (renders(p, TALK(TOOLS, USER "," ANSWER), false) && text_behind_answer(p, &text, &len)) {
+        fmp_buf_add(&last, text, len);
+        trails = renders(p, TALK(TOOLS, USER "," ANSWER "," USER2 "," ANSWER), false) &&
+                 text_behind_answer(p, &text, &len) &&
+                 (last.len > len || (last.len > 0 && memcmp(last.data, text, last.len) != 0));
+    }
+    fmp_buf_free(&last);
+    return trails;
+}
+
+/* The longest stop text that ends at byte `end` of the last rendering. */
+static char *stop_before(const prober *p, size_t end)
+{
+    const char *best = NULL;
+    for (size_t i = 0; i < p->chat->n_stop_texts; i++) {
+        const char *stop = p->chat->stop_texts[i];
+        size_t n = strlen(stop);
+        bool fits = n <= end && memcmp(p->out.text.data + end - n, stop, n) == 0;
+        if (fits && (!best || n > strlen(best))) { best = stop; }
+    }
+    return best ? strdup(best) : NULL;
 }
 
 #define THOUGHT "{\"role\":\"assistant\",\"content\":\"<think>\\nTqi\\n</think>\\n\\nAqb\"}," USER2 "," ANSWER
@@ -194,6 +255,7 @@ static void probe_turns(prober *p, chat_facts *f)
     static const char one[] = TALK("", USER "," ANSWER), with_tools[] = TALK(TOOLS, USER "," ANSWER);
     const char *plain = one;
     bool rewritten = false;
+    size_t end;
     f->conversation = renders(p, one, false);
     if (!f->conversation &&
         renders(p, with_tools, false)) { /* a template for conversations with tools only */
@@ -204,10 +266,13 @@ static void probe_turns(prober *p, chat_facts *f)
     for (size_t i = 0; i < p->out.n_spans; i++) {
         f->generation_marks |= p->out.spans[i].generation;
     }
-    f->ends_turn = mask_of(p, plain, &rewritten) == FMP_OK;
+    f->ends_turn = mask_of(p, plain, &rewritten, &end) == FMP_OK;
+    p->chat->turn_end = f->ends_turn ? stop_before(p, end) : NULL;
+    f->open_calls = p->chat->turn_end && has_open_calls(p);
+    f->trails = f->open_calls && has_trail(p);
     for (size_t i = 0; i < sizeof talks / sizeof talks[0]; i++) {
         rewritten = false;
-        (void)!mask_of(p, talks[i], &rewritten);
+        (void)!mask_of(p, talks[i], &rewritten, &end);
         f->rewrites_past = f->rewrites_past || rewritten;
     }
 }
@@ -271,6 +336,7 @@ cJSON *fmp_chat_facts(const fmp_chat *chat)
     }
     cJSON_AddStringToObject(o, "call_ids", f->nine_ids ? "nine" : f->needs_ids ? "needed" : "any");
     cJSON_AddBoolToObject(o, "ends_turn", f->ends_turn);
+    cJSON_AddBoolToObject(o, "ends_calls", f->ends_turn && !f->open_calls);
     cJSON_AddBoolToObject(o, "generation_marks", f->generation_marks);
     cJSON_AddBoolToObject(o, "rewrites_past", f->rewrites_past);
     return o;

@@ -119,10 +119,15 @@ static fmp_status weigh_message(fmp_chat_result *r, const cJSON *message, const 
     return note ? weigh_forced(r, note, range->message, err) : FMP_OK;
 }
 
-static fmp_status weigh_ranges(const fmp_chat *chat, const cJSON *doc, const cJSON *context,
-                               const fmp_chat_options *o, size_t message, fmp_chat_result *r, fmp_err *err)
+fmp_status chat_find_ranges(const fmp_chat *chat, const cJSON *doc, const cJSON *context,
+                            const fmp_chat_options *o, size_t message, fmp_chat_result *r,
+                            fmp_chat_mask_result *out, fmp_err *err)
 {
-    fmp_chat_mask_result found;
+    *out = (fmp_chat_mask_result){0};
+    if (!o->supervise ||
+        (o->all_text && !(o->context_weight > 0 && o->context_weight != 1.0f) && !has_weights(doc))) {
+        return FMP_OK;
+    }
     const fmp_chat_mask_options mask = {.policy = o->policy,
                                         .roles = o->roles,
                                         .n_roles = o->n_roles,
@@ -132,24 +137,30 @@ static fmp_status weigh_ranges(const fmp_chat *chat, const cJSON *doc, const cJS
                                         .tails = chat_tails(chat, doc),
                                         .only_one = message != SIZE_MAX,
                                         .one = message,
-                                        .check_past = o->check_past};
-    FMP_TRY(fmp_chat_mask(chat->tmpl, context, &r->rendered, &mask, r->arena, &found, err));
-    r->n_rewritten = found.n_rewritten;
+                                        .check_past = o->check_past,
+                                        .trails = chat->facts.open_calls && chat->facts.trails};
+    FMP_TRY(fmp_chat_mask(chat->tmpl, context, &r->rendered, &mask, r->arena, out, err));
+    r->n_rewritten = out->n_rewritten;
+    return FMP_OK;
+}
+
+static fmp_status weigh_ranges(const cJSON *doc, const fmp_chat_mask_result *found, fmp_chat_result *r,
+                               fmp_err *err)
+{
     const cJSON *m = fmp_json_get(doc, "messages") ? fmp_json_get(doc, "messages")->child : NULL;
     size_t at = 0;
-    for (size_t i = 0; i < found.n_ranges; i++) {
-        for (; at < found.ranges[i].message && m; at++) {
+    for (size_t i = 0; i < found->n_ranges; i++) {
+        for (; at < found->ranges[i].message && m; at++) {
             m = m->next;
         }
-        FMP_TRY(weigh_message(r, m, &found.ranges[i], err));
+        FMP_TRY(weigh_message(r, m, &found->ranges[i], err));
     }
     return FMP_OK;
 }
 
-fmp_status chat_supervise(const fmp_chat *chat, const cJSON *doc, const cJSON *context,
-                          const fmp_chat_options *o, size_t message, fmp_chat_result *r, fmp_err *err)
+fmp_status chat_supervise(const cJSON *doc, const fmp_chat_options *o, const fmp_chat_mask_result *found,
+                          fmp_chat_result *r, fmp_err *err)
 {
-    bool ranges = true;
     FMP_TRY(reserve_weights(r, err));
     if (!o->supervise) { return FMP_OK; }
     if (o->all_text) {
@@ -157,9 +168,8 @@ fmp_status chat_supervise(const fmp_chat *chat, const cJSON *doc, const cJSON *c
         for (size_t i = 1; i < r->tokens.n; i++) {
             r->weight[i] = context_weight;
         }
-        ranges = context_weight != 1.0f || has_weights(doc);
     }
-    if (ranges) { FMP_TRY(weigh_ranges(chat, doc, context, o, message, r, err)); }
+    FMP_TRY(weigh_ranges(doc, found, r, err));
     if (r->tokens.n > 0) { r->weight[0] = 0.0f; } /* nothing comes before it to predict it from */
     for (size_t i = 0; i < r->tokens.n; i++) {
         r->n_supervised += r->weight[i] > 0;

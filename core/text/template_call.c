@@ -301,6 +301,24 @@ static fmp_status bind_method(tpl_rt *rt, const tpl_val *self, const tpl_builtin
     return FMP_OK;
 }
 
+/* name, arguments, ... of a macro; *found false: it has no such attribute. */
+static fmp_status macro_attr(tpl_rt *rt, const tpl_macro *m, const tpl_str *name, bool *found, tpl_val *out)
+{
+    const fmp_template *t = rt->tmpl;
+    *found = true;
+    if (tpl_str_is(name, "name")) {
+        *out = m->node->kind == S_MACRO ? m->node->value : tpl_none();
+    } else if (tpl_str_is(name, "arguments")) {
+        FMP_TRY(tpl_seq_new(rt, Q_TUPLE, m->node->n_params, out));
+        for (uint32_t i = 0; i < m->node->n_params; i++) {
+            out->u.q->items[i] = tpl_of_str(t->names[m->node->params[i]]);
+        }
+    } else {
+        *found = false;
+    }
+    return FMP_OK;
+}
+
 /* The attributes Python's getattr finds; *found false: there is none. */
 static fmp_status own_attr(tpl_rt *rt, const tpl_val *obj, const tpl_str *name, bool *found, tpl_val *out)
 {
@@ -310,9 +328,15 @@ static fmp_status own_attr(tpl_rt *rt, const tpl_val *obj, const tpl_str *name, 
         return tpl_fail(rt, FMP_E_DATA, "access to attribute '%.*s' is not allowed in a template",
                         (int)(name->len > 60 ? 60 : name->len), name->p);
     }
+    if (obj->type == T_MACRO) { return macro_attr(rt, obj->u.m, name, found, out); }
     if (obj->type == T_LOOP && loop_attr(obj->u.loop, name, out)) { return FMP_OK; }
     if (obj->type == T_CYCLER && tpl_str_is(name, "current")) {
         *out = obj->u.q->items[obj->u.q->start];
+        return FMP_OK;
+    }
+    if (obj->type == T_SEQ && obj->u.q->is_group &&
+        (tpl_str_is(name, "grouper") || tpl_str_is(name, "list"))) {
+        *out = obj->u.q->items[name->p[0] == 'l'];
         return FMP_OK;
     }
     const tpl_builtin *fn = tpl_find_method(obj, name, &forbidden);

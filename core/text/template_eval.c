@@ -148,6 +148,16 @@ static fmp_status int_binary(tpl_rt *rt, tpl_op op, int64_t x, int64_t y, tpl_va
     return FMP_OK;
 }
 
+/* Python's x // y: exact where floor(x / y) is not, since the remainder is. */
+static double floor_div(double x, double y)
+{
+    double rest = fmod(x, y), q = (x - rest) / y;
+    if (rest != 0.0 && (y < 0.0) != (rest < 0.0)) { q -= 1.0; }
+    if (q == 0.0) { return copysign(0.0, x / y); }
+    double whole = floor(q);
+    return q - whole > 0.5 ? whole + 1.0 : whole;
+}
+
 static fmp_status float_binary(tpl_rt *rt, tpl_op op, double x, double y, tpl_val *out)
 {
     double r;
@@ -159,7 +169,7 @@ static fmp_status float_binary(tpl_rt *rt, tpl_op op, double x, double y, tpl_va
     case OP_SUB: r = x - y; break;
     case OP_MUL: r = x * y; break;
     case OP_DIV: r = x / y; break;
-    case OP_FLOORDIV: r = floor(x / y); break;
+    case OP_FLOORDIV: r = floor_div(x, y); break;
     case OP_MOD:
         r = fmod(x, y);
         if (r == 0.0) { r = copysign(0.0, y); }
@@ -576,7 +586,7 @@ static fmp_status run_loop(tpl_rt *rt, tpl_frame *f, const tpl_node *n, const tp
 {
     tpl_frame *own;
     const tpl_val *items;
-    uint32_t count;
+    uint32_t count, whole_rounds = 0;
     tpl_loop *loop;
     rt->at = n->b;
     FMP_TRY(tpl_iterate(rt, iterable, &items, &count));
@@ -594,10 +604,12 @@ static fmp_status run_loop(tpl_rt *rt, tpl_frame *f, const tpl_node *n, const tp
         FMP_TRY(exec(rt, own, n->d));
         uint8_t jump = rt->jump;
         rt->jump = JUMP_NONE;
+        whole_rounds += jump == JUMP_NONE;
         if (jump == JUMP_BREAK) { break; }
     }
     rt->loop_depth--;
-    return FMP_OK;
+    return n->e && whole_rounds == 0 ? exec(rt, f, n->e)
+                                     : FMP_OK; /* as jinja2 has it: all rounds left early */
 }
 
 static fmp_status exec_for(tpl_rt *rt, tpl_frame *f, const tpl_node *n)
@@ -605,7 +617,7 @@ static fmp_status exec_for(tpl_rt *rt, tpl_frame *f, const tpl_node *n)
     tpl_val iterable;
     uint32_t depth = rt->loop_depth;
     FMP_TRY(tpl_eval(rt, f, n->b, &iterable));
-    if (!n->recursive) { rt->loop_depth = 0; } /* loop.depth counts recursion, not nesting */
+    rt->loop_depth = 0; /* loop.depth counts recursion, not nesting */
     fmp_status st = run_loop(rt, f, n, &iterable);
     rt->loop_depth = depth;
     return st;

@@ -339,8 +339,7 @@ static bool starts_test_arg(const tpl_parser *p)
 {
     if (p->tok->kind == K_STRING || p->tok->kind == K_INT || p->tok->kind == K_FLOAT) { return true; }
     if (p->tok->kind == K_NAME) {
-        return !tpl_is_word(p, "else") && !tpl_is_word(p, "or") && !tpl_is_word(p, "and") &&
-               !tpl_is_word(p, "if");
+        return !tpl_is_word(p, "else") && !tpl_is_word(p, "or") && !tpl_is_word(p, "and");
     }
     return tpl_is_op(p, "[") || tpl_is_op(p, "{");
 }

@@ -237,7 +237,7 @@ static bool parse_int(const tpl_str *s, int64_t base, int64_t *out)
 }
 
 /* Python's float(text) */
-static bool parse_float(const tpl_str *s, double *out)
+bool tpl_parse_float(const tpl_str *s, double *out)
 {
     char text[400], *end;
     size_t begin = 0, stop = s->len;
@@ -281,7 +281,7 @@ static fmp_status f_int(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     if (v->type == T_FLOAT) { FMP_TRY(int_of_float(rt, v->u.f, &fallback, out)); }
     if (v->type == T_STR && parse_int(v->u.s, base, &i)) {
         *out = tpl_int(i);
-    } else if (v->type == T_STR && parse_float(v->u.s, &f)) {
+    } else if (v->type == T_STR && tpl_parse_float(v->u.s, &f)) {
         FMP_TRY(int_of_float(rt, f, &fallback, out));
     }
     if (v->type == T_STR && out->type == T_INT) { out->origin = tpl_str_origin(v->u.s); }
@@ -297,7 +297,7 @@ static fmp_status f_float(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     if (tpl_is_number(v)) {
         *out = tpl_float(tpl_as_double(v));
         out->origin = v->type == T_FLOAT ? v->origin : ORIGIN_COMPUTED;
-    } else if (v->type == T_STR && parse_float(v->u.s, &f)) {
+    } else if (v->type == T_STR && tpl_parse_float(v->u.s, &f)) {
         *out = tpl_float(f);
     }
     return FMP_OK;
@@ -333,7 +333,7 @@ static fmp_status f_round(tpl_rt *rt, const tpl_call *c, tpl_val *out)
         if (ARG(1)->type != T_STR || !(tpl_str_is(ARG(1)->u.s, "ceil") || tpl_str_is(ARG(1)->u.s, "floor"))) {
             return tpl_fail(rt, FMP_E_DATA, "round: method must be common, ceil or floor");
         }
-        *out = tpl_float((ARG(1)->u.s->p[0] == 'c' ? ceil(f * scale) : floor(f * scale)) / scale);
+        *out = tpl_float((ARG(1)->u.s->p[0] == 'c' ? ceil(f * scale) : floor(f * scale)) / scale + 0.0);
     } else if (c->self.type != T_FLOAT && digits >= 0) {
         *out = tpl_int(c->self.type == T_INT ? c->self.u.i : c->self.u.b);
     } else if (digits < 0) {
@@ -633,6 +633,81 @@ static fmp_status f_batch(tpl_rt *rt, const tpl_call *c, tpl_val *out)
     return FMP_OK;
 }
 
+/* slice(slices, fill_with): so many columns of nearly one length */
+static fmp_status f_slice(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_val *items;
+    uint32_t n;
+    int64_t n_slices;
+    bool fill = ARG(1) && ARG(1)->type != T_NONE;
+    FMP_TRY(opt_int(rt, c, 0, 1, &n_slices));
+    if (n_slices == 0) { return tpl_fail(rt, FMP_E_DATA, "slice: expected a number of slices above 0"); }
+    FMP_TRY(tpl_iterate(rt, &c->self, &items, &n));
+    if (n_slices < 0) { n_slices = 0; }
+    FMP_TRY(tpl_step(rt, (uint64_t)n_slices));
+    FMP_TRY(tpl_seq_new(rt, Q_GENERATOR, (size_t)n_slices, out));
+    uint64_t at = 0, n_longer = n_slices > 0 ? n % (uint64_t)n_slices : 0;
+    for (uint64_t i = 0; i < (uint64_t)n_slices; i++) {
+        uint64_t have = n / (uint64_t)n_slices + (i < n_longer), want = have + (fill && i >= n_longer);
+        FMP_TRY(tpl_seq_new(rt, Q_LIST, want, &out->u.q->items[i]));
+        for (uint64_t k = 0; k < want; k++) {
+            out->u.q->items[i].u.q->items[k] = k < have ? items[at + k] : *ARG(1);
+        }
+        at += have;
+    }
+    return FMP_OK;
+}
+
+/* The value groupby goes by: an attribute, or its default where it is missing. */
+static fmp_status group_key(tpl_rt *rt, const tpl_call *c, const tpl_val *item, tpl_val *out)
+{
+    FMP_TRY(get_path(rt, item, ARG(0), out));
+    if (out->type == T_UNDEFINED && ARG(1) && ARG(1)->type != T_NONE) { *out = *ARG(1); }
+    return FMP_OK;
+}
+
+/* One pair (grouper, list) of the sorted items [begin, end). */
+static fmp_status new_group(tpl_rt *rt, const tpl_val *key, const tpl_val *items, size_t n, tpl_val *out)
+{
+    FMP_TRY(tpl_seq_new(rt, Q_TUPLE, 2, out));
+    out->u.q->is_group = true;
+    out->u.q->items[0] = *key;
+    return new_list(rt, Q_LIST, items, n, &out->u.q->items[1]);
+}
+
+/* groupby(attribute, default=None, case_sensitive=False): sorted by the attribute, and cut where it changes */
+static fmp_status f_groupby(tpl_rt *rt, const tpl_call *c, tpl_val *out)
+{
+    const tpl_val *items;
+    tpl_val *keys, *groups, sorted, key;
+    uint32_t n, n_groups = 0;
+    bool exact = opt_bool(c, 2);
+    FMP_TRY(tpl_iterate(rt, &c->self, &items, &n));
+    TPL_TAKE(rt, keys, n);
+    TPL_TAKE(rt, groups, n);
+    for (uint32_t i = 0; i < n; i++) {
+        FMP_TRY(group_key(rt, c, &items[i], &key));
+        FMP_TRY(sort_key(rt, &key, NULL, exact, &keys[i]));
+    }
+    FMP_TRY(sort_items(rt, items, keys, n, false, &sorted));
+    for (uint32_t begin = 0, end; begin < n; begin = end) {
+        const tpl_val *first = &sorted.u.q->items[begin];
+        tpl_val own, other;
+        bool same = true;
+        FMP_TRY(group_key(rt, c, first, &key));
+        FMP_TRY(sort_key(rt, &key, NULL, exact, &own));
+        for (end = begin + 1; end < n; end += same) {
+            FMP_TRY(group_key(rt, c, &sorted.u.q->items[end], &other));
+            tpl_val folded = other;
+            FMP_TRY(sort_key(rt, &other, NULL, exact, &folded));
+            FMP_TRY(tpl_equal(rt, &own, &folded, &same));
+            if (!same) { break; }
+        }
+        FMP_TRY(new_group(rt, &key, first, end - begin, &groups[n_groups++]));
+    }
+    return new_list(rt, Q_LIST, groups, n_groups, out);
+}
+
 static fmp_status f_default(tpl_rt *rt, const tpl_call *c, tpl_val *out)
 {
     (void)rt;
@@ -747,12 +822,12 @@ static const tpl_builtin filters[] = {
     {"dictsort", "case_sensitive by reverse", 0, f_dictsort},
     {"e", "", 0, f_escape},
     {"escape", "", 0, f_escape},
-    {"filesizeformat", "*", 0, NULL},
+    {"filesizeformat", "binary", 0, tpl_f_filesizeformat},
     {"first", "", 0, f_first_last},
     {"float", "default", 0, f_float},
     {"forceescape", "", 0, f_escape},
     {"format", "*", 0, f_format},
-    {"groupby", "*", 0, NULL},
+    {"groupby", "attribute default case_sensitive", 1, f_groupby},
     {"indent", "width first blank", 0, f_indent},
     {"int", "default base", 0, f_int},
     {"items", "", 0, f_items},
@@ -764,7 +839,7 @@ static const tpl_builtin filters[] = {
     {"map", "*", 0, f_map},
     {"max", "case_sensitive attribute", 0, f_min_max},
     {"min", "case_sensitive attribute", 0, f_min_max},
-    {"pprint", "*", 0, NULL},
+    {"pprint", "", 0, tpl_f_pprint},
     {"random", "*", 0, NULL},
     {"reject", "*", 0, f_select},
     {"rejectattr", "*", 0, f_select},
@@ -774,22 +849,22 @@ static const tpl_builtin filters[] = {
     {"safe", "", 0, f_safe},
     {"select", "*", 0, f_select},
     {"selectattr", "*", 0, f_select},
-    {"slice", "*", 0, NULL},
+    {"slice", "slices fill_with", 1, f_slice},
     {"sort", "reverse case_sensitive attribute", 0, f_sort},
     {"string", "", 0, f_string},
-    {"striptags", "*", 0, NULL},
+    {"striptags", "", 0, tpl_f_striptags},
     {"sum", "attribute start", 0, f_sum},
     {"title", "", 0, f_case},
     {"tojson", "ensure_ascii indent separators sort_keys", 0, f_tojson},
     {"trim", "chars", 0, f_trim},
-    {"truncate", "*", 0, NULL},
+    {"truncate", "length killwords end leeway", 0, tpl_f_truncate},
     {"unique", "case_sensitive attribute", 0, f_unique},
     {"upper", "", 0, f_case},
-    {"urlencode", "*", 0, NULL},
+    {"urlencode", "", 0, tpl_f_urlencode},
     {"urlize", "*", 0, NULL},
     {"wordcount", "", 0, f_wordcount},
-    {"wordwrap", "*", 0, NULL},
-    {"xmlattr", "*", 0, NULL},
+    {"wordwrap", "width break_long_words wrapstring break_on_hyphens", 0, tpl_f_wordwrap},
+    {"xmlattr", "autospace", 0, tpl_f_xmlattr},
 };
 
 const tpl_builtin *tpl_find_filter(const tpl_str *name)

@@ -9,7 +9,7 @@
  *   template_print.c   values as text and as JSON
  *   template_eval.c    statements and expressions
  *   template_call.c    attribute access, calls, methods, global functions; template_method.c: methods of
- *   strings template_filter.c  filters; template_test.c: tests
+ *   strings template_filter.c, template_filter_text.c, template_pprint.c  filters; template_test.c: tests
  *   template_format.c  printf-style and brace formatting
  *   template.c         the public entries, spans and paths
  *   chat_mask.c        supervised byte ranges
@@ -109,6 +109,7 @@ struct tpl_seq {
     uint32_t n;
     uint8_t kind;
     bool spent;    /* a generator that was iterated: now empty, as in Python */
+    bool is_group; /* a pair of groupby: its members are also .grouper, .list */
     int64_t start; /* Q_RANGE: for printing; T_CYCLER: position               */
     int64_t stop;
     int64_t step;
@@ -399,6 +400,16 @@ typedef struct tpl_json_style {
 fmp_status tpl_print(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool repr, uint32_t depth);
 fmp_status tpl_print_json(tpl_rt *rt, tpl_sink *k, const tpl_val *v, const tpl_json_style *style,
                           uint32_t depth);
+
+/* ---- filters of other files ---- */
+fmp_status tpl_f_truncate(tpl_rt *rt, const tpl_call *c, tpl_val *out);
+fmp_status tpl_f_wordwrap(tpl_rt *rt, const tpl_call *c, tpl_val *out);
+fmp_status tpl_f_urlencode(tpl_rt *rt, const tpl_call *c, tpl_val *out);
+fmp_status tpl_f_xmlattr(tpl_rt *rt, const tpl_call *c, tpl_val *out);
+fmp_status tpl_f_striptags(tpl_rt *rt, const tpl_call *c, tpl_val *out);
+fmp_status tpl_f_filesizeformat(tpl_rt *rt, const tpl_call *c, tpl_val *out);
+fmp_status tpl_f_pprint(tpl_rt *rt, const tpl_call *c, tpl_val *out);
+bool tpl_parse_float(const tpl_str *s, double *out); /* Python's float(text) */
 
 /* ---- calls (template_call.c) ---- */
 const tpl_builtin *tpl_find_filter(const tpl_str *name);

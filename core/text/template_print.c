@@ -179,8 +179,11 @@ fmp_status tpl_print(tpl_rt *rt, tpl_sink *k, const tpl_val *v, bool repr, uint3
     case T_FLOAT:
     case T_BIG: return print_number(rt, k, v);
     case T_STR:
-        if (repr && v->flag) { return tpl_fail(rt, FMP_E_UNSUPPORTED, "repr of a markup-safe string"); }
-        return repr ? print_quoted(rt, k, v, false, false) : tpl_sink_str(rt, k, v->u.s);
+        if (!repr) { return tpl_sink_str(rt, k, v->u.s); }
+        if (!v->flag) { return print_quoted(rt, k, v, false, false); }
+        FMP_TRY(put(rt, k, "Markup(", ORIGIN_COMPUTED));
+        FMP_TRY(print_quoted(rt, k, v, false, false));
+        return put(rt, k, ")", ORIGIN_COMPUTED);
     case T_SEQ: return print_seq(rt, k, v, depth);
     case T_DICT:
     case T_NAMESPACE: return print_dict(rt, k, v, depth);

@@ -198,8 +198,8 @@ static bool stands_alone(const char *s, size_t len, size_t begin, size_t end)
     return (begin == 0 || !tk_is_word(s, char_before(s, begin))) && (end == len || !tk_is_word(s, end));
 }
 
-void tk_trie_split(const fmp_tokenizer *tok, const tk_trie *trie, const char *s, size_t len, bool special,
-                   tk_pieces *out)
+void tk_trie_split(const fmp_tokenizer *tok, const tk_trie *trie, const char *s, size_t len,
+                   const tk_asked *asked, tk_pieces *out)
 {
     size_t done = 0;
     out->n = 0;
@@ -212,8 +212,13 @@ void tk_trie_split(const fmp_tokenizer *tok, const tk_trie *trie, const char *s,
         }
         const tk_added *a = &tok->added[k];
         i = end;
-        if (a->special && !special) { continue; }
+        if (a->special && !asked->special) { continue; }
         if (a->single_word && !stands_alone(s, len, begin, end)) { continue; }
+        if (asked->allow &&
+            !asked->allow(asked->arg, a->id, tk_origin(asked->view, begin), tk_origin(asked->view, end))) {
+            i = begin + 1; /* another may begin inside it */
+            continue;
+        }
         while (a->lstrip && begin > done && is_space(s, char_before(s, begin))) {
             begin = char_before(s, begin);
         }

@@ -20,57 +20,17 @@
 #define NO_RANK   UINT32_MAX /* of a token that is not made by a merge */
 #define MAX_NODES (1u << 24)
 
-/* Merges by rank while the index is built. */
-typedef struct rule {
-    uint32_t left, right, rank, id;
-} rule;
-
-static int by_rank(const void *a, const void *b)
+/*
+ * Are the merges in order of rank? Equal ranks are those of one token: only one of its merges can ever fire, so which of
+ * them comes first does not matter.
+ */
+static bool in_order(const tk_rule *rules, size_t n)
 {
-    const rule *x = a, *y = b;
-    return x->rank < y->rank ? -1 : x->rank > y->rank;
-}
-
-/* All merges in order of rank, on the heap; *n = 0 if they cannot be ordered. NULL: out of memory. */
-static rule *rules_by_rank(const fmp_tokenizer *tok, size_t *n)
-{
-    uint32_t max = 0;
-    *n = 0;
-    for (size_t i = 0; i <= tok->merge_mask; i++) {
-        const tk_merge *m = &tok->merges[i];
-        if (m->key == UINT64_MAX) { continue; }
-        (*n)++;
-        if (m->rank > max) { max = m->rank; }
+    for (size_t i = 1; i < n; i++) {
+        if (rules[i].rank < rules[i - 1].rank) { return false; }
+        if (rules[i].rank == rules[i - 1].rank && rules[i].id != rules[i - 1].id) { return false; }
     }
-    if (max == NO_RANK) { *n = 0; }
-    bool dense = max < *n * 2 + 1024;
-    size_t room = dense ? (size_t)max + 1 : *n;
-    rule *all = malloc((room + 1) * sizeof *all);
-    if (!all) { return NULL; }
-    for (size_t i = 0; i < room && dense; i++) {
-        all[i].rank = NO_RANK;
-    }
-    bool twice = false;
-    size_t k = 0;
-    for (size_t i = 0; i <= tok->merge_mask; i++) {
-        const tk_merge *m = &tok->merges[i];
-        if (m->key == UINT64_MAX) { continue; }
-        rule *to = dense ? &all[m->rank] : &all[k++];
-        twice |= dense && to->rank != NO_RANK;
-        *to = (rule){(uint32_t)(m->key >> 32), (uint32_t)m->key, m->rank, m->id};
-    }
-    if (dense) {
-        for (size_t i = 0; i < room; i++) {
-            if (all[i].rank != NO_RANK) { all[k++] = all[i]; }
-        }
-    } else {
-        qsort(all, *n, sizeof *all, by_rank);
-        for (size_t i = 1; i < *n; i++) {
-            twice |= all[i].rank == all[i - 1].rank;
-        }
-    }
-    if (twice) { *n = 0; }
-    return all;
+    return n > 0 && rules[n - 1].rank != NO_RANK;
 }
 
 /* Bit of a pair in pair_bits. */
@@ -83,34 +43,52 @@ static inline uint64_t pair_bit(const tk_index *x, uint32_t left, uint32_t right
  * Does the boundary between two tokens survive when their bytes are merged together, looking at merges of
  * rank below `limit`? The last tokens beside it are undone step by step, latest merge first (of equals the
  * right one: it came second); a merge that crosses the boundary must not have been possible while both its
- * sides stood there.
+ * sides stood there. A merge of the two tokens themselves is the caller's business.
  */
-static bool survives(const fmp_tokenizer *tok, const tk_index *x, uint32_t left, uint32_t right,
-                     uint32_t limit)
+typedef struct boundary {
+    uint32_t left, right;
+    uint32_t a, b; /* ranks of what made them */
+    uint32_t limit;
+} boundary;
+
+static inline boundary boundary_of(const tk_index *x, uint32_t left, uint32_t right, uint32_t limit)
 {
-    uint32_t a = x->makers[left].rank, b = x->makers[right].rank;
-    for (;;) {
-        if (tk_bit(x->pair_bits, pair_bit(x, left, right))) {
-            const tk_merge *m = tk_merge_find(tok, left, right);
-            if (m && m->rank < limit) { return false; }
-        }
-        if (a != NO_RANK && (b == NO_RANK || a > b)) {
-            limit = a;
-            left = x->makers[left].right;
-            a = x->makers[left].rank;
-        } else if (b != NO_RANK) {
-            limit = b + 1;
-            right = x->makers[right].left;
-            b = x->makers[right].rank;
-        } else {
-            return true;
-        }
+    return (boundary){left, right, x->makers[left].rank, x->makers[right].rank, limit};
+}
+
+/* One step back; false: both sides are starts. */
+static inline bool undo(const tk_index *x, boundary *at)
+{
+    if (at->a != NO_RANK && (at->b == NO_RANK || at->a > at->b)) {
+        at->limit = at->a;
+        at->left = x->makers[at->left].right;
+        at->a = x->makers[at->left].rank;
+        return true;
     }
+    if (at->b == NO_RANK) { return false; }
+    at->limit = at->b + 1;
+    at->right = x->makers[at->right].left;
+    at->b = x->makers[at->right].rank;
+    return true;
+}
+
+static inline bool survives_below(const fmp_tokenizer *tok, const tk_index *x, uint32_t left, uint32_t right,
+                                  uint32_t limit)
+{
+    boundary at = boundary_of(x, left, right, limit);
+    while (undo(x, &at)) {
+        if (!tk_bit(x->pair_bits, pair_bit(x, at.left, at.right))) { continue; }
+        const tk_merge *m = tk_merge_find(tok, at.left, at.right);
+        if (m && m->rank < at.limit) { return false; }
+    }
+    return true;
 }
 
 bool tk_index_pair(const fmp_tokenizer *tok, uint32_t left, uint32_t right)
 {
-    return survives(tok, tok->index, left, right, UINT32_MAX);
+    const tk_index *x = tok->index;
+    if (tk_bit(x->pair_bits, pair_bit(x, left, right)) && tk_merge_find(tok, left, right)) { return false; }
+    return survives_below(tok, x, left, right, UINT32_MAX);
 }
 
 /* Table of bits for n entries: one of eight to sixteen is set. */
@@ -124,7 +102,7 @@ static uint64_t *bits_new(size_t n, unsigned *shift)
     return calloc(((size_t)1 << log) / 64, sizeof(uint64_t));
 }
 
-static bool fill_pair_bits(tk_index *x, const rule *rules, size_t n)
+static bool fill_pair_bits(tk_index *x, const tk_rule *rules, size_t n)
 {
     x->pair_bits = bits_new(n, &x->pair_bits_shift);
     for (size_t i = 0; i < n && x->pair_bits; i++) {
@@ -134,13 +112,27 @@ static bool fill_pair_bits(tk_index *x, const rule *rules, size_t n)
     return x->pair_bits != NULL;
 }
 
+/* Ask for the memory that survives_below looks at first. */
+static void fetch_boundary(const fmp_tokenizer *tok, const tk_index *x, const tk_rule *r)
+{
+    boundary at = boundary_of(x, r->left, r->right, r->rank);
+    if (undo(x, &at) && tk_bit(x->pair_bits, pair_bit(x, at.left, at.right))) {
+        tk_merge_fetch(tok, at.left, at.right);
+    }
+}
+
 /* Find the one merge that makes each token. live[id]: a start, or a token whose merge was found. */
-static void find_makers(const fmp_tokenizer *tok, tk_index *x, const rule *rules, size_t n, uint8_t *live)
+static void find_makers(const fmp_tokenizer *tok, tk_index *x, const tk_rule *rules, size_t n, uint8_t *live)
 {
     for (size_t i = 0; i < n; i++) {
-        const rule *r = &rules[i];
+        const tk_rule *r = &rules[i];
+        if (i + 2 * TK_AHEAD < n) {
+            __builtin_prefetch(&x->makers[rules[i + 2 * TK_AHEAD].left]);
+            __builtin_prefetch(&x->makers[rules[i + 2 * TK_AHEAD].right]);
+            fetch_boundary(tok, x, &rules[i + TK_AHEAD]);
+        }
         if (live[r->id] || !live[r->left] || !live[r->right] ||
-            !survives(tok, x, r->left, r->right, r->rank)) {
+            !survives_below(tok, x, r->left, r->right, r->rank)) {
             continue;
         }
         x->makers[r->id] = (tk_maker){r->left, r->right, r->rank};
@@ -149,7 +141,7 @@ static void find_makers(const fmp_tokenizer *tok, tk_index *x, const rule *rules
 }
 
 /* The tokens that merging starts from. False where an unknown character's token could itself be merged. */
-static bool mark_starts(const fmp_tokenizer *tok, const rule *rules, size_t n, uint8_t *live)
+static bool mark_starts(const fmp_tokenizer *tok, const tk_rule *rules, size_t n, uint8_t *live)
 {
     if (tok->byte_level) {
         for (unsigned b = 0; b < 256; b++) {
@@ -249,11 +241,7 @@ static const char *own_bytes(const fmp_tokenizer *tok, uint32_t id, char *out, s
     size_t n = 0;
     *len = t->text_len;
     if (!tok->byte_level) { return t->text; }
-    for (size_t i = 0; i < t->text_len;) {
-        int byte = tk_byte_of_char(tk_utf8_next(t->text, &i));
-        if (byte < 0) { return NULL; }
-        out[n++] = (char)byte;
-    }
+    if (!tk_unmap(t->text, t->text_len, out, &n)) { return NULL; }
     *len = n;
     return out;
 }
@@ -273,7 +261,66 @@ static tk_short_slot *short_slot(tk_index *x, uint64_t key, size_t len)
     return &x->shorts[i];
 }
 
-static bool add_token(const fmp_tokenizer *tok, tk_index *x, uint32_t id, char *scratch)
+/* Ask for the memory that the next tokens' first bytes will lie in. */
+static void fetch_tokens(const fmp_tokenizer *tok, const tk_index *x, const uint8_t *live, uint32_t from)
+{
+    for (uint32_t id = from; id < tok->size && id < from + TK_AHEAD; id++) {
+        const tk_token *t = &tok->tokens[id];
+        char bytes[4 * TK_SHORT];
+        uint64_t key = 0;
+        size_t n = t->text_len < 2 * TK_SHORT ? t->text_len : 2 * TK_SHORT;
+        if (!live[id]) { continue; }
+        while (n < t->text_len && ((unsigned char)t->text[n] & 0xC0) == 0x80) {
+            n++; /* whole characters, and at least TK_SHORT of them */
+        }
+        if (!tok->byte_level) {
+            memcpy(bytes, t->text, n);
+        } else if (!tk_unmap(t->text, n, bytes, &n)) {
+            continue;
+        }
+        n = n < TK_SHORT ? n : TK_SHORT;
+        memcpy(&key, bytes, n);
+        uint64_t h = tk_short_hash(key, n);
+        __builtin_prefetch(&x->shorts[h >> x->short_shift], 1);
+        __builtin_prefetch(&x->short_bits[(h >> x->short_bits_shift) / 64], 1);
+    }
+}
+
+/* Tokens longer than TK_SHORT on their way into the trie: some at a time, so that what each needs next is on its way. */
+typedef struct tails {
+    fmp_buf bytes;
+    struct {
+        size_t at, end; /* in bytes */
+        uint32_t id, node;
+    } v[TK_AHEAD];
+    uint32_t n;
+} tails;
+
+static bool add_tails(tk_index *x, tails *t)
+{
+    for (bool more = t->n > 0; more;) {
+        more = false;
+        for (uint32_t i = 0; i < t->n; i++) {
+            if (t->v[i].at == t->v[i].end) { continue; }
+            uint32_t node = trie_child(x, t->v[i].node, (unsigned char)t->bytes.data[t->v[i].at++]);
+            if (node == MAX_NODES) { return false; }
+            t->v[i].node = node;
+            if (t->v[i].at == t->v[i].end) {
+                x->token_at[node] = t->v[i].id;
+                continue;
+            }
+            uint32_t key = node << 8 | (unsigned char)t->bytes.data[t->v[i].at];
+            __builtin_prefetch(&x->slots[tk_trie_slot_of(x, key)], 1);
+            more = true;
+        }
+    }
+    t->n = 0;
+    t->bytes.len = 0;
+    return true;
+}
+
+/* A token's first bytes; the rest of a long one goes to `t`. */
+static bool add_token(const fmp_tokenizer *tok, tk_index *x, uint32_t id, char *scratch, tails *t)
 {
     size_t len = 0;
     uint64_t key = 0;
@@ -291,12 +338,12 @@ static bool add_token(const fmp_tokenizer *tok, tk_index *x, uint32_t id, char *
         if (node == MAX_NODES) { return false; }
         slot->node_len |= node << 4;
     }
-    for (size_t i = TK_SHORT; i < len; i++) {
-        node = trie_child(x, node, (unsigned char)bytes[i]);
-        if (node == MAX_NODES) { return false; }
-    }
-    x->token_at[node] = id;
-    return true;
+    t->v[t->n].at = t->bytes.len;
+    fmp_buf_add(&t->bytes, bytes + TK_SHORT, len - TK_SHORT);
+    t->v[t->n].end = t->bytes.len;
+    t->v[t->n].id = id;
+    t->v[t->n++].node = node;
+    return !t->bytes.failed && (t->n < TK_AHEAD || add_tails(x, t));
 }
 
 /*
@@ -324,7 +371,7 @@ static bool fill_odd(const fmp_tokenizer *tok, tk_index *x, const uint8_t *live)
  * Can no merge make a token with U+2581, the mark for a space, behind another character, and is the mark a
  * token?
  */
-static bool cuts_at_mark(const fmp_tokenizer *tok, const rule *rules, size_t n, const uint8_t *live)
+static bool cuts_at_mark(const fmp_tokenizer *tok, const tk_rule *rules, size_t n, const uint8_t *live)
 {
     uint32_t mark = tk_find(tok, TK_MARK, 3);
     if (tok->byte_level || tok->ignore_merges || mark == FMP_TOKEN_NONE || !live[mark]) { return false; }
@@ -376,9 +423,13 @@ static bool fill_tokens(const fmp_tokenizer *tok, tk_index *x, const uint8_t *li
     x->lengths = malloc(TK_STARTS);
     if (x->lengths) { memset(x->lengths, 3, TK_STARTS); } /* one and two bytes are always tried */
     bool ok = scratch && x->shorts && x->short_bits && x->lengths && trie_init(x, log);
+    tails t = {.n = 0};
     for (uint32_t id = 0; id < tok->size && ok; id++) {
-        ok = !live[id] || add_token(tok, x, id, scratch);
+        if (id % TK_AHEAD == 0) { fetch_tokens(tok, x, live, id); }
+        ok = !live[id] || add_token(tok, x, id, scratch, &t);
     }
+    ok = ok && add_tails(x, &t);
+    fmp_buf_free(&t.bytes);
     free(scratch);
     return ok && mark_nodes(x);
 }
@@ -396,7 +447,7 @@ void tk_index_free(tk_index *x)
     free(x);
 }
 
-static bool fill(const fmp_tokenizer *tok, tk_index *x, const rule *rules, size_t n, uint8_t *live)
+static bool fill(const fmp_tokenizer *tok, tk_index *x, const tk_rule *rules, size_t n, uint8_t *live)
 {
     x->makers = malloc(tok->size * sizeof *x->makers);
     if (!x->makers || !fill_pair_bits(x, rules, n)) { return false; }
@@ -411,16 +462,14 @@ static bool fill(const fmp_tokenizer *tok, tk_index *x, const rule *rules, size_
 
 void tk_index_build(fmp_tokenizer *tok)
 {
-    size_t n = 0;
-    if (!tok->merges) { return; }
-    rule *rules = rules_by_rank(tok, &n);
+    const tk_rules *all = &tok->rules;
+    if (!tok->merges || !in_order(all->v, all->n)) { return; }
     tk_index *x = calloc(1, sizeof *x);
     uint8_t *live = calloc(tok->size, 1);
-    if (rules && x && live && n > 0 && fill(tok, x, rules, n, live)) {
+    if (x && live && fill(tok, x, all->v, all->n, live)) {
         tok->index = x;
     } else {
         tk_index_free(x);
     }
-    free(rules);
     free(live);
 }

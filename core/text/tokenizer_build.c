@@ -38,6 +38,7 @@ void fmp_tokenizer_free(fmp_tokenizer *tok)
     tk_trie_free(tok->trie_normalized);
     tk_words_free(tok->word.words);
     tk_index_free(tok->index);
+    free(tok->rules.v);
     fmp_arena_free(tok->arena);
     free(tok);
 }
@@ -77,69 +78,94 @@ void tk_fill_bytes(fmp_tokenizer *tok)
 }
 
 /* ---- merges out of a vocabulary ---- */
-typedef struct pair {
-    uint32_t left, right, rank, id;
-} pair;
+/* Ways to cut tokens in two, some at a time for the sake of tk_find_many. */
+typedef struct cuts {
+    uint32_t id[TK_MANY];
+    tk_key left[TK_MANY];
+    size_t n;
+} cuts;
 
-typedef struct pairs {
-    pair *v;
-    size_t n, cap;
-} pairs;
-
-static fmp_status pairs_add(pairs *p, const pair *one, fmp_err *err)
+static bool takes_part(const uint32_t *rank, uint32_t id)
 {
-    if (p->n == p->cap) {
-        size_t cap = p->cap ? p->cap * 2 : 4096;
-        pair *v = cap <= 16 * TK_MAX_TOKENS ? realloc(p->v, cap * sizeof *v) : NULL;
-        if (!v) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu merges", cap); }
-        p->v = v;
-        p->cap = cap;
+    return id != FMP_TOKEN_NONE && rank[id] != UINT32_MAX;
+}
+
+/* The cuts between two tokens that take part are merges. */
+static fmp_status flush_cuts(fmp_tokenizer *tok, cuts *c, const uint32_t *rank, fmp_err *err)
+{
+    uint32_t left[TK_MANY], right[TK_MANY];
+    tk_key rest[TK_MANY];
+    size_t n = 0;
+    tk_find_many(tok, c->left, c->n, left);
+    for (size_t k = 0; k < c->n; k++) {
+        const tk_token *t = &tok->tokens[c->id[k]];
+        if (!takes_part(rank, left[k])) { continue; }
+        left[n] = left[k];
+        c->id[n] = c->id[k];
+        rest[n++] = (tk_key){t->text + c->left[k].len, t->text_len - c->left[k].len};
     }
-    p->v[p->n++] = *one;
+    tk_find_many(tok, rest, n, right);
+    for (size_t k = 0; k < n; k++) {
+        uint32_t id = c->id[k];
+        if (!takes_part(rank, right[k])) { continue; }
+        FMP_TRY(tk_rule_add(tok, &(tk_rule){left[k], right[k], rank[id], id}, err));
+    }
+    c->n = 0;
     return FMP_OK;
 }
 
-/* Every way to spell token `id` as two tokens that take part. */
-static fmp_status pairs_of(const fmp_tokenizer *tok, uint32_t id, const uint32_t *rank, pairs *out,
-                           fmp_err *err)
+/* Every way to spell token `id` as two tokens. */
+static fmp_status cut_token(fmp_tokenizer *tok, uint32_t id, cuts *c, const uint32_t *rank, fmp_err *err)
 {
     const tk_token *t = &tok->tokens[id];
     size_t at = 0;
+    if (t->text_len < 2) { return FMP_OK; }
     (void)tk_utf8_next(t->text, &at);
     while (at < t->text_len) {
-        tk_key keys[TK_MANY];
-        uint32_t ids[TK_MANY];
-        size_t n = 0;
-        for (; at < t->text_len && n < TK_MANY; n += 2) {
-            keys[n] = (tk_key){t->text, at};
-            keys[n + 1] = (tk_key){t->text + at, t->text_len - at};
-            (void)tk_utf8_next(t->text, &at);
-        }
-        tk_find_many(tok, keys, n, ids);
-        for (size_t k = 0; k < n; k += 2) {
-            bool both = ids[k] != FMP_TOKEN_NONE && ids[k + 1] != FMP_TOKEN_NONE;
-            if (!both || rank[ids[k]] == UINT32_MAX || rank[ids[k + 1]] == UINT32_MAX) { continue; }
-            FMP_TRY(pairs_add(out, &(pair){ids[k], ids[k + 1], rank[id], id}, err));
-        }
+        c->id[c->n] = id;
+        c->left[c->n++] = (tk_key){t->text, at};
+        (void)tk_utf8_next(t->text, &at);
+        if (c->n == TK_MANY) { FMP_TRY(flush_cuts(tok, c, rank, err)); }
     }
     return FMP_OK;
+}
+
+/* Ids by rank, of equals the lower id first; *n of them take part. On the heap; NULL: out of memory. */
+static uint32_t *ids_by_rank(const fmp_tokenizer *tok, const uint32_t *rank, size_t *n)
+{
+    uint32_t *first = calloc((size_t)tok->size + 1, sizeof *first); /* how many come before a rank */
+    uint32_t *ids = malloc(((size_t)tok->size + 1) * sizeof *ids);
+    for (uint32_t id = 0; id < tok->size && first; id++) {
+        if (rank[id] != UINT32_MAX) { first[rank[id] + 1]++; }
+    }
+    for (uint32_t r = 0; r < tok->size && first; r++) {
+        first[r + 1] += first[r];
+    }
+    *n = first ? first[tok->size] : 0;
+    for (uint32_t id = 0; id < tok->size && first && ids; id++) {
+        if (rank[id] != UINT32_MAX) { ids[first[rank[id]]++] = id; }
+    }
+    if (!first) {
+        free(ids);
+        return NULL;
+    }
+    free(first);
+    return ids;
 }
 
 fmp_status tk_merges_of_ranks(fmp_tokenizer *tok, const uint32_t *rank, fmp_err *err)
 {
-    pairs all = {0};
+    size_t n = 0;
+    cuts c = {.n = 0};
+    uint32_t *ids = ids_by_rank(tok, rank, &n);
+    if (!ids) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %u tokens", tok->size); }
     fmp_status status = FMP_OK;
-    for (uint32_t id = 0; id < tok->size && status == FMP_OK; id++) {
-        if (rank[id] != UINT32_MAX && tok->tokens[id].text_len > 1) {
-            status = pairs_of(tok, id, rank, &all, err);
-        }
+    for (size_t i = 0; i < n && status == FMP_OK; i++) {
+        status = cut_token(tok, ids[i], &c, rank, err);
     }
-    if (status == FMP_OK) { status = tk_merges_init(tok, all.n, err); }
-    for (size_t i = 0; i < all.n && status == FMP_OK; i++) {
-        (void)tk_merge_add(tok, all.v[i].left, all.v[i].right, all.v[i].rank, all.v[i].id);
-    }
-    free(all.v);
-    return status;
+    free(ids);
+    if (status == FMP_OK) { status = flush_cuts(tok, &c, rank, err); }
+    return status == FMP_OK ? tk_merges_build(tok, NULL, err) : status;
 }
 
 typedef struct scored {
@@ -207,6 +233,8 @@ fmp_status tk_complete(fmp_tokenizer *tok, fmp_err *err)
     FMP_TRY(tk_vocab_bytes(tok, err));
     tok->scan = tk_scan_many(tok->split, tok->n_split);
     if (tok->model == TK_BPE && !tok->inner_prefix && !tok->word_suffix) { tk_index_build(tok); }
+    free(tok->rules.v);
+    tok->rules = (tk_rules){0};
     return FMP_OK;
 }
 

@@ -48,6 +48,8 @@ typedef struct encoder {
     fmp_token_list *out;
     uint32_t at;
     bool special;
+    fmp_tok_allow allow;
+    void *arg;
 } encoder;
 
 static inline void emit(encoder *e, uint32_t id, uint32_t end)
@@ -218,7 +220,8 @@ static fmp_status encode_raw(encoder *e, const tk_view *raw, fmp_err *err)
     }
     if (!e->tok->trie_normalized) { return encode_text(e, &v, err); }
     tk_pieces *pieces = &e->s->normalized;
-    tk_trie_split(e->tok, e->tok->trie_normalized, v.s, v.len, e->special, pieces);
+    const tk_asked asked = {e->special, e->allow, e->arg, &v};
+    tk_trie_split(e->tok, e->tok->trie_normalized, v.s, v.len, &asked, pieces);
     if (pieces->failed) { return fmp_fail(err, FMP_E_NOMEM, "out of memory while looking for added tokens"); }
     for (size_t i = 0; i < pieces->n; i++) {
         tk_view part = tk_view_cut(&v, pieces->v[i].begin, pieces->v[i].end);
@@ -236,7 +239,8 @@ static fmp_status encode_all(encoder *e, const tk_view *text, fmp_err *err)
 {
     if (!e->tok->trie_raw) { return encode_raw(e, text, err); }
     tk_pieces *pieces = &e->s->raw;
-    tk_trie_split(e->tok, e->tok->trie_raw, text->s, text->len, e->special, pieces);
+    const tk_asked asked = {e->special, e->allow, e->arg, text};
+    tk_trie_split(e->tok, e->tok->trie_raw, text->s, text->len, &asked, pieces);
     if (pieces->failed) { return fmp_fail(err, FMP_E_NOMEM, "out of memory while looking for added tokens"); }
     for (size_t i = 0; i < pieces->n; i++) {
         tk_view part = tk_view_cut(text, pieces->v[i].begin, pieces->v[i].end);
@@ -276,6 +280,13 @@ static void forget_failures(fmp_tok_scratch *s)
 fmp_status fmp_tokenizer_encode(const fmp_tokenizer *tok, fmp_tok_scratch *scratch, const char *text,
                                 size_t len, unsigned flags, fmp_token_list *out, fmp_err *err)
 {
+    return fmp_tokenizer_encode_where(tok, scratch, text, len, flags, NULL, NULL, out, err);
+}
+
+fmp_status fmp_tokenizer_encode_where(const fmp_tokenizer *tok, fmp_tok_scratch *scratch, const char *text,
+                                      size_t len, unsigned flags, fmp_tok_allow allow, void *arg,
+                                      fmp_token_list *out, fmp_err *err)
+{
     if (len > TEXT_MAX) {
         return fmp_fail(err, FMP_E_RANGE, "expected a text of at most %zu bytes, found %zu", TEXT_MAX, len);
     }
@@ -290,7 +301,7 @@ fmp_status fmp_tokenizer_encode(const fmp_tokenizer *tok, fmp_tok_scratch *scrat
     tk_scratch_for(scratch, tok);
     forget_failures(scratch);
     scratch->dropped = 0;
-    encoder e = {tok, scratch, out, 0, (flags & FMP_TOK_SPECIAL) != 0};
+    encoder e = {tok, scratch, out, 0, (flags & FMP_TOK_SPECIAL) != 0, allow, arg};
     tk_view view = {text, len, NULL, 0};
     fmp_status status = encode_checked(&e, &view, flags, err);
     if (status == FMP_OK) {

@@ -126,6 +126,7 @@ static bool stands_beside(const char *name)
                                         "merges.txt",
                                         "vocab.bpe",
                                         "chat_template.jinja",
+                                        "additional_chat_templates",
                                         "generation_config.json",
                                         NULL};
     return is_one_of(name, names);
@@ -141,21 +142,66 @@ static fmp_status copy_if_new(const char *from_dir, const char *to_dir, const ch
     return status;
 }
 
+/* What stands before the tensors, as a GGUF file of none. */
+static fmp_status copy_head(const fmp_map *from, const char *to_dir, fmp_err *err)
+{
+    size_t len = 0;
+    FMP_TRY(tk_gguf_head((const char *)from->data, from->len, &len, err));
+    char *to = fmp_path_join(to_dir, "tokenizer.gguf"), *head = malloc(len);
+    fmp_status status = to && head ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a vocabulary");
+    if (status == FMP_OK && !fmp_path_exists(to)) {
+        memcpy(head, from->data, len);
+        memset(head + TK_GGUF_COUNT_AT, 0, TK_GGUF_COUNT);
+        status = fmp_write_file(to, head, len, err);
+    }
+    free(to);
+    free(head);
+    return status;
+}
+
+static fmp_status copy_gguf(const char *file, const char *to, bool *found, fmp_err *err)
+{
+    fmp_map map = {0};
+    FMP_TRY(fmp_map_file(file, &map, err));
+    fmp_status status = FMP_OK;
+    if (map.data && tk_is_gguf((const char *)map.data, map.len)) {
+        status = copy_head(&map, to, err);
+        *found = true;
+        if (status != FMP_OK) { (void)fmp_err_note(err, "while copying the vocabulary of %s", file); }
+    }
+    fmp_unmap(&map);
+    return status;
+}
+
+static fmp_status copy_folder(DIR *dir, const char *from, const char *to, bool *found, fmp_err *err)
+{
+    fmp_status status = FMP_OK;
+    for (struct dirent *entry; status == FMP_OK && (entry = readdir(dir)) != NULL;) {
+        bool vocabulary = has_vocabulary(entry->d_name);
+        if (!vocabulary && !stands_beside(entry->d_name)) { continue; }
+        status = copy_if_new(from, to, entry->d_name, err);
+        *found |= vocabulary;
+    }
+    return status;
+}
+
 fmp_status fmp_tokenizer_copy(const char *from, const char *to, bool *found, fmp_err *err)
 {
     bool any = false;
+    char *file = NULL;
     DIR *dir = opendir(from);
     fmp_status status = FMP_OK;
     if (!dir && errno != ENOTDIR) {
         return fmp_fail(err, FMP_E_IO, "cannot read the folder %s: %s", from, strerror(errno));
     }
-    for (struct dirent *entry; dir && status == FMP_OK && (entry = readdir(dir)) != NULL;) {
-        bool vocabulary = has_vocabulary(entry->d_name);
-        if (!vocabulary && !stands_beside(entry->d_name)) { continue; }
-        status = copy_if_new(from, to, entry->d_name, err);
-        any |= vocabulary;
+    if (dir) {
+        status = copy_folder(dir, from, to, &any, err);
+        (void)closedir(dir);
     }
-    if (dir) { (void)closedir(dir); }
+    if (status == FMP_OK && !any && fmp_tokenizer_file(from, &file, NULL) == FMP_OK) {
+        status = copy_gguf(file, to, &any, err);
+    }
+    free(file);
     if (found) { *found = any; }
     return status;
 }

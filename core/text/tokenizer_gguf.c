@@ -163,9 +163,12 @@ typedef struct gguf {
     float *score;
 } gguf;
 
-static fmp_status read_metadata(cursor *c, gguf *g, fmp_err *err)
+static fmp_status read_head(cursor *c, uint64_t *n_keys, fmp_err *err)
 {
-    uint64_t version = 0, n_tensors = 0, n_keys = 0;
+    uint64_t version = 0, n_tensors = 0;
+    if (c->len < 4 || memcmp(c->p, "GGUF", 4) != 0) {
+        return fmp_fail(err, FMP_E_DATA, "expected a GGUF file");
+    }
     c->at = 4;
     FMP_TRY(get_uint(c, 4, "the version", &version, err));
     if (version != 2 && version != 3) {
@@ -173,11 +176,18 @@ static fmp_status read_metadata(cursor *c, gguf *g, fmp_err *err)
                         (unsigned long long)version);
     }
     FMP_TRY(get_uint(c, 8, "the number of tensors", &n_tensors, err));
-    FMP_TRY(get_uint(c, 8, "the number of keys", &n_keys, err));
-    if (n_keys > MAX_KEYS) {
+    FMP_TRY(get_uint(c, 8, "the number of keys", n_keys, err));
+    if (*n_keys > MAX_KEYS) {
         return fmp_fail(err, FMP_E_RANGE, "GGUF: expected at most %u keys, found %llu", MAX_KEYS,
-                        (unsigned long long)n_keys);
+                        (unsigned long long)*n_keys);
     }
+    return FMP_OK;
+}
+
+static fmp_status read_metadata(cursor *c, gguf *g, fmp_err *err)
+{
+    uint64_t n_keys = 0;
+    FMP_TRY(read_head(c, &n_keys, err));
     for (uint64_t i = 0; i < n_keys; i++) {
         text key;
         value v;
@@ -412,7 +422,6 @@ static fmp_status put_merges(fmp_tokenizer *tok, const gguf *g, fmp_err *err)
         return fmp_fail(err, FMP_E_RANGE, "%s: expected at most %zu, found %zu", key_names[K_MERGES],
                         TK_MAX_TOKENS, v->n);
     }
-    FMP_TRY(tk_merges_init(tok, v->n, err));
     cursor c = {v->p, v->size_bytes, 0};
     tk_merge_batch batch = {.n = 0};
     fmp_status status = FMP_OK;
@@ -425,7 +434,7 @@ static fmp_status put_merges(fmp_tokenizer *tok, const gguf *g, fmp_err *err)
         size_t a = space ? (size_t)(space - t.s) : 0, b = space ? t.len - a - 1 : 0;
         status = tk_merge_texts(tok, &batch, (tk_key){t.s, a}, (tk_key){space ? space + 1 : "", b}, err);
     }
-    if (status == FMP_OK) { status = tk_merges_flush(tok, &batch, err); }
+    if (status == FMP_OK) { status = tk_merges_end(tok, &batch, err); }
     fmp_buf_free(&batch.text);
     return status;
 }
@@ -518,4 +527,33 @@ fmp_status tk_read_gguf(fmp_tokenizer *tok, const char *text_, size_t len, size_
                         TK_MAX_TOKENS, g.n);
     }
     return fill(tok, &g, d, err);
+}
+
+fmp_status tk_gguf_head(const char *data, size_t len, size_t *used, fmp_err *err)
+{
+    cursor c = {(const unsigned char *)data, len, 0};
+    gguf g = {.n = 0};
+    FMP_TRY(read_metadata(&c, &g, err));
+    *used = c.at;
+    return FMP_OK;
+}
+
+fmp_status tk_gguf_texts(const char *data, size_t len, const char *prefix, tk_gguf_text take, void *arg,
+                         fmp_err *err)
+{
+    cursor c = {(const unsigned char *)data, len, 0};
+    size_t n = strlen(prefix);
+    uint64_t n_keys = 0;
+    FMP_TRY(read_head(&c, &n_keys, err));
+    for (uint64_t i = 0; i < n_keys; i++) {
+        text key, found;
+        value v;
+        FMP_TRY(get_text(&c, "a key", &key, err));
+        FMP_TRY(get_value(&c, &v, err));
+        if (v.type != T_STRING || v.array || key.len < n || memcmp(key.s, prefix, n) != 0) { continue; }
+        cursor at = {v.p, v.size_bytes, 0};
+        FMP_TRY(get_text(&at, "a text", &found, err));
+        FMP_TRY(take(arg, key.s + n, key.len - n, found.s, found.len, err));
+    }
+    return FMP_OK;
 }

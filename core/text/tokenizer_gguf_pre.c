@@ -12,6 +12,10 @@
 #define REST        "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define QWEN2       CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" REST
 #define LLAMA3      CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" REST
+#define QWEN35                                                                                               \
+    CONTRACTION                                                                                              \
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"      \
+    "\\s+(?!\\S)|\\s+"
 #define UPPER       "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER       "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define ODD         "[^\\r\\n\\p{L}\\p{N}]?"
@@ -55,6 +59,8 @@
 #define DEEPSEEK_SIGNS                                                                                       \
     "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+"
 
+#define NO_HAN(set) "(?:(?!\\p{Han})" set ")"
+
 static const struct pre {
     const char *names; /* between spaces */
     unsigned flags;
@@ -69,13 +75,18 @@ static const struct pre {
      TK_PRE_IGNORE_MERGES | TK_PRE_BOS,
      {LLAMA3}},
     {" dbrx smaug-bpe chatglm-bpe glm4 ", 0, {LLAMA3}},
-    {" qwen2 deepseek-r1-qwen kormo stablelm2 megrez hunyuan grok-2 ", 0, {QWEN2}},
+    {" qwen2 deepseek-r1-qwen kormo stablelm2 megrez hunyuan grok-2 solar-open ", 0, {QWEN2}},
+    {" qwen35 ", 0, {QWEN35}},
+    {" kimi-k2 ",
+     0,
+     {"\\p{Han}+|" ODD NO_HAN(UPPER) "*" NO_HAN(LOWER) "+" CONTRACTION "?|" ODD NO_HAN(UPPER) "+" NO_HAN(
+         LOWER) "*" CONTRACTION "?|\\p{N}{1,3}" REST}},
     {" starcoder refact command-r smollm codeshell exaone minerva-7b ", 0, {"\\p{N}", GPT2}},
     {" falcon ", 0, {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
     {" default ", 0, {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
     {" deepseek-llm ", 0, {"[\\r\\n]", DEEPSEEK_LETTERS, DEEPSEEK_SIGNS, "\\s+$", DEEPSEEK_CJK, "\\p{N}"}},
     {" deepseek-coder ", 0, {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", DEEPSEEK_CJK, "\\p{N}"}},
-    {" deepseek-v3 hunyuan-dense ",
+    {" deepseek-v3 hunyuan-dense joyai-llm ",
      0,
      {"\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+", DEEPSEEK3}},
     {" poro-chat bloom gpt3-finnish ", 0, {BLOOM}},

@@ -20,6 +20,7 @@
 #define TK_MAX_FILE    ((size_t)256 << 20)
 #define TK_MAX_STEPS   16u /* steps of one normalizer, pre-tokenizer, post-processor or decoder */
 #define TK_MAX_PATTERN 65536u
+#define TK_SHORT       8u             /* texts of so many bytes are looked up as one number */
 #define TK_MARK        "\xE2\x96\x81" /* U+2581, which stands for a space in SentencePiece vocabularies */
 
 /* ---- text with origins ---- */
@@ -90,9 +91,15 @@ void tk_piece_add(tk_pieces *p, size_t begin, size_t end, uint32_t id);
 typedef enum tk_pattern {
     TK_PATTERN_OTHER,
     TK_PATTERN_GPT2,
-    TK_PATTERN_QWEN,
+    TK_PATTERN_QWEN, /* ..._ASCII: with contractions spelled '[sS], which a long s does not match */
+    TK_PATTERN_QWEN_ASCII,
+    TK_PATTERN_QWEN35,
+    TK_PATTERN_QWEN35_ASCII,
     TK_PATTERN_CL100K,
+    TK_PATTERN_CL100K_ASCII,
+    TK_PATTERN_CL100K_END, /* white space at the end of the text is one word */
     TK_PATTERN_O200K,
+    TK_PATTERN_O200K_ASCII,
     TK_PATTERN_TEKKEN,
     TK_PATTERN_FM,
     TK_PATTERN_DIGITS,
@@ -241,12 +248,28 @@ typedef struct tk_token {
     uint32_t text_len, bytes_len;
 } tk_token;
 
+/* Of at most 8 bytes the key and the length are the text; of a longer one the key is a hash. */
+typedef struct tk_text_slot {
+    uint64_t key;
+    uint32_t id, len; /* id FMP_TOKEN_NONE: free */
+} tk_text_slot;
+
 typedef struct tk_added {
     const char *content; /* as it is searched: normalized where the token says so */
     size_t len;
     uint32_t id;
     bool special, single_word, lstrip, rstrip, normalized;
 } tk_added;
+
+/* A merge as it is read. */
+typedef struct tk_rule {
+    uint32_t left, right, rank, id;
+} tk_rule;
+
+typedef struct tk_rules {
+    tk_rule *v; /* on the heap */
+    size_t n, cap;
+} tk_rules;
 
 /* Merge of two tokens, in an open-addressing table; key = left << 32 | right, UINT64_MAX: free. */
 typedef struct tk_merge {
@@ -279,10 +302,12 @@ struct fmp_tokenizer {
     char digest[65];
     tk_token *tokens; /* (size) */
     uint32_t size;
-    uint64_t *by_text; /* upper half of a text's hash, and its id; UINT64_MAX: free */
+    tk_text_slot *by_text; /* (by_text_mask + 1), open addressing */
     size_t by_text_mask;
     uint8_t *special;  /* (size) 1: an added token marked special */
     uint8_t *in_model; /* (size) 1: in the model's own vocabulary */
+    bool has_twins;    /* some text has several ids */
+    tk_rules rules;    /* all merges by rank, until the index is built */
     tk_merge *merges;
     size_t merge_mask;
     unsigned merge_shift;
@@ -312,6 +337,11 @@ struct fmp_tokenizer {
     uint32_t bos, eos, pad, unk;
 };
 
+static inline bool tk_bit(const uint64_t *bits, uint64_t at)
+{
+    return bits[at / 64] >> (at % 64) & 1;
+}
+
 /* ---- tokenizer_vocab.c ---- */
 /* GPT-2's character for a byte, and back (-1: not one of them). */
 uint32_t tk_char_of_byte(unsigned byte);
@@ -329,16 +359,34 @@ void tk_find_many(const fmp_tokenizer *tok, const tk_key *keys, size_t n, uint32
 FMP_MUST_USE fmp_status tk_vocab_init(fmp_tokenizer *tok, size_t size, fmp_err *err);
 FMP_MUST_USE fmp_status tk_vocab_add(fmp_tokenizer *tok, const char *text, size_t len, uint32_t id,
                                      const char *where, fmp_err *err);
+/* Ask for the memory that a text's entry will lie in; best for TK_AHEAD of them at once. */
+#define TK_AHEAD 16u
+void tk_vocab_fetch(const fmp_tokenizer *tok, const char *text, size_t len);
 /* The same where a text may come twice: the last id is the one that tk_find gives. */
 FMP_MUST_USE fmp_status tk_vocab_put(fmp_tokenizer *tok, const char *text, size_t len, uint32_t id,
                                      fmp_err *err);
-FMP_MUST_USE fmp_status tk_merges_init(fmp_tokenizer *tok, size_t n, fmp_err *err);
-/* False if the pair is there already. */
-bool tk_merge_add(fmp_tokenizer *tok, uint32_t left, uint32_t right, uint32_t rank, uint32_t id);
+/* The next merge in order of rank, on its way to tk_merges_build. */
+FMP_MUST_USE fmp_status tk_rule_add(fmp_tokenizer *tok, const tk_rule *rule, fmp_err *err);
+/*
+ * The table of all merges. Of a pair that comes twice the first counts, and the others leave the rules; the first of
+ * those is copied to *twice (or NULL).
+ */
+FMP_MUST_USE fmp_status tk_merges_build(fmp_tokenizer *tok, tk_rule *twice, fmp_err *err);
+static inline size_t tk_merge_slot(const fmp_tokenizer *tok, uint32_t left, uint32_t right)
+{
+    uint64_t key = (uint64_t)left << 32 | right;
+    return (size_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> tok->merge_shift);
+}
+
+static inline void tk_merge_fetch(const fmp_tokenizer *tok, uint32_t left, uint32_t right)
+{
+    __builtin_prefetch(&tok->merges[tk_merge_slot(tok, left, right)]);
+}
+
 static inline const tk_merge *tk_merge_find(const fmp_tokenizer *tok, uint32_t left, uint32_t right)
 {
     uint64_t key = (uint64_t)left << 32 | right;
-    size_t i = (size_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> tok->merge_shift);
+    size_t i = tk_merge_slot(tok, left, right);
     while (tok->merges[i].key != key) {
         if (tok->merges[i].key == UINT64_MAX) { return NULL; }
         i = (i + 1) & tok->merge_mask;
@@ -358,7 +406,10 @@ typedef struct tk_merge_batch {
 /* The next merge in order of rank; both texts are copied. An error may be of one of the merges before it. */
 FMP_MUST_USE fmp_status tk_merge_texts(fmp_tokenizer *tok, tk_merge_batch *batch, tk_key a, tk_key b,
                                        fmp_err *err);
-FMP_MUST_USE fmp_status tk_merges_flush(fmp_tokenizer *tok, tk_merge_batch *batch, fmp_err *err);
+/* The last of them, and tk_merges_build; a pair that comes twice is an error. */
+FMP_MUST_USE fmp_status tk_merges_end(fmp_tokenizer *tok, tk_merge_batch *batch, fmp_err *err);
+/* Text in GPT-2's alphabet to the bytes it stands for, at most len; false where a character is not of the alphabet. */
+bool tk_unmap(const char *text, size_t len, char *out, size_t *n);
 /* Fill tokens[].bytes from the decoder's plan. */
 FMP_MUST_USE fmp_status tk_vocab_bytes(fmp_tokenizer *tok, fmp_err *err);
 
@@ -372,7 +423,7 @@ void tk_added_put(fmp_tokenizer *tok, uint32_t id, bool special, bool normalized
 void tk_fill_bytes(fmp_tokenizer *tok);
 /*
  * Merges of a vocabulary that has none written down: two tokens side by side become the token both spell, in the order of
- * `rank` (size), where UINT32_MAX is a token that takes no part.
+ * `rank` (size; each below size, or UINT32_MAX: a token that takes no part).
  */
 FMP_MUST_USE fmp_status tk_merges_of_ranks(fmp_tokenizer *tok, const uint32_t *rank, fmp_err *err);
 /* WordPiece: the trie; `prefix` stands before pieces inside a word. */
@@ -407,6 +458,10 @@ FMP_MUST_USE fmp_status tk_read_spm(fmp_tokenizer *tok, const char *text, size_t
 /* *used: bytes of the file that were read, the tensors being none of them. */
 FMP_MUST_USE fmp_status tk_read_gguf(fmp_tokenizer *tok, const char *text, size_t len, size_t *used,
                                      fmp_err *err);
+/* What comes before the tensors' descriptions: *used bytes, TK_GGUF_COUNT of them the number of tensors. */
+#define TK_GGUF_COUNT_AT 8u
+#define TK_GGUF_COUNT    8u
+FMP_MUST_USE fmp_status tk_gguf_head(const char *data, size_t len, size_t *used, fmp_err *err);
 FMP_MUST_USE fmp_status tk_read_ranks(fmp_tokenizer *tok, const char *text, size_t len, fmp_err *err);
 FMP_MUST_USE fmp_status tk_read_llama2c(fmp_tokenizer *tok, const char *text, size_t len, fmp_err *err);
 /* Steps of a byte-level GGUF vocabulary by the name of its pre-tokenizer, and what else the name implies. */
@@ -417,6 +472,12 @@ FMP_MUST_USE fmp_status tk_read_pair(fmp_tokenizer *tok, const char *vocab, size
                                      const char *merges, size_t merges_len, fmp_err *err);
 /* The one file of a folder that may be a tokenizer, or an error that names what was looked for. On the heap. */
 FMP_MUST_USE fmp_status tk_only_file(const char *folder, char **out, fmp_err *err);
+bool tk_is_gguf(const char *text, size_t len);
+/* Call `take` with each text of a GGUF file's metadata whose key begins so, and the rest of its key. */
+typedef fmp_status (*tk_gguf_text)(void *arg, const char *key, size_t key_len, const char *text, size_t len,
+                                   fmp_err *err);
+FMP_MUST_USE fmp_status tk_gguf_texts(const char *data, size_t len, const char *prefix, tk_gguf_text take,
+                                      void *arg, fmp_err *err);
 bool tk_is_spm(const char *text, size_t len);
 bool tk_is_ranks(const char *text, size_t len);
 bool tk_is_llama2c(const char *text, size_t len);
@@ -483,9 +544,17 @@ uint32_t tk_trie_longest(const tk_trie *trie, const char *s, size_t len, size_t 
 /* What was searched for after normalization is in added[].content. */
 FMP_MUST_USE fmp_status tk_trie_new(const fmp_tokenizer *tok, bool normalized, tk_trie **out, fmp_err *err);
 void tk_trie_free(tk_trie *trie);
+/* Which matches become tokens: special ones only if `special`, and all only where `allow`, if any, says so; it is asked
+ * with offsets in the whole text, of which `view` is a part. */
+typedef struct tk_asked {
+    bool special;
+    fmp_tok_allow allow;
+    void *arg;
+    const tk_view *view;
+} tk_asked;
 /* Cut text into added tokens and the text between them; offsets in `out` are within s. */
-void tk_trie_split(const fmp_tokenizer *tok, const tk_trie *trie, const char *s, size_t len, bool special,
-                   tk_pieces *out);
+void tk_trie_split(const fmp_tokenizer *tok, const tk_trie *trie, const char *s, size_t len,
+                   const tk_asked *asked, tk_pieces *out);
 
 /* ---- tokenizer_chars.c: characters of the BERT normalizer and others ---- */
 size_t tk_chars_bert_clean(uint32_t c, char *out);
@@ -534,7 +603,6 @@ typedef struct tk_trie_slot {
 #define TK_NODE_TOKEN UINT32_C(0x80000000) /* a token ends there   */
 #define TK_NODE_MORE  UINT32_C(0x40000000) /* longer ones go on    */
 #define TK_NODE_ID    UINT32_C(0x00FFFFFF)
-#define TK_SHORT      8u
 #define TK_ODD_BITS   65536u
 
 /*
@@ -578,11 +646,6 @@ static inline uint32_t tk_start_of(uint64_t key)
     unsigned char *b = (unsigned char *)&three;
     b[3] = 0;
     return three * UINT32_C(0x9E3779B1) >> 16;
-}
-
-static inline bool tk_bit(const uint64_t *bits, uint64_t at)
-{
-    return bits[at / 64] >> (at % 64) & 1;
 }
 
 /* False: the word is no token, or one that the walk finds. */

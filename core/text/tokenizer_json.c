@@ -180,6 +180,14 @@ static fmp_status count_ids(const reader *r, const cJSON *added, size_t *size, f
     return FMP_OK;
 }
 
+/* Ask for the memory that the next entries go to. */
+static void fetch_entries(const reader *r, size_t from)
+{
+    for (size_t i = from; i < r->n && i < from + TK_AHEAD; i++) {
+        tk_vocab_fetch(r->tok, r->entries[i].text, r->entries[i].len);
+    }
+}
+
 /* A Unigram vocabulary may have a piece twice: the last one counts. */
 static fmp_status put_vocab(reader *r, bool unigram, fmp_err *err)
 {
@@ -190,6 +198,7 @@ static fmp_status put_vocab(reader *r, bool unigram, fmp_err *err)
     }
     for (size_t i = 0; i < r->n; i++) {
         const entry *e = &r->entries[i];
+        if (i % TK_AHEAD == 0) { fetch_entries(r, i); }
         if (unigram) {
             FMP_TRY(tk_vocab_put(tok, e->text, e->len, e->id, err));
             tok->word.score[e->id] = e->score;
@@ -241,25 +250,20 @@ static fmp_status read_merge(reader *r, tk_json *j, tk_merge_batch *batch, fmp_e
     return tk_merge_texts(r->tok, batch, (tk_key){r->left.data ? r->left.data : "", a.len}, b, err);
 }
 
-/* Every merge has at least four bytes in the file ("a b"), which bounds the table before it is made. */
 static fmp_status scan_merges(reader *r, tk_json *j, tk_merge_batch *batch, fmp_err *err)
 {
-    size_t n = 1;
-    for (size_t i = r->merges.begin; i < r->merges.end; i++) {
-        n += r->text[i] == ',';
-    }
-    if (n > 2 * TK_MAX_TOKENS) {
-        return fmp_fail(err, FMP_E_RANGE, "model.merges: expected at most %zu, found more", TK_MAX_TOKENS);
-    }
-    FMP_TRY(tk_merges_init(r->tok, n, err));
     if (!tk_json_take(j, '[')) { return tk_json_fail(j, "an array", err); }
-    if (tk_json_take(j, ']')) { return FMP_OK; }
+    if (tk_json_take(j, ']')) { return tk_merges_end(r->tok, batch, err); }
     do {
+        if (r->n_merges == 2 * TK_MAX_TOKENS) {
+            return fmp_fail(err, FMP_E_RANGE, "model.merges: expected at most %zu, found more",
+                            2 * TK_MAX_TOKENS);
+        }
         FMP_TRY(read_merge(r, j, batch, err));
         r->n_merges++;
     } while (tk_json_take(j, ','));
     if (!tk_json_take(j, ']')) { return tk_json_fail(j, "',' or ']'", err); }
-    return tk_merges_flush(r->tok, batch, err);
+    return tk_merges_end(r->tok, batch, err);
 }
 
 static fmp_status read_merges(reader *r, fmp_err *err)
@@ -516,7 +520,27 @@ static fmp_status build(reader *r, const cJSON *root, fmp_err *err)
     return tk_complete(tok, err);
 }
 
-/* Leave an empty array or object, and white space of the same lines. */
+/* The text without what lies in two parts, of each of which an empty array or object is left; returns its length. */
+static size_t without(const char *text, size_t len, tk_json_range a, tk_json_range b, char *out)
+{
+    size_t at = 0, n = 0;
+    if (b.end > 0 && b.begin < a.begin) {
+        tk_json_range swap = a;
+        a = b;
+        b = swap;
+    }
+    const tk_json_range parts[] = {a, b};
+    for (size_t i = 0; i < 2; i++) {
+        if (parts[i].end == 0) { continue; }
+        memcpy(out + n, text + at, parts[i].begin + 1 - at);
+        n += parts[i].begin + 1 - at;
+        at = parts[i].end - 1;
+    }
+    memcpy(out + n, text + at, len - at);
+    return n + len - at;
+}
+
+/* The same with white space of the same lines instead, so that positions stay. */
 static void blank(char *s, tk_json_range part)
 {
     for (size_t i = part.begin + 1; part.end > 0 && i + 1 < part.end; i++) {
@@ -524,9 +548,23 @@ static void blank(char *s, tk_json_range part)
     }
 }
 
-fmp_status tk_read_json(fmp_tokenizer *tok, const char *text, size_t len, fmp_err *err)
+/* All but the two large parts as a tree. An error's position is that in the whole text. */
+static fmp_status parse_rest(const reader *r, size_t len, char *rest, cJSON **root, fmp_err *err)
 {
     fmp_json_limits limits = {.max_bytes = TK_MAX_FILE, .max_depth = 32};
+    if (r->vocab.end > 0) {
+        fmp_err unused = FMP_ERR_INIT;
+        size_t n = without(r->text, len, r->vocab, r->merges, rest);
+        if (fmp_json_parse(rest, n, &limits, root, &unused) == FMP_OK) { return FMP_OK; }
+    }
+    memcpy(rest, r->text, len);
+    blank(rest, r->vocab);
+    blank(rest, r->merges);
+    return fmp_json_parse(rest, len, &limits, root, err);
+}
+
+fmp_status tk_read_json(fmp_tokenizer *tok, const char *text, size_t len, fmp_err *err)
+{
     reader r = {.tok = tok, .text = text};
     cJSON *root = NULL;
     fmp_arena *nodes = fmp_arena_new(0);
@@ -536,14 +574,11 @@ fmp_status tk_read_json(fmp_tokenizer *tok, const char *text, size_t len, fmp_er
         free(rest);
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for a tokenizer");
     }
-    memcpy(rest, text, len);
     if (len <= TK_MAX_FILE && fmp_utf8_invalid_at(text, len) == len) {
         tk_json_model_parts(text, len, &r.vocab, &r.merges);
-        blank(rest, r.vocab);
-        blank(rest, r.merges);
     }
     fmp_arena *outer = fmp_json_scope(nodes);
-    fmp_status status = fmp_json_parse(rest, len, &limits, &root, err);
+    fmp_status status = parse_rest(&r, len, rest, &root, err);
     fmp_json_scope(outer);
     if (status == FMP_OK) { status = build(&r, root, err); }
     fmp_arena_free(nodes);

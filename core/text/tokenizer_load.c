@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+bool tk_is_gguf(const char *text, size_t len)
+{
+    return len >= 4 && memcmp(text, "GGUF", 4) == 0;
+}
+
 /* Only the head of a GGUF file is read; the others are read whole. */
 static fmp_status too_long(size_t len, fmp_err *err)
 {
@@ -31,7 +36,7 @@ static char first_sign(const char *text, size_t len)
 static fmp_status read_any(fmp_tokenizer *tok, const char *text, size_t len, size_t *used, fmp_err *err)
 {
     *used = len;
-    if (len >= 4 && memcmp(text, "GGUF", 4) == 0) { return tk_read_gguf(tok, text, len, used, err); }
+    if (tk_is_gguf(text, len)) { return tk_read_gguf(tok, text, len, used, err); }
     if (len > TK_MAX_FILE) { return too_long(len, err); }
     char first = first_sign(text, len);
     if (first == '{' || first == '[') { return tk_read_json(tok, text, len, err); }
@@ -44,22 +49,40 @@ static fmp_status read_any(fmp_tokenizer *tok, const char *text, size_t len, siz
     return status;
 }
 
+/* A GGUF file without tensors has the same vocabulary, so their number does not count. */
+static fmp_status set_digest(fmp_tokenizer *tok, const char *text, size_t len, fmp_err *err)
+{
+    static const char none[TK_GGUF_COUNT];
+    unsigned char digest[32];
+    fmp_sha256 *h = fmp_sha256_new();
+    if (!h) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a digest"); }
+    if (tk_is_gguf(text, len)) {
+        const size_t behind = TK_GGUF_COUNT_AT + TK_GGUF_COUNT;
+        fmp_sha256_add(h, text, TK_GGUF_COUNT_AT);
+        fmp_sha256_add(h, none, sizeof none);
+        fmp_sha256_add(h, text + behind, len - behind);
+    } else {
+        fmp_sha256_add(h, text, len);
+    }
+    fmp_sha256_end(h, digest);
+    fmp_hex(digest, sizeof digest, tok->digest);
+    return FMP_OK;
+}
+
 fmp_status fmp_tokenizer_parse(const char *text, size_t len, const char *name, fmp_tokenizer **out,
                                fmp_err *err)
 {
-    unsigned char digest[32];
     fmp_tokenizer *tok = NULL;
     size_t used = 0;
     FMP_TRY(tk_new(&tok, err));
     fmp_status status = read_any(tok, text, len, &used, err);
+    if (status == FMP_OK) { status = set_digest(tok, text, used, err); }
     if (status != FMP_OK) {
         if (err && err->file[0] == '\0') { (void)fmp_err_at(err, name, err->line, err->column, err->offset); }
         (void)fmp_err_note(err, "while reading the tokenizer %s", name);
         fmp_tokenizer_free(tok);
         return status;
     }
-    fmp_sha256_bytes(text, used, digest);
-    fmp_hex(digest, sizeof digest, tok->digest);
     *out = tok;
     return FMP_OK;
 }
@@ -188,7 +211,8 @@ static fmp_status load_file(const char *file, const char *folder, fmp_tokenizer 
 
 /* ---- which file of a folder ---- */
 static const char *const file_names[] = {"tokenizer.json",          "tokenizer.model", "spiece.model",
-                                         "sentencepiece.bpe.model", "spm.model",       "tokenizer.bin"};
+                                         "sentencepiece.bpe.model", "spm.model",       "tokenizer.bin",
+                                         "tokenizer.gguf"};
 
 /* The first of the usual names that is there, else the only *.tiktoken, *.model or *.gguf; on the heap. */
 static fmp_status file_in(const char *folder, char **out, fmp_err *err)
@@ -214,21 +238,20 @@ static char *folder_of(const char *path)
     return strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-fmp_status fmp_tokenizer_load(const char *path, fmp_tokenizer **out, fmp_err *err)
+fmp_status fmp_tokenizer_file(const char *path, char **out, fmp_err *err)
 {
     struct stat st;
-    char *file = NULL, *folder = NULL;
-    fmp_status status = FMP_OK;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-        status = file_in(path, &file, err);
-        folder = strdup(path);
-    } else {
-        file = strdup(path);
-        folder = folder_of(path);
-    }
-    if (status == FMP_OK && (!file || !folder)) {
-        status = fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
-    }
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) { return file_in(path, out, err); }
+    *out = strdup(path);
+    return *out ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+}
+
+fmp_status fmp_tokenizer_load(const char *path, fmp_tokenizer **out, fmp_err *err)
+{
+    char *file = NULL;
+    FMP_TRY(fmp_tokenizer_file(path, &file, err));
+    char *folder = folder_of(file);
+    fmp_status status = folder ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
     if (status == FMP_OK) { status = load_file(file, folder, out, err); }
     free(file);
     free(folder);

@@ -12,15 +12,24 @@
 
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define REST        "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-/* White space at the end of the text comes first here, line ends and all. */
 #define CL100K                                                                                               \
-    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                                      \
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s+\\z|\\s*[\\r\\n]"                                                     \
-    "|\\s+(?!\\S)|\\s"
+    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}| "                                    \
+    "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s"
 #define LLAMA3 CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" REST
 #define QWEN   CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" REST
-#define UPPER  "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER  "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define QWEN35                                                                                               \
+    CONTRACTION                                                                                              \
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"      \
+    "\\s+(?!\\S)|\\s+"
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+/* Han apart, and in no other word. */
+#define NO_HAN(set) "(?:(?!\\p{Han})" set ")"
+#define KIMI                                                                                                 \
+    "\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?" NO_HAN(UPPER) "*" NO_HAN(                                             \
+        LOWER) "+" CONTRACTION                                                                               \
+               "?|[^\\r\\n\\p{L}\\p{N}]?" NO_HAN(UPPER) "+" NO_HAN(LOWER) "*" CONTRACTION                    \
+                                                                          "?|\\p{N}{1,3}" REST
 #define O200K                                                                                                \
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" CONTRACTION "?|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER      \
     "*" CONTRACTION "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -30,19 +39,20 @@ typedef struct named {
     uint32_t id;
 } named;
 
-/* Llama 3's special tokens are 256 in a row: those named here and reserved ones, counted in the order of ids. */
-#define LLAMA3_RANKS   128000u
-#define LLAMA3_SPECIAL 256u
+/* Llama 3 and Kimi have 256 special tokens in a row behind the ranks: those named here, the others reserved. */
+#define N_ROW 256u
 
 static const struct family {
     const char *name;
     uint32_t n_ranks;
     const char *pattern;
-    named special[12];
+    named special[34];
     const char *bos, *eos;
+    const char *reserved; /* name of the others in the row, of which %u is the number */
+    bool by_id;           /* that number is the token's id; else they are counted      */
 } families[] = {
-    {"gpt2", 50256, FMP_TOK_PATTERN_GPT2, {{"<|endoftext|>", 50256}}, NULL, "<|endoftext|>"},
-    {"p50k", 50280, FMP_TOK_PATTERN_GPT2, {{"<|endoftext|>", 50256}}, NULL, "<|endoftext|>"},
+    {"gpt2", 50256, FMP_TOK_PATTERN_GPT2, {{"<|endoftext|>", 50256}}, NULL, "<|endoftext|>", NULL, false},
+    {"p50k", 50280, FMP_TOK_PATTERN_GPT2, {{"<|endoftext|>", 50256}}, NULL, "<|endoftext|>", NULL, false},
     {"cl100k",
      100256,
      CL100K,
@@ -52,10 +62,19 @@ static const struct family {
       {"<|fim_suffix|>", 100260},
       {"<|endofprompt|>", 100276}},
      NULL,
-     "<|endoftext|>"},
-    {"o200k", 199998, O200K, {{"<|endoftext|>", 199999}, {"<|endofprompt|>", 200018}}, NULL, "<|endoftext|>"},
+     "<|endoftext|>",
+     NULL,
+     false},
+    {"o200k",
+     199998,
+     O200K,
+     {{"<|endoftext|>", 199999}, {"<|endofprompt|>", 200018}},
+     NULL,
+     "<|endoftext|>",
+     NULL,
+     false},
     {"llama3",
-     LLAMA3_RANKS,
+     128000,
      LLAMA3,
      {{"<|begin_of_text|>", 128000},
       {"<|end_of_text|>", 128001},
@@ -66,13 +85,81 @@ static const struct family {
       {"<|eot_id|>", 128009},
       {"<|python_tag|>", 128010}},
      "<|begin_of_text|>",
-     "<|end_of_text|>"},
+     "<|end_of_text|>",
+     "<|reserved_special_token_%u|>",
+     false},
+    {"kimi",
+     163584,
+     KIMI,
+     {{"[BOS]", 163584},
+      {"[EOS]", 163585},
+      {"<|im_end|>", 163586},
+      {"<|im_user|>", 163587},
+      {"<|im_assistant|>", 163588},
+      {"<|start_header_id|>", 163590},
+      {"<|end_header_id|>", 163591},
+      {"[EOT]", 163593},
+      {"<|im_system|>", 163594},
+      {"<|tool_calls_section_begin|>", 163595},
+      {"<|tool_calls_section_end|>", 163596},
+      {"<|tool_call_begin|>", 163597},
+      {"<|tool_call_argument_begin|>", 163598},
+      {"<|tool_call_end|>", 163599},
+      {"<|im_middle|>", 163601},
+      {"[UNK]", 163838},
+      {"[PAD]", 163839}},
+     "[BOS]",
+     "[EOS]",
+     "<|reserved_token_%u|>",
+     true},
     {"qwen",
      151643,
      QWEN,
      {{"<|endoftext|>", 151643}, {"<|im_start|>", 151644}, {"<|im_end|>", 151645}},
      NULL,
-     "<|endoftext|>"},
+     "<|endoftext|>",
+     NULL,
+     false},
+    {"qwen3.5",
+     248044,
+     QWEN35,
+     {{"<|endoftext|>", 248044},
+      {"<|im_start|>", 248045},
+      {"<|im_end|>", 248046},
+      {"<|object_ref_start|>", 248047},
+      {"<|object_ref_end|>", 248048},
+      {"<|box_start|>", 248049},
+      {"<|box_end|>", 248050},
+      {"<|quad_start|>", 248051},
+      {"<|quad_end|>", 248052},
+      {"<|vision_start|>", 248053},
+      {"<|vision_end|>", 248054},
+      {"<|vision_pad|>", 248055},
+      {"<|image_pad|>", 248056},
+      {"<|video_pad|>", 248057},
+      {"<tool_call>", 248058},
+      {"</tool_call>", 248059},
+      {"<|fim_prefix|>", 248060},
+      {"<|fim_middle|>", 248061},
+      {"<|fim_suffix|>", 248062},
+      {"<|fim_pad|>", 248063},
+      {"<|repo_name|>", 248064},
+      {"<|file_sep|>", 248065},
+      {"<tool_response>", 248066},
+      {"</tool_response>", 248067},
+      {"<think>", 248068},
+      {"</think>", 248069},
+      {"<|audio_start|>", 248070},
+      {"<|audio_end|>", 248071},
+      {"<tts_pad>", 248072},
+      {"<tts_text_bos>", 248073},
+      {"<tts_text_eod>", 248074},
+      {"<tts_text_bos_single>", 248075},
+      {"<|audio_pad|>", 248076}},
+     NULL,
+     "<|endoftext|>",
+     NULL,
+     false},
 };
 
 /* ---- lines ---- */
@@ -151,37 +238,65 @@ static fmp_status find_family(uint32_t n, uint32_t max, const struct family **ou
                                  n);
     (void)fmp_err_hint(
         err, "known are gpt2 and r50k (50256), p50k (50280), cl100k (100256), o200k (199998), Llama 3 "
-             "(128000) and Qwen (151643); for others use the model's tokenizer.json");
+             "(128000), Kimi (163584), Qwen (151643) and Qwen 3.5 (248044); for others use the model's "
+             "tokenizer.json");
     return status;
 }
 
-/* Tokens are spelled in GPT-2's alphabet, as tokenizer.json does it. */
+/* Tokens on their way into the vocabulary, spelled in GPT-2's alphabet as tokenizer.json does it. */
+typedef struct spelled {
+    fmp_buf text;
+    size_t end[TK_AHEAD];
+    uint32_t rank[TK_AHEAD], n;
+} spelled;
+
+static fmp_status spell_line(const fmp_tokenizer *tok, const line *l, fmp_buf *bytes, spelled *to,
+                             fmp_err *err)
+{
+    bytes->len = 0;
+    FMP_TRY(tk_base64(l->code, l->code_len, "tiktoken ranks", bytes, err));
+    for (size_t i = 0; i < bytes->len; i++) {
+        char utf8[4];
+        fmp_buf_add(&to->text, utf8, tk_utf8_put(tok->char_of_byte[(unsigned char)bytes->data[i]], utf8));
+    }
+    FMP_TRY(fmp_buf_ok(&to->text, err));
+    if (bytes->len == 0) { return fmp_fail(err, FMP_E_DATA, "tiktoken ranks: rank %u is empty", l->rank); }
+    to->rank[to->n] = l->rank;
+    to->end[to->n++] = to->text.len;
+    return FMP_OK;
+}
+
+static fmp_status put_spelled(fmp_tokenizer *tok, spelled *all, uint32_t *rank, fmp_err *err)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < all->n; at = all->end[i++]) {
+        tk_vocab_fetch(tok, all->text.data + at, all->end[i] - at);
+    }
+    at = 0;
+    for (uint32_t i = 0; i < all->n; at = all->end[i++]) {
+        uint32_t id = all->rank[i];
+        FMP_TRY(tk_vocab_add(tok, all->text.data + at, all->end[i] - at, id, "tiktoken ranks", err));
+        tok->in_model[id] = 1;
+        rank[id] = id;
+    }
+    all->n = 0;
+    all->text.len = 0;
+    return FMP_OK;
+}
+
 static fmp_status put_ranks(fmp_tokenizer *tok, const char *text, size_t len, uint32_t *rank, fmp_err *err)
 {
-    fmp_buf bytes = {0}, spelled = {0};
+    fmp_buf bytes = {0};
+    spelled some = {.n = 0};
     fmp_status status = FMP_OK;
     line l;
-    for (size_t at = 0; at < len && status == FMP_OK;) {
-        if (!next_line(text, len, &at, &l)) { break; }
-        bytes.len = spelled.len = 0;
-        status = tk_base64(l.code, l.code_len, "tiktoken ranks", &bytes, err);
-        for (size_t i = 0; i < bytes.len; i++) {
-            char utf8[4];
-            fmp_buf_add(&spelled, utf8, tk_utf8_put(tok->char_of_byte[(unsigned char)bytes.data[i]], utf8));
-        }
-        if (status == FMP_OK) { status = fmp_buf_ok(&spelled, err); }
-        if (status == FMP_OK && spelled.len == 0) {
-            status = fmp_fail(err, FMP_E_DATA, "tiktoken ranks: rank %u is empty", l.rank);
-        }
-        if (status == FMP_OK) {
-            status = tk_vocab_add(tok, spelled.data, spelled.len, l.rank, "tiktoken ranks", err);
-        }
-        if (status != FMP_OK) { break; }
-        tok->in_model[l.rank] = 1;
-        rank[l.rank] = l.rank;
+    for (size_t at = 0; at < len && status == FMP_OK && next_line(text, len, &at, &l);) {
+        status = spell_line(tok, &l, &bytes, &some, err);
+        if (status == FMP_OK && some.n == TK_AHEAD) { status = put_spelled(tok, &some, rank, err); }
     }
+    if (status == FMP_OK) { status = put_spelled(tok, &some, rank, err); }
     fmp_buf_free(&bytes);
-    fmp_buf_free(&spelled);
+    fmp_buf_free(&some.text);
     return status;
 }
 
@@ -194,16 +309,18 @@ static fmp_status put_special(fmp_tokenizer *tok, const char *text, uint32_t id,
 
 static fmp_status put_specials(fmp_tokenizer *tok, const struct family *f, fmp_err *err)
 {
-    unsigned reserved = 0;
-    FMP_TRY(tk_added_init(tok, LLAMA3_SPECIAL, err));
+    uint32_t counted = 0;
+    FMP_TRY(tk_added_init(tok, N_ROW, err));
     for (const named *s = f->special; s->text; s++) {
         FMP_TRY(put_special(tok, s->text, s->id, err));
     }
-    for (uint32_t k = 0; f->n_ranks == LLAMA3_RANKS && k < LLAMA3_SPECIAL; k++) {
+    for (uint32_t id = f->n_ranks; f->reserved && id < f->n_ranks + N_ROW; id++) {
         char name[48];
-        if (tok->tokens[LLAMA3_RANKS + k].text) { continue; }
-        snprintf(name, sizeof name, "<|reserved_special_token_%u|>", reserved++);
-        FMP_TRY(put_special(tok, name, LLAMA3_RANKS + k, err));
+        if (tok->tokens[id].text) { continue; }
+        size_t before = (size_t)(strchr(f->reserved, '%') - f->reserved);
+        snprintf(name, sizeof name, "%.*s%u%s", (int)before, f->reserved, f->by_id ? id : counted++,
+                 f->reserved + before + 2);
+        FMP_TRY(put_special(tok, name, id, err));
     }
     return FMP_OK;
 }
@@ -217,7 +334,7 @@ fmp_status tk_read_ranks(fmp_tokenizer *tok, const char *text, size_t len, fmp_e
     for (const named *s = f->special; s->text; s++) {
         max = s->id > max ? s->id : max;
     }
-    if (f->n_ranks == LLAMA3_RANKS) { max = LLAMA3_RANKS + LLAMA3_SPECIAL - 1; }
+    if (f->reserved) { max = f->n_ranks + N_ROW - 1; }
     FMP_TRY(tk_vocab_init(tok, (size_t)max + 1, err));
     uint32_t *rank = fmp_arena_take(tok->arena, ((size_t)max + 1) * sizeof *rank);
     FMP_TRY(fmp_arena_ok(tok->arena, err));

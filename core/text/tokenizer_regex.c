@@ -3,7 +3,7 @@
  *
  * The two agree on what these patterns use, except for \s and \w with Unicode: PCRE2's \s has U+180E and its
  * \w lacks combining marks. Both are therefore spelled out as explicit classes before compiling. What would
- * silently mean something else there (nested classes, intersections, \h, (?m), {1,3}+) is refused. Every
+ * silently mean something else there (\h, (?m), {1,3}+, most classes inside classes) is refused. Every
  * match runs under limits, so no pattern and no text can hang or exhaust the stack.
  */
 #include "tokenizer_impl.h"
@@ -23,6 +23,23 @@ static fmp_status refuse(const char *what, const char *where, size_t at, fmp_err
 {
     return fmp_fail(err, FMP_E_UNSUPPORTED, "%s: %s at byte %zu of the pattern is not supported", where, what,
                     at);
+}
+
+/*
+ * Scripts that patterns name. From 10.40 on \p{Han} in PCRE2 has the characters that several scripts share as well, which
+ * Oniguruma's has not.
+ */
+static bool is_script(const char *name, size_t len)
+{
+    static const char names[] =
+        " Han Hiragana Katakana Hangul Bopomofo Thai Lao Khmer Myanmar Latin Greek Cyrillic Arabic "
+        "Hebrew Devanagari Bengali Tamil Armenian Georgian ";
+    char spaced[24];
+    if (PCRE2_MAJOR < 10 || (PCRE2_MAJOR == 10 && PCRE2_MINOR < 40) || len > sizeof spaced - 3) {
+        return false;
+    }
+    snprintf(spaced, sizeof spaced, " %.*s ", (int)len, name);
+    return strstr(names, spaced) != NULL;
 }
 
 /* One backslash sequence, p[0] == '\\'; returns its length in the source, 0 if it is refused. */
@@ -55,6 +72,10 @@ static size_t translate_escape(const char *p, bool in_class, fmp_buf *out)
     }
     const char *brace = p[2] == '{' && strchr("pPx", p[1]) ? strchr(p, '}') : NULL; /* \p{L}, \x{2028} */
     size_t n = brace ? (size_t)(brace - p) + 1 : 2;
+    if (brace && is_script(p + 3, (size_t)(brace - p) - 3)) {
+        fmp_buf_printf(out, "\\%c{sc:%.*s}", p[1], (int)(brace - p) - 3, p + 3);
+        return n;
+    }
     fmp_buf_add(out, p, n);
     return n;
 }
@@ -67,27 +88,109 @@ static bool has_flag_m(const char *p)
     return n > 0 && memchr(p + 2, 'm', n) != NULL;
 }
 
+/* ---- classes ---- */
+/* Length of the class that begins at p[0] == '[', those inside it included; 0: it does not end. */
+static size_t class_len(const char *p)
+{
+    unsigned depth = 0;
+    for (size_t i = 0; p[i] != '\0'; i++) {
+        if (p[i] == '\\' && p[i + 1] != '\0') {
+            i++;
+        } else if (p[i] == '[') {
+            depth++;
+            if (p[i + 1] == '^') { i++; }
+            if (p[i + 1] == ']') { i++; } /* right behind the bracket it stands for itself */
+        } else if (p[i] == ']' && --depth == 0) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * What stands between the brackets of a class, p[begin..end), with the members of classes inside it as its own. False, and
+ * the offset in *at: not supported.
+ */
+static bool class_items(const char *p, size_t begin, size_t end, fmp_buf *out, size_t *at)
+{
+    size_t i = begin;
+    for (bool first = true; i < end; first = false) {
+        *at = i;
+        if (p[i] == '\\') {
+            size_t n = translate_escape(p + i, true, out);
+            if (n == 0 || n > end - i) { return false; }
+            i += n;
+        } else if (p[i] == '[') {
+            size_t n = class_len(p + i), last = i + n - 2;
+            bool range = p[i + 1] == '-' || (p[last] == '-' && p[last - 1] != '\\');
+            if (n < 3 || p[i + 1] == '^' || p[i + 1] == ':' || range) { return false; }
+            if (!class_items(p, i + 1, i + n - 1, out, at)) { return false; }
+            i += n;
+        } else if (p[i] == '&' && p[i + 1] == '&') {
+            return false;
+        } else {
+            if (p[i] == ']' && !first) { return false; }
+            fmp_buf_putc(out, p[i++]);
+        }
+    }
+    return true;
+}
+
+/* [members&&[^others]], which PCRE2 does not know: not one of the others, and a member. */
+static bool class_without(const char *p, size_t n, size_t and, fmp_buf *out, size_t *at)
+{
+    size_t others = and+2;
+    *at = and;
+    if (p[1] == '^' || strncmp(p + others, "[^", 2) != 0 || class_len(p + others) != n - 1 - others) {
+        return false;
+    }
+    fmp_buf_puts(out, "(?:(?![");
+    if (!class_items(p, others + 2, n - 2, out, at)) { return false; }
+    fmp_buf_puts(out, "])[");
+    if (!class_items(p, 1, and, out, at)) { return false; }
+    fmp_buf_puts(out, "])");
+    return true;
+}
+
+/* The class at p; its length in the source, 0 if it is refused at *at. */
+static size_t translate_class(const char *p, fmp_buf *out, size_t *at)
+{
+    size_t n = class_len(p), depth = 0;
+    *at = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == '\\') {
+            i++;
+        } else if (p[i] == '[' || p[i] == ']') {
+            depth += p[i] == '[' ? 1 : -(size_t)1;
+        } else if (p[i] == '&' && p[i + 1] == '&' && depth == 1) {
+            return class_without(p, n, i, out, at) ? n : 0;
+        }
+    }
+    size_t begin = p[1] == '^' ? 2 : 1;
+    if (n == 0) { return 0; }
+    fmp_buf_add(out, p, begin);
+    if (!class_items(p, begin, n - 1, out, at)) { return 0; }
+    fmp_buf_putc(out, ']');
+    return n;
+}
+
 static fmp_status translate(const char *pattern, const char *where, fmp_buf *out, fmp_err *err)
 {
-    bool in_class = false;
-    size_t class_start = 0;
     for (size_t i = 0; pattern[i] != '\0';) {
         if (pattern[i] == '\\') {
-            size_t n = translate_escape(pattern + i, in_class, out);
+            size_t n = translate_escape(pattern + i, false, out);
             if (n == 0) { return refuse("a backslash sequence", where, i, err); }
             i += n;
             continue;
         }
-        if (in_class && pattern[i] == '[') { return refuse("a class inside a class", where, i, err); }
-        if (in_class && pattern[i] == '&' && pattern[i + 1] == '&') { return refuse("'&&'", where, i, err); }
-        if (!in_class && pattern[i] == '}' && pattern[i + 1] == '+') { return refuse("'}+'", where, i, err); }
-        if (!in_class && has_flag_m(pattern + i)) { return refuse("'(?m'", where, i, err); }
-        if (!in_class && pattern[i] == '[') {
-            in_class = true;
-            class_start = i + (pattern[i + 1] == '^' ? 2 : 1);
-        } else if (in_class && pattern[i] == ']' && i != class_start) {
-            in_class = false;
+        if (pattern[i] == '[') {
+            size_t at = 0, n = translate_class(pattern + i, out, &at);
+            if (n == 0) { return refuse("what the class has", where, i + at, err); }
+            i += n;
+            continue;
         }
+        if (pattern[i] == '}' && pattern[i + 1] == '+') { return refuse("'}+'", where, i, err); }
+        if (has_flag_m(pattern + i)) { return refuse("'(?m'", where, i, err); }
         fmp_buf_putc(out, pattern[i++]);
     }
     return fmp_buf_ok(out, err);

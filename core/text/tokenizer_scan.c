@@ -52,27 +52,38 @@ INLINE size_t signs_end(const char *s, size_t n, size_t i, unsigned set, bool sl
     return i;
 }
 
+/* How the patterns of the GPT-4 family differ. */
+enum {
+    ASCII_TAILS = 1, /* contractions of ASCII letters only              */
+    MARKS = 2,       /* combining marks are letters: [\p{L}\p{M}]       */
+    WHOLE_END = 4,   /* white space at the end of the text is one word  */
+    SLASH = 8,       /* line ends and slashes go with signs             */
+    NO_TAILS = 16    /* no contractions                                 */
+};
+
 /* What the GPT-4 family does where neither letters nor numbers come first: signs and white space. */
-INLINE size_t signs_or_spaces(const char *s, size_t n, size_t i, size_t next, unsigned class, bool slash)
+INLINE size_t signs_or_spaces(const char *s, size_t n, size_t i, size_t next, unsigned class, unsigned how)
 {
-    if (class & C_REST) { return signs_end(s, n, next, C_REST, slash); }
-    if (s[i] == ' ' && (tk_class_at(s, n, next) & C_REST)) { return signs_end(s, n, next, C_REST, slash); }
-    return tk_line_end(s, n, i, 0);
+    const unsigned set = how & MARKS ? C_REST & ~C_MARK : C_REST;
+    if (class & set) { return signs_end(s, n, next, set, how & SLASH); }
+    if (s[i] == ' ' && (tk_class_at(s, n, next) & set)) { return signs_end(s, n, next, set, how & SLASH); }
+    return tk_line_end(s, n, i, 0, how & WHOLE_END);
 }
 
 /* (?i:'s|...)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
-INLINE size_t cl100k(const char *s, size_t n, size_t i, unsigned max_digits)
+INLINE size_t cl100k(const char *s, size_t n, size_t i, unsigned max_digits, unsigned how)
 {
+    const unsigned word = how & MARKS ? C_LETTER | C_MARK : C_LETTER;
     if (s[i] == '\'') {
-        size_t len = tk_contraction_nocase(s, n, i + 1);
+        size_t len = tk_contraction_nocase(s, n, i + 1, !(how & ASCII_TAILS));
         if (len > 0) { return i + 1 + len; }
     }
     size_t next;
     unsigned class = tk_class_next(s, i, &next);
-    if (class & C_LETTER) { return tk_run_end(s, n, next, C_LETTER); }
+    if (class & word) { return tk_run_end(s, n, next, word); }
     if (class == C_NUMBER) { return digits_end(s, n, i, max_digits); }
-    if (class != C_LINE && (tk_class_at(s, n, next) & C_LETTER)) { return tk_run_end(s, n, next, C_LETTER); }
-    return signs_or_spaces(s, n, i, next, class, false);
+    if (class != C_LINE && (tk_class_at(s, n, next) & word)) { return tk_run_end(s, n, next, word); }
+    return signs_or_spaces(s, n, i, next, class, how);
 }
 
 /*
@@ -114,14 +125,15 @@ INLINE size_t cased_word(const char *s, size_t n, size_t i, size_t next, unsigne
     return end;
 }
 
-INLINE size_t o200k(const char *s, size_t n, size_t i, unsigned max_digits, bool contractions)
+INLINE size_t o200k(const char *s, size_t n, size_t i, unsigned max_digits, unsigned how)
 {
     size_t next;
     unsigned class = tk_class_next(s, i, &next);
     if (class == C_NUMBER) { return digits_end(s, n, i, max_digits); }
     size_t end = cased_word(s, n, i, next, class);
-    if (end == 0) { return signs_or_spaces(s, n, i, next, class, true); }
-    size_t tail = contractions && end < n && s[end] == '\'' ? tk_contraction_nocase(s, n, end + 1) : 0;
+    if (end == 0) { return signs_or_spaces(s, n, i, next, class, SLASH); }
+    if ((how & NO_TAILS) || end == n || s[end] != '\'') { return end; }
+    size_t tail = tk_contraction_nocase(s, n, end + 1, !(how & ASCII_TAILS));
     return tail > 0 ? end + 1 + tail : end;
 }
 
@@ -302,10 +314,16 @@ INLINE size_t deepseek(const char *s, size_t n, size_t i)
 #define BOTH(name, call) ONE(name, call) MANY(name, call)
 
 BOTH(gpt2, gpt2(s, n, i, 0))
-BOTH(qwen, cl100k(s, n, i, 1))
-BOTH(cl100k, cl100k(s, n, i, 3))
-BOTH(o200k, o200k(s, n, i, 3, true))
-BOTH(tekken, o200k(s, n, i, 1, false))
+BOTH(qwen, cl100k(s, n, i, 1, 0))
+BOTH(qwen_ascii, cl100k(s, n, i, 1, ASCII_TAILS))
+BOTH(qwen35, cl100k(s, n, i, 1, MARKS))
+BOTH(qwen35_ascii, cl100k(s, n, i, 1, MARKS | ASCII_TAILS))
+BOTH(cl100k, cl100k(s, n, i, 3, 0))
+BOTH(cl100k_ascii, cl100k(s, n, i, 3, ASCII_TAILS))
+BOTH(cl100k_end, cl100k(s, n, i, 3, WHOLE_END))
+BOTH(o200k, o200k(s, n, i, 3, 0))
+BOTH(o200k_ascii, o200k(s, n, i, 3, ASCII_TAILS))
+BOTH(tekken, o200k(s, n, i, 1, NO_TAILS))
 BOTH(fm, fm(s, n, i))
 MANY(starcoder, starcoder(s, n, i))
 MANY(deepseek, deepseek(s, n, i))
@@ -322,15 +340,28 @@ static size_t many_falcon(const char *s, size_t n, tk_scan_state *state, uint32_
 }
 
 /* ---- patterns by their text ---- */
-#define REST_  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define WORDS_ "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
-#define UPPER_ "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER_ "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define SPACES_  "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define REST_    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES_
+#define WORDS_   "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+#define WORDS35_ "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*" SPACES_
+#define UPPER_   "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER_   "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CASED_(tail)                                                                                         \
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER_ "*" LOWER_ "+" tail "|[^\\r\\n\\p{L}\\p{N}]?" UPPER_ "+" LOWER_ "*" tail \
     "|\\p{N}"
-#define CASED_REST_ "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define SUFFIX_     "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define CASED_REST_ "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES_
+/* Contractions as three authors write them; the first two mean the same. */
+#define TAILS_       "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define TAILS_SHORT_ "'(?i:[sdmt]|ll|ve|re)"
+#define TAILS_ASCII_ "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+/*
+ * tiktoken's cl100k of 2023 and of today. What its "possessive" quantifiers do not give back nothing after them could
+ * take, and \s*[\r\n] ends where \s*[\r\n]+ does.
+ */
+#define CL100K_2023_                                                                                         \
+    TAILS_SHORT_ "|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*"
+#define CL100K_NOW_                                                                                          \
+    TAILS_SHORT_ "|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+"
 
 static const struct {
     const char *pattern;
@@ -338,10 +369,21 @@ static const struct {
 } patterns[] = {
     {FMP_TOK_PATTERN_GPT2, TK_PATTERN_GPT2},
     {"'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", TK_PATTERN_GPT2},
-    {SUFFIX_ WORDS_ REST_, TK_PATTERN_QWEN},
-    {SUFFIX_ WORDS_ "{1,3}" REST_, TK_PATTERN_CL100K},
-    {"'(?i:[sdmt]|ll|ve|re)" WORDS_ "{1,3}" REST_, TK_PATTERN_CL100K},
-    {CASED_(SUFFIX_ "?") "{1,3}" CASED_REST_, TK_PATTERN_O200K},
+    {"'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s",
+     TK_PATTERN_GPT2},
+    {TAILS_ WORDS_ REST_, TK_PATTERN_QWEN},
+    {TAILS_SHORT_ WORDS_ REST_, TK_PATTERN_QWEN},
+    {TAILS_ASCII_ WORDS_ REST_, TK_PATTERN_QWEN_ASCII},
+    {TAILS_ WORDS35_, TK_PATTERN_QWEN35},
+    {TAILS_ASCII_ WORDS35_, TK_PATTERN_QWEN35_ASCII},
+    {TAILS_ WORDS_ "{1,3}" REST_, TK_PATTERN_CL100K},
+    {TAILS_SHORT_ WORDS_ "{1,3}" REST_, TK_PATTERN_CL100K},
+    {TAILS_ASCII_ WORDS_ "{1,3}" REST_, TK_PATTERN_CL100K_ASCII},
+    {CL100K_2023_ "|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+", TK_PATTERN_CL100K},
+    {CL100K_2023_ SPACES_, TK_PATTERN_CL100K},
+    {CL100K_NOW_ "|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s", TK_PATTERN_CL100K_END},
+    {CASED_(TAILS_ "?") "{1,3}" CASED_REST_, TK_PATTERN_O200K},
+    {CASED_(TAILS_ASCII_ "?") "{1,3}" CASED_REST_, TK_PATTERN_O200K_ASCII},
     {CASED_("") CASED_REST_, TK_PATTERN_TEKKEN},
     {FMP_TOK_PATTERN_FM, TK_PATTERN_FM},
     {TK_DIGITS_PATTERN, TK_PATTERN_DIGITS},
@@ -368,8 +410,14 @@ tk_scan_fn tk_scan_one(tk_pattern pattern)
     switch (pattern) {
     case TK_PATTERN_GPT2: return one_gpt2;
     case TK_PATTERN_QWEN: return one_qwen;
+    case TK_PATTERN_QWEN_ASCII: return one_qwen_ascii;
+    case TK_PATTERN_QWEN35: return one_qwen35;
+    case TK_PATTERN_QWEN35_ASCII: return one_qwen35_ascii;
     case TK_PATTERN_CL100K: return one_cl100k;
+    case TK_PATTERN_CL100K_ASCII: return one_cl100k_ascii;
+    case TK_PATTERN_CL100K_END: return one_cl100k_end;
     case TK_PATTERN_O200K: return one_o200k;
+    case TK_PATTERN_O200K_ASCII: return one_o200k_ascii;
     case TK_PATTERN_TEKKEN: return one_tekken;
     case TK_PATTERN_FM: return one_fm;
     default: return NULL;
@@ -387,8 +435,14 @@ static const struct {
 } sequences[] = {
     {1, {TK_PATTERN_GPT2}, 0, many_gpt2},
     {1, {TK_PATTERN_QWEN}, 0, many_qwen},
+    {1, {TK_PATTERN_QWEN_ASCII}, 0, many_qwen_ascii},
+    {1, {TK_PATTERN_QWEN35}, 0, many_qwen35},
+    {1, {TK_PATTERN_QWEN35_ASCII}, 0, many_qwen35_ascii},
     {1, {TK_PATTERN_CL100K}, 0, many_cl100k},
+    {1, {TK_PATTERN_CL100K_ASCII}, 0, many_cl100k_ascii},
+    {1, {TK_PATTERN_CL100K_END}, 0, many_cl100k_end},
     {1, {TK_PATTERN_O200K}, 0, many_o200k},
+    {1, {TK_PATTERN_O200K_ASCII}, 0, many_o200k_ascii},
     {1, {TK_PATTERN_TEKKEN}, 0, many_tekken},
     {1, {TK_PATTERN_FM}, 0, many_fm},
     {2, {TK_PATTERN_DIGITS, TK_PATTERN_GPT2}, 0, many_starcoder},

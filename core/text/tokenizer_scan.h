@@ -124,8 +124,11 @@ static inline size_t tk_space_end(const char *s, size_t n, size_t i, unsigned en
     return end;
 }
 
-/* \s*[\r\n]+|\s+(?!\S)|\s+ at white space: up to its last line end, else as above. */
-static inline size_t tk_line_end(const char *s, size_t n, size_t i, unsigned ends)
+/*
+ * \s*[\r\n]+|\s+(?!\S)|\s+ at white space: up to its last line end, else as above. `whole`: \s+\z comes first, so
+ * that white space at the end of the text stays together.
+ */
+static inline size_t tk_line_end(const char *s, size_t n, size_t i, unsigned ends, bool whole)
 {
     size_t after = 0, end = i;
     while (end < n) {
@@ -135,6 +138,7 @@ static inline size_t tk_line_end(const char *s, size_t n, size_t i, unsigned end
         end = next;
         if (class == C_LINE) { after = end; }
     }
+    if (whole && end == n) { return n; }
     return after > 0 ? after : tk_space_end(s, n, i, ends);
 }
 
@@ -146,10 +150,10 @@ static inline size_t tk_contraction(const char *s, size_t n, size_t i)
     return ((a == 'r' || a == 'v') && b == 'e') || (a == 'l' && b == 'l') ? 2 : 0;
 }
 
-/* The same ignoring case; U+017F, the long s, folds to s. */
-static inline size_t tk_contraction_nocase(const char *s, size_t n, size_t i)
+/* The same ignoring case; `long_s`: U+017F counts as an s. */
+static inline size_t tk_contraction_nocase(const char *s, size_t n, size_t i, bool long_s)
 {
-    if (i + 1 < n && (unsigned char)s[i] == 0xC5 && (unsigned char)s[i + 1] == 0xBF) { return 2; }
+    if (long_s && i + 1 < n && (unsigned char)s[i] == 0xC5 && (unsigned char)s[i + 1] == 0xBF) { return 2; }
     char low[2] = {'\0', '\0'};
     for (size_t k = 0; k < 2 && i + k < n; k++) {
         char c = s[i + k];

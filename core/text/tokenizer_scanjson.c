@@ -99,20 +99,36 @@ static fmp_status escape(tk_json *j, fmp_err *err)
     return FMP_OK;
 }
 
+/* Bytes at s[0..n) before the first quote, backslash or control character; eight at once. */
+static inline size_t plain_run(const char *s, size_t n)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the lowest bit set is of the first byte");
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        uint64_t w;
+        memcpy(&w, s + i, 8);
+        uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
+        uint64_t hit = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w);
+        hit &= ones * 0x80;
+        if (hit != 0) { return i + (size_t)__builtin_ctzll(hit) / 8; }
+    }
+    while (i < n && s[i] != '"' && s[i] != '\\' && (unsigned char)s[i] >= 0x20) {
+        i++;
+    }
+    return i;
+}
+
 fmp_status tk_json_string(tk_json *j, const char **out, size_t *len, fmp_err *err)
 {
     if (!tk_json_take(j, '"')) { return tk_json_fail(j, "a string", err); }
     size_t begin = j->at;
     j->text.len = 0;
     bool copied = false;
-    for (; j->at < j->len && j->s[j->at] != '"';) {
-        if ((unsigned char)j->s[j->at] < 0x20) {
-            return tk_json_fail(j, "a character or an escape sequence", err);
-        }
-        if (j->s[j->at] != '\\') {
-            j->at++;
-            continue;
-        }
+    for (;;) {
+        j->at += plain_run(j->s + j->at, j->len - j->at);
+        if (j->at == j->len || j->s[j->at] == '"') { break; }
+        if (j->s[j->at] != '\\') { return tk_json_fail(j, "a character or an escape sequence", err); }
         fmp_buf_add(&j->text, j->s + begin, j->at - begin);
         j->at++;
         FMP_TRY(escape(j, err));
@@ -184,6 +200,43 @@ fmp_status tk_json_number(tk_json *j, double *out, fmp_err *err)
     return FMP_OK;
 }
 
+/* Behind the string at the cursor, whatever it holds; false: it does not end. */
+static bool skip_string(tk_json *j)
+{
+    for (j->at++;; j->at++) {
+        const char *quote = memchr(j->s + j->at, '"', j->len - j->at);
+        if (!quote) { return false; }
+        size_t end = (size_t)(quote - j->s), slashes = 0;
+        while (end - slashes > j->at && j->s[end - slashes - 1] == '\\') {
+            slashes++;
+        }
+        j->at = end;
+        if (slashes % 2 == 0) { break; }
+    }
+    j->at++;
+    return true;
+}
+
+/* What can follow a number or a word. */
+static bool ends_word(char c)
+{
+    switch (c) {
+    case '\0':
+    case ',':
+    case ':':
+    case ']':
+    case '}':
+    case '[':
+    case '{':
+    case '"':
+    case ' ':
+    case '\t':
+    case '\r':
+    case '\n': return true;
+    default: return false;
+    }
+}
+
 /* Skip one value without looking into it closely; false where that cannot be done. */
 static bool skip_value(tk_json *j)
 {
@@ -192,9 +245,7 @@ static bool skip_value(tk_json *j)
         char c = tk_json_peek(j);
         if (j->at >= j->len) { return false; }
         if (c == '"') {
-            const char *text;
-            size_t len;
-            if (tk_json_string(j, &text, &len, NULL) != FMP_OK) { return false; }
+            if (!skip_string(j)) { return false; }
         } else if (c == '{' || c == '[') {
             j->at++;
             if (++depth > MAX_DEPTH) { return false; }
@@ -209,7 +260,7 @@ static bool skip_value(tk_json *j)
             continue;
         } else {
             size_t before = j->at;
-            while (j->at < j->len && !strchr(",:]} \t\r\n\"[{", j->s[j->at])) {
+            while (j->at < j->len && !ends_word(j->s[j->at])) {
                 j->at++;
             }
             if (j->at == before) { return false; }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #define VOCAB_MAX 1000000u
-#define WORD_MAX ((size_t)1 << 20) /* bytes of one word */
+#define WORD_MAX  ((size_t)1 << 20) /* bytes of one word */
 
 typedef struct word {
     uint32_t begin, n; /* ids[begin..begin + n) */
@@ -32,7 +32,7 @@ typedef struct words {
 typedef struct pair {
     uint32_t left, right;
     uint64_t count;
-    uint32_t *where;   /* words that have held it; may repeat and may be out of date */
+    uint32_t *where; /* words that have held it; may repeat and may be out of date */
     uint32_t n_where, where_cap;
 } pair;
 
@@ -55,20 +55,20 @@ typedef struct piece_bytes {
 
 typedef struct trainer {
     const fmp_tok_train_options *options;
-    fmp_arena *arena;      /* bytes of the tokens */
+    fmp_arena *arena; /* bytes of the tokens */
     tk_regex re;
     tk_matcher matcher;
     words words;
     pairs pairs;
     candidate *heap;
     size_t heap_n, heap_cap;
-    piece_bytes *tokens;   /* (vocab_size) */
+    piece_bytes *tokens; /* (vocab_size) */
     uint32_t n_tokens;
-    uint32_t *by_bytes;    /* token + 1 by hash of its bytes, 0: free */
+    uint32_t *by_bytes; /* token + 1 by hash of its bytes, 0: free */
     size_t by_bytes_mask;
     uint32_t (*merges)[2];
     size_t n_merges, merges_cap;
-    uint32_t *touched;     /* pairs whose count grew in this step */
+    uint32_t *touched; /* pairs whose count grew in this step */
     size_t n_touched, touched_cap;
 } trainer;
 
@@ -105,7 +105,9 @@ static bool words_rehash(words *w)
     w->mask = slots - 1;
     for (size_t i = 0; i < w->n; i++) {
         size_t k = (size_t)word_hash(w, &w->v[i]) & w->mask;
-        while (w->slots[k]) { k = (k + 1) & w->mask; }
+        while (w->slots[k]) {
+            k = (k + 1) & w->mask;
+        }
         w->slots[k] = (uint32_t)i + 1;
     }
     return true;
@@ -115,20 +117,23 @@ static fmp_status count_word(trainer *t, const char *s, size_t len, fmp_err *err
 {
     words *w = &t->words;
     if (len > WORD_MAX || w->n_ids + len > UINT32_MAX) {
-        return fmp_fail(err, FMP_E_RANGE, "expected words of at most %zu bytes, %u in all; found %zu", WORD_MAX,
-                        UINT32_MAX, len);
+        return fmp_fail(err, FMP_E_RANGE, "expected words of at most %zu bytes, %u in all; found %zu",
+                        WORD_MAX, UINT32_MAX, len);
     }
     if ((w->n + 1) * 2 > w->mask && !words_rehash(w)) { return no_memory(err); }
     if (!room((void **)&w->v, &w->cap, w->n, sizeof *w->v)) { return no_memory(err); }
     while (w->n_ids + len > w->ids_cap) {
         if (!room((void **)&w->ids, &w->ids_cap, w->ids_cap, sizeof *w->ids)) { return no_memory(err); }
     }
-    word fresh = { (uint32_t)w->n_ids, (uint32_t)len, 1 };
-    for (size_t i = 0; i < len; i++) { w->ids[fresh.begin + i] = (unsigned char)s[i]; }
+    word fresh = {(uint32_t)w->n_ids, (uint32_t)len, 1};
+    for (size_t i = 0; i < len; i++) {
+        w->ids[fresh.begin + i] = (unsigned char)s[i];
+    }
     size_t k = (size_t)word_hash(w, &fresh) & w->mask;
     for (; w->slots[k]; k = (k + 1) & w->mask) {
         word *known = &w->v[w->slots[k] - 1];
-        if (known->n == len && memcmp(w->ids + known->begin, w->ids + fresh.begin, len * sizeof *w->ids) == 0) {
+        if (known->n == len &&
+            memcmp(w->ids + known->begin, w->ids + fresh.begin, len * sizeof *w->ids) == 0) {
             known->count++;
             return FMP_OK;
         }
@@ -175,9 +180,13 @@ static size_t special_at(const fmp_tok_train_options *o, const char *s, size_t l
 static fmp_status count_text(trainer *t, const char *s, size_t len, fmp_err *err)
 {
     size_t bad = fmp_utf8_invalid_at(s, len), done = 0;
-    if (bad < len) { return fmp_fail(err, FMP_E_DATA, "expected UTF-8, found an invalid byte at offset %zu", bad); }
-    bool first[256] = { false };
-    for (uint32_t i = 0; i < t->options->n_special; i++) { first[(unsigned char)t->options->special[i][0]] = true; }
+    if (bad < len) {
+        return fmp_fail(err, FMP_E_DATA, "expected UTF-8, found an invalid byte at offset %zu", bad);
+    }
+    bool first[256] = {false};
+    for (uint32_t i = 0; i < t->options->n_special; i++) {
+        first[(unsigned char)t->options->special[i][0]] = true;
+    }
     for (size_t i = 0; i < len;) {
         size_t n = first[(unsigned char)s[i]] ? special_at(t->options, s + i, len - i) : 0;
         if (n == 0) {
@@ -208,7 +217,9 @@ static bool pairs_rehash(pairs *p)
     p->mask = slots - 1;
     for (size_t i = 0; i < p->n; i++) {
         size_t k = (size_t)pair_hash(p->v[i].left, p->v[i].right) & p->mask;
-        while (p->slots[k]) { k = (k + 1) & p->mask; }
+        while (p->slots[k]) {
+            k = (k + 1) & p->mask;
+        }
         p->slots[k] = (uint32_t)i + 1;
     }
     return true;
@@ -225,7 +236,7 @@ static pair *pair_get(pairs *p, uint32_t left, uint32_t right)
     }
     if (!room((void **)&p->v, &p->cap, p->n, sizeof *p->v)) { return NULL; }
     p->slots[k] = (uint32_t)p->n + 1;
-    p->v[p->n] = (pair){ .left = left, .right = right };
+    p->v[p->n] = (pair){.left = left, .right = right};
     return &p->v[p->n++];
 }
 
@@ -241,7 +252,9 @@ static fmp_status pairs_add(trainer *t, uint32_t at, fmp_err *err)
         p->where_cap = (uint32_t)cap;
         p->count += w->count;
         if (p->n_where == 0 || p->where[p->n_where - 1] != at) { p->where[p->n_where++] = at; }
-        if (!room((void **)&t->touched, &t->touched_cap, t->n_touched, sizeof *t->touched)) { return no_memory(err); }
+        if (!room((void **)&t->touched, &t->touched_cap, t->n_touched, sizeof *t->touched)) {
+            return no_memory(err);
+        }
         t->touched[t->n_touched++] = (uint32_t)(p - t->pairs.v);
     }
     return FMP_OK;
@@ -250,7 +263,9 @@ static fmp_status pairs_add(trainer *t, uint32_t at, fmp_err *err)
 static void pairs_subtract(trainer *t, const word *w)
 {
     const uint32_t *ids = t->words.ids + w->begin;
-    for (uint32_t i = 0; i + 1 < w->n; i++) { pair_get(&t->pairs, ids[i], ids[i + 1])->count -= w->count; }
+    for (uint32_t i = 0; i + 1 < w->n; i++) {
+        pair_get(&t->pairs, ids[i], ids[i + 1])->count -= w->count;
+    }
 }
 
 static int compare_bytes(const piece_bytes *a, const piece_bytes *b)
@@ -309,7 +324,7 @@ static fmp_status push_touched(trainer *t, fmp_err *err)
     for (size_t i = 0; i < t->n_touched; i++) {
         uint32_t p = t->touched[i];
         if ((i == 0 || t->touched[i - 1] != p) && t->pairs.v[p].count > 0) {
-            FMP_TRY(heap_push(t, (candidate){ t->pairs.v[p].count, p }, err));
+            FMP_TRY(heap_push(t, (candidate){t->pairs.v[p].count, p}, err));
         }
     }
     t->n_touched = 0;
@@ -346,7 +361,7 @@ static uint32_t token_get(trainer *t, const char *s, uint32_t len)
         if (known->len == len && memcmp(known->s, s, len) == 0) { return t->by_bytes[k] - 1; }
     }
     t->by_bytes[k] = t->n_tokens + 1;
-    t->tokens[t->n_tokens] = (piece_bytes){ s, len };
+    t->tokens[t->n_tokens] = (piece_bytes){s, len};
     return t->n_tokens++;
 }
 
@@ -389,13 +404,17 @@ static fmp_status merge_pair(trainer *t, uint32_t index, fmp_err *err)
 static fmp_status learn(trainer *t, fmp_err *err)
 {
     uint64_t min = t->options->min_count ? t->options->min_count : 1;
-    for (size_t i = 0; i < t->words.n; i++) { FMP_TRY(pairs_add(t, (uint32_t)i, err)); }
+    for (size_t i = 0; i < t->words.n; i++) {
+        FMP_TRY(pairs_add(t, (uint32_t)i, err));
+    }
     FMP_TRY(push_touched(t, err));
     while (t->heap_n > 0 && t->n_tokens + t->options->n_special < t->options->vocab_size) {
         candidate best = heap_pop(t);
         uint64_t count = t->pairs.v[best.pair].count;
         if (count != best.count) {
-            if (count > 0 && count < best.count) { FMP_TRY(heap_push(t, (candidate){ count, best.pair }, err)); }
+            if (count > 0 && count < best.count) {
+                FMP_TRY(heap_push(t, (candidate){count, best.pair}, err));
+            }
             continue;
         }
         if (count < min) { break; }
@@ -432,18 +451,20 @@ static void put_added(const fmp_tok_train_options *o, fmp_buf *out)
     for (uint32_t i = 0; i < o->n_special; i++) {
         fmp_buf_printf(out, "%s\n    {\"id\": %u, \"content\": ", i ? "," : "", i);
         put_json(out, o->special[i]);
-        fmp_buf_puts(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
-                          "\"special\": true}");
+        fmp_buf_puts(out,
+                     ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                     "\"special\": true}");
     }
     fmp_buf_puts(out, "\n  ],\n");
 }
 
 static void put_steps(const char *pattern, fmp_buf *out)
 {
-    static const char byte_level[] =
-        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": false}";
-    fmp_buf_puts(out, "  \"normalizer\": null,\n  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n"
-                      "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ");
+    static const char byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+                                     "\"trim_offsets\": true, \"use_regex\": false}";
+    fmp_buf_puts(
+        out, "  \"normalizer\": null,\n  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n"
+             "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ");
     put_json(out, pattern);
     fmp_buf_printf(out, "}, \"behavior\": \"Isolated\", \"invert\": false},\n    %s\n  ]},\n", byte_level);
     fmp_buf_printf(out, "  \"post_processor\": %s,\n  \"decoder\": %s,\n", byte_level, byte_level);
@@ -462,13 +483,14 @@ static void byte_order(unsigned char order[256])
 static void put_model(const trainer *t, fmp_buf *out)
 {
     unsigned char order[256];
-    fmp_buf word_text = { 0 }, other = { 0 };
+    fmp_buf word_text = {0}, other = {0};
     uint32_t id = 0;
     byte_order(order);
-    fmp_buf_puts(out, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
-                      "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
-                      "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n"
-                      "    \"vocab\": {");
+    fmp_buf_puts(out,
+                 "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
+                 "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
+                 "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n"
+                 "    \"vocab\": {");
     for (uint32_t i = 0; i < t->options->n_special; i++) {
         fmp_buf_puts(out, id ? ",\n      " : "\n      ");
         put_json(out, t->options->special[i]);
@@ -497,14 +519,15 @@ static void put_model(const trainer *t, fmp_buf *out)
 
 static void put_config(const fmp_tok_train_options *o, fmp_buf *out)
 {
-    const char *const names[] = { o->bos, o->eos, o->pad };
-    static const char *const keys[] = { "bos_token", "eos_token", "pad_token" };
+    const char *const names[] = {o->bos, o->eos, o->pad};
+    static const char *const keys[] = {"bos_token", "eos_token", "pad_token"};
     fmp_buf_puts(out, "{\n  \"added_tokens_decoder\": {");
     for (uint32_t i = 0; i < o->n_special; i++) {
         fmp_buf_printf(out, "%s\n    \"%u\": {\"content\": ", i ? "," : "", i);
         put_json(out, o->special[i]);
-        fmp_buf_puts(out, ", \"lstrip\": false, \"normalized\": false, \"rstrip\": false, \"single_word\": false, "
-                          "\"special\": true}");
+        fmp_buf_puts(out,
+                     ", \"lstrip\": false, \"normalized\": false, \"rstrip\": false, \"single_word\": false, "
+                     "\"special\": true}");
     }
     fmp_buf_puts(out, "\n  },\n");
     for (size_t i = 0; i < 3; i++) {
@@ -529,7 +552,7 @@ static fmp_status write_text(const char *dir, const char *name, const fmp_buf *t
 
 static fmp_status write_files(const trainer *t, const char *pattern, const char *dir, fmp_err *err)
 {
-    fmp_buf text = { 0 };
+    fmp_buf text = {0};
     fmp_status status = fmp_mkdirs(dir, err);
     fmp_buf_puts(&text, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
     put_added(t->options, &text);
@@ -554,25 +577,30 @@ static bool is_among(const fmp_tok_train_options *o, const char *name)
 
 static fmp_status check_options(const fmp_tok_train_options *o, fmp_err *err)
 {
-    const char *const names[] = { o->bos, o->eos, o->pad };
+    const char *const names[] = {o->bos, o->eos, o->pad};
     if (o->vocab_size > VOCAB_MAX || o->n_special > VOCAB_MAX || o->vocab_size < o->n_special + 256) {
-        return fmp_fail(err, FMP_E_RANGE, "expected a vocabulary of %u (special tokens and bytes) to %u tokens, found %u",
+        return fmp_fail(err, FMP_E_RANGE,
+                        "expected a vocabulary of %u (special tokens and bytes) to %u tokens, found %u",
                         o->n_special + 256, VOCAB_MAX, o->vocab_size);
     }
     for (uint32_t i = 0; i < o->n_special; i++) {
         const char *s = o->special[i];
         size_t len = strlen(s), at = 0;
-        bool is_symbol = len > 0 && (tk_byte_of_char((unsigned char)s[0]) >= 0 || (unsigned char)s[0] >= 0x80);
+        bool is_symbol =
+            len > 0 && (tk_byte_of_char((unsigned char)s[0]) >= 0 || (unsigned char)s[0] >= 0x80);
         if (len == 0 || fmp_utf8_invalid_at(s, len) < len) {
             return fmp_fail(err, FMP_E_CONFIG, "special token %u: expected UTF-8 text, found \"%s\"", i, s);
         }
         (void)tk_utf8_next(s, &at);
         if (is_symbol && at == len) {
-            return fmp_fail(err, FMP_E_CONFIG, "special token %u: expected more than one character, found \"%s\"", i, s);
+            return fmp_fail(err, FMP_E_CONFIG,
+                            "special token %u: expected more than one character, found \"%s\"", i, s);
         }
         fmp_tok_train_options earlier = *o;
         earlier.n_special = i;
-        if (is_among(&earlier, s)) { return fmp_fail(err, FMP_E_CONFIG, "special token \"%s\" is named twice", s); }
+        if (is_among(&earlier, s)) {
+            return fmp_fail(err, FMP_E_CONFIG, "special token \"%s\" is named twice", s);
+        }
     }
     for (size_t i = 0; i < 3; i++) {
         if (names[i] && !is_among(o, names[i])) {
@@ -587,7 +615,9 @@ static fmp_status trainer_init(trainer *t, const char *pattern, fmp_err *err)
     t->arena = fmp_arena_new(0);
     t->tokens = calloc(t->options->vocab_size, sizeof *t->tokens);
     size_t slots = 1024;
-    while (slots < (size_t)t->options->vocab_size * 2) { slots *= 2; }
+    while (slots < (size_t)t->options->vocab_size * 2) {
+        slots *= 2;
+    }
     t->by_bytes = calloc(slots, sizeof *t->by_bytes);
     t->by_bytes_mask = slots - 1;
     if (!t->arena || !t->tokens || !t->by_bytes) { return no_memory(err); }
@@ -602,7 +632,9 @@ static fmp_status trainer_init(trainer *t, const char *pattern, fmp_err *err)
 
 static void trainer_clear(trainer *t)
 {
-    for (size_t i = 0; i < t->pairs.n; i++) { free(t->pairs.v[i].where); }
+    for (size_t i = 0; i < t->pairs.n; i++) {
+        free(t->pairs.v[i].where);
+    }
     free(t->pairs.v);
     free(t->pairs.slots);
     free(t->words.v);
@@ -618,11 +650,11 @@ static void trainer_clear(trainer *t)
     tk_regex_free(&t->re);
 }
 
-fmp_status fmp_tokenizer_train(const fmp_tok_train_options *options, fmp_tok_text_fn next, void *arg, const char *dir,
-                               fmp_err *err)
+fmp_status fmp_tokenizer_train(const fmp_tok_train_options *options, fmp_tok_text_fn next, void *arg,
+                               const char *dir, fmp_err *err)
 {
     const char *pattern = options->pattern ? options->pattern : FMP_TOK_PATTERN_FM;
-    trainer t = { .options = options };
+    trainer t = {.options = options};
     FMP_TRY(check_options(options, err));
     fmp_status status = trainer_init(&t, pattern, err);
     while (status == FMP_OK) {

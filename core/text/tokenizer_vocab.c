@@ -51,60 +51,76 @@ uint64_t tk_hash(const char *s, size_t len)
     return h ^ h >> 32;
 }
 
-#define FREE_SLOT UINT64_MAX
-
-static inline uint64_t slot_tag(uint64_t hash)
+/* ---- tokens by text ---- */
+static inline uint32_t load_u32(const char *s)
 {
-    return hash & UINT64_C(0xFFFFFFFF00000000);
+    uint32_t w;
+    memcpy(&w, s, sizeof w);
+    return w;
 }
 
-static inline bool has_text(const fmp_tokenizer *tok, uint64_t slot, const char *text, size_t len)
+static inline uint64_t text_key(const char *s, size_t len)
 {
-    const tk_token *t = &tok->tokens[(uint32_t)slot];
-    return t->text_len == len && memcmp(t->text, text, len) == 0;
+    if (len > TK_SHORT) { return tk_hash(s, len); }
+    if (len >= 4) { return (uint64_t)load_u32(s + len - 4) << 32 | load_u32(s); }
+    if (len == 0) { return 0; }
+    const unsigned char *b = (const unsigned char *)s;
+    return (uint64_t)b[0] | (uint64_t)b[len / 2] << 8 | (uint64_t)b[len - 1] << 16;
 }
 
-/* The slot where a text's id is, or would be. */
-static inline size_t text_slot(const fmp_tokenizer *tok, uint64_t hash, const char *text, size_t len)
+/* Where the search for a text begins. */
+static inline size_t first_slot(const fmp_tokenizer *tok, uint64_t key, size_t len)
 {
-    size_t i = (size_t)hash & tok->by_text_mask;
-    while (tok->by_text[i] != FREE_SLOT) {
-        if (slot_tag(tok->by_text[i]) == slot_tag(hash) && has_text(tok, tok->by_text[i], text, len)) {
-            break;
-        }
+    uint64_t h = (key ^ len) * UINT64_C(0x9E3779B97F4A7C15);
+    h = (h ^ h >> 32) * UINT64_C(0xC4CEB9FE1A85EC53);
+    return (size_t)(h >> 32) & tok->by_text_mask;
+}
+
+static inline bool is_slot_of(const fmp_tokenizer *tok, const tk_text_slot *slot, uint64_t key, const char *s,
+                              size_t len)
+{
+    return slot->key == key && slot->len == len &&
+           (len <= TK_SHORT || memcmp(tok->tokens[slot->id].text, s, len) == 0);
+}
+
+/* The slot where a text is, or would be, from slot i on. */
+static inline tk_text_slot *text_slot(const fmp_tokenizer *tok, size_t i, uint64_t key, const char *s,
+                                      size_t len)
+{
+    while (tok->by_text[i].id != FMP_TOKEN_NONE && !is_slot_of(tok, &tok->by_text[i], key, s, len)) {
         i = (i + 1) & tok->by_text_mask;
     }
-    return i;
+    return &tok->by_text[i];
 }
 
 uint32_t tk_find(const fmp_tokenizer *tok, const char *text, size_t len)
 {
-    return (uint32_t)tok->by_text[text_slot(tok, tk_hash(text, len), text, len)];
+    uint64_t key = text_key(text, len);
+    return text_slot(tok, first_slot(tok, key, len), key, text, len)->id;
 }
 
-/* In rounds over all keys: fetch the slots, then the tokens they name, then the texts; only then compare. */
+/* In rounds over all keys: ask for the slots, then for the tokens and texts that long ones are compared with. */
 void tk_find_many(const fmp_tokenizer *tok, const tk_key *keys, size_t n, uint32_t *ids)
 {
-    uint64_t hash[TK_MANY];
+    uint64_t key[TK_MANY];
+    size_t at[TK_MANY], some[TK_MANY], n_some = 0;
     for (size_t k = 0; k < n; k++) {
-        hash[k] = tk_hash(keys[k].s, keys[k].len);
-        __builtin_prefetch(&tok->by_text[(size_t)hash[k] & tok->by_text_mask]);
+        key[k] = text_key(keys[k].s, keys[k].len);
+        at[k] = first_slot(tok, key[k], keys[k].len);
+        __builtin_prefetch(&tok->by_text[at[k]]);
+        some[n_some] = k;
+        n_some += keys[k].len > TK_SHORT;
+    }
+    for (size_t i = 0; i < n_some; i++) {
+        const tk_text_slot *slot = &tok->by_text[at[some[i]]];
+        if (slot->id != FMP_TOKEN_NONE) { __builtin_prefetch(&tok->tokens[slot->id]); }
+    }
+    for (size_t i = 0; i < n_some; i++) {
+        const tk_text_slot *slot = &tok->by_text[at[some[i]]];
+        if (slot->id != FMP_TOKEN_NONE) { __builtin_prefetch(tok->tokens[slot->id].text); }
     }
     for (size_t k = 0; k < n; k++) {
-        size_t i = (size_t)hash[k] & tok->by_text_mask;
-        while (tok->by_text[i] != FREE_SLOT && slot_tag(tok->by_text[i]) != slot_tag(hash[k])) {
-            i = (i + 1) & tok->by_text_mask;
-        }
-        ids[k] = (uint32_t)tok->by_text[i];
-        if (ids[k] != FMP_TOKEN_NONE) { __builtin_prefetch(&tok->tokens[ids[k]]); }
-    }
-    for (size_t k = 0; k < n; k++) {
-        if (ids[k] != FMP_TOKEN_NONE) { __builtin_prefetch(tok->tokens[ids[k]].text); }
-    }
-    for (size_t k = 0; k < n; k++) {
-        if (ids[k] != FMP_TOKEN_NONE) {
-            ids[k] = (uint32_t)tok->by_text[text_slot(tok, hash[k], keys[k].s, keys[k].len)];
-        }
+        ids[k] = text_slot(tok, at[k], key[k], keys[k].s, keys[k].len)->id;
     }
 }
 
@@ -125,13 +141,25 @@ fmp_status tk_vocab_init(fmp_tokenizer *tok, size_t size, fmp_err *err)
     return FMP_OK;
 }
 
-static fmp_status set_text(fmp_tokenizer *tok, const char *text, size_t len, uint32_t id, size_t slot,
+void tk_vocab_fetch(const fmp_tokenizer *tok, const char *text, size_t len)
+{
+    __builtin_prefetch(&tok->by_text[first_slot(tok, text_key(text, len), len)], 1);
+}
+
+/* Where a text's entry is, or goes. */
+static tk_text_slot *entry_slot(const fmp_tokenizer *tok, const char *text, size_t len)
+{
+    uint64_t key = text_key(text, len);
+    return text_slot(tok, first_slot(tok, key, len), key, text, len);
+}
+
+static fmp_status set_text(fmp_tokenizer *tok, const char *text, size_t len, uint32_t id, tk_text_slot *slot,
                            fmp_err *err)
 {
     tok->tokens[id].text = fmp_arena_strndup(tok->arena, text, len);
     FMP_TRY(fmp_arena_ok(tok->arena, err));
     tok->tokens[id].text_len = (uint32_t)len;
-    tok->by_text[slot] = slot_tag(tk_hash(text, len)) | id;
+    *slot = (tk_text_slot){text_key(text, len), id, (uint32_t)len};
     return FMP_OK;
 }
 
@@ -139,13 +167,13 @@ fmp_status tk_vocab_add(fmp_tokenizer *tok, const char *text, size_t len, uint32
                         fmp_err *err)
 {
     const tk_token *t = &tok->tokens[id];
-    size_t slot = text_slot(tok, tk_hash(text, len), text, len);
+    tk_text_slot *slot = entry_slot(tok, text, len);
     int shown = (int)(len < 60 ? len : 60);
     if (t->text) {
         return fmp_fail(err, FMP_E_DATA, "%s: id %u is used twice, by \"%.60s\" and \"%.*s\"", where, id,
                         t->text, shown, text);
     }
-    if (tok->by_text[slot] != FREE_SLOT) {
+    if (slot->id != FMP_TOKEN_NONE) {
         return fmp_fail(err, FMP_E_DATA, "%s: token \"%.*s\" occurs twice", where, shown, text);
     }
     return set_text(tok, text, len, id, slot, err);
@@ -153,40 +181,64 @@ fmp_status tk_vocab_add(fmp_tokenizer *tok, const char *text, size_t len, uint32
 
 fmp_status tk_vocab_put(fmp_tokenizer *tok, const char *text, size_t len, uint32_t id, fmp_err *err)
 {
-    return set_text(tok, text, len, id, text_slot(tok, tk_hash(text, len), text, len), err);
+    tk_text_slot *slot = entry_slot(tok, text, len);
+    tok->has_twins |= slot->id != FMP_TOKEN_NONE;
+    return set_text(tok, text, len, id, slot, err);
 }
 
-fmp_status tk_merges_init(fmp_tokenizer *tok, size_t n, fmp_err *err)
+/* ---- merges ---- */
+fmp_status tk_rule_add(fmp_tokenizer *tok, const tk_rule *rule, fmp_err *err)
 {
+    tk_rules *all = &tok->rules;
+    if (all->n == all->cap) {
+        size_t cap = all->cap ? all->cap * 2 : 4096;
+        tk_rule *v = cap <= 16 * TK_MAX_TOKENS ? realloc(all->v, cap * sizeof *v) : NULL;
+        if (!v) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu merges", cap); }
+        all->v = v;
+        all->cap = cap;
+    }
+    all->v[all->n++] = *rule;
+    return FMP_OK;
+}
+
+/* False if the pair is there already. */
+static bool merge_add(fmp_tokenizer *tok, const tk_rule *r)
+{
+    uint64_t key = (uint64_t)r->left << 32 | r->right;
+    size_t i = tk_merge_slot(tok, r->left, r->right);
+    while (tok->merges[i].key != UINT64_MAX) {
+        if (tok->merges[i].key == key) { return false; }
+        i = (i + 1) & tok->merge_mask;
+    }
+    tok->merges[i] = (tk_merge){key, r->rank, r->id};
+    return true;
+}
+
+fmp_status tk_merges_build(fmp_tokenizer *tok, tk_rule *twice, fmp_err *err)
+{
+    tk_rules *all = &tok->rules;
     unsigned bits = 4;
-    while (((size_t)1 << bits) < n * 2) {
+    while (((size_t)1 << bits) < all->n * 2) {
         bits++;
     }
-    size_t slots = (size_t)1 << bits;
+    size_t slots = (size_t)1 << bits, kept = 0;
     tok->merges = fmp_arena_take(tok->arena, slots * sizeof *tok->merges);
     FMP_TRY(fmp_arena_ok(tok->arena, err));
     memset(tok->merges, 0xFF, slots * sizeof *tok->merges);
     tok->merge_mask = slots - 1;
     tok->merge_shift = 64 - bits;
-    return FMP_OK;
-}
-
-static inline size_t merge_slot(const fmp_tokenizer *tok, uint32_t left, uint32_t right)
-{
-    uint64_t key = (uint64_t)left << 32 | right;
-    return (size_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> tok->merge_shift);
-}
-
-bool tk_merge_add(fmp_tokenizer *tok, uint32_t left, uint32_t right, uint32_t rank, uint32_t id)
-{
-    uint64_t key = (uint64_t)left << 32 | right;
-    size_t i = merge_slot(tok, left, right);
-    while (tok->merges[i].key != UINT64_MAX) {
-        if (tok->merges[i].key == key) { return false; }
-        i = (i + 1) & tok->merge_mask;
+    for (size_t i = 0; i < all->n; i++) {
+        const tk_rule *ahead = &all->v[i + TK_AHEAD < all->n ? i + TK_AHEAD : i], r = all->v[i];
+        tk_merge_fetch(tok, ahead->left, ahead->right);
+        if (merge_add(tok, &r)) {
+            all->v[kept++] = r;
+        } else if (twice) {
+            *twice = r;
+            twice = NULL;
+        }
     }
-    tok->merges[i] = (tk_merge){key, rank, id};
-    return true;
+    all->n = kept;
+    return FMP_OK;
 }
 
 /* With a prefix of characters inside words, the right token loses it when it is joined to a left one. */
@@ -201,46 +253,69 @@ static uint32_t find_made(const fmp_tokenizer *tok, const char *s, size_t a_len,
 }
 
 static fmp_status merge_put(fmp_tokenizer *tok, const char *s, size_t a_len, size_t len, uint32_t rank,
-                            const uint32_t ids[3], fmp_err *err)
+                            uint32_t left, uint32_t right, uint32_t made, fmp_err *err)
 {
-    uint32_t left = ids[0], right = ids[1], made = tok->inner_prefix ? find_made(tok, s, a_len, len) : ids[2];
-    int a = (int)(a_len < 60 ? a_len : 60), b = (int)(len - a_len < 60 ? len - a_len : 60);
+    if (tok->inner_prefix) { made = find_made(tok, s, a_len, len); }
     if (left == FMP_TOKEN_NONE || right == FMP_TOKEN_NONE || made == FMP_TOKEN_NONE) {
-        return fmp_fail(err, FMP_E_DATA,
-                        "model.merges[%u]: \"%.*s\", \"%.*s\" and both joined must be in model.vocab", rank,
-                        a, s, b, s + a_len);
+        return fmp_fail(
+            err, FMP_E_DATA, "model.merges[%u]: \"%.*s\", \"%.*s\" and both joined must be in model.vocab",
+            rank, (int)(a_len < 60 ? a_len : 60), s, (int)(len - a_len < 60 ? len - a_len : 60), s + a_len);
     }
-    if (tok->special[made]) { return FMP_OK; }
-    if (!tk_merge_add(tok, left, right, rank, made)) {
-        return fmp_fail(err, FMP_E_DATA, "model.merges[%u]: \"%.*s\" and \"%.*s\" are merged twice", rank, a,
-                        s, b, s + a_len);
-    }
-    return FMP_OK;
+    return tok->special[made] ? FMP_OK : tk_rule_add(tok, &(tk_rule){left, right, rank, made}, err);
 }
 
-fmp_status tk_merges_flush(fmp_tokenizer *tok, tk_merge_batch *batch, fmp_err *err)
+/*
+ * The token a merge makes, where it is that of the merge before or the one after that: files mostly list merges in the
+ * order of what they make. FMP_TOKEN_NONE: it has to be looked up.
+ */
+static uint32_t guess_made(const fmp_tokenizer *tok, uint32_t last, const char *text, size_t len)
+{
+    for (uint32_t id = last; last != FMP_TOKEN_NONE && id < tok->size && id <= last + 1; id++) {
+        const tk_token *t = &tok->tokens[id];
+        if (t->text && t->text_len == len && memcmp(t->text, text, len) == 0) { return id; }
+    }
+    return FMP_TOKEN_NONE;
+}
+
+static fmp_status flush(fmp_tokenizer *tok, tk_merge_batch *batch, fmp_err *err)
 {
     tk_key keys[3 * TK_BATCH] = {{NULL, 0}};
-    uint32_t ids[3 * TK_BATCH], n = batch->n;
+    uint32_t ids[3 * TK_BATCH], made[TK_BATCH], n = batch->n;
+    uint32_t last = tok->rules.n > 0 && !tok->has_twins ? tok->rules.v[tok->rules.n - 1].id : FMP_TOKEN_NONE;
+    size_t n_keys = 2 * (size_t)n;
     FMP_TRY(fmp_buf_ok(&batch->text, err));
     for (uint32_t i = 0; i < n; i++) {
         const char *s = batch->text.data + batch->at[i];
         size_t a_len = batch->a_len[i], len = batch->at[i + 1] - batch->at[i];
-        keys[3 * i] = (tk_key){s, a_len};
-        keys[3 * i + 1] = (tk_key){s + a_len, len - a_len};
-        keys[3 * i + 2] = (tk_key){s, len};
+        keys[2 * i] = (tk_key){s, a_len};
+        keys[2 * i + 1] = (tk_key){s + a_len, len - a_len};
+        made[i] = guess_made(tok, last, s, len);
+        if (made[i] == FMP_TOKEN_NONE) {
+            keys[n_keys++] = (tk_key){s, len};
+        } else {
+            last = made[i];
+        }
     }
-    tk_find_many(tok, keys, 3 * (size_t)n, ids);
+    tk_find_many(tok, keys, n_keys, ids);
+    n_keys = 2 * (size_t)n;
     for (uint32_t i = 0; i < n; i++) {
-        __builtin_prefetch(&tok->merges[merge_slot(tok, ids[3 * i], ids[3 * i + 1])], 1);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        FMP_TRY(merge_put(tok, keys[3 * i].s, keys[3 * i].len, keys[3 * i + 2].len, batch->rank++,
-                          ids + 3 * (size_t)i, err));
+        if (made[i] == FMP_TOKEN_NONE) { made[i] = ids[n_keys++]; }
+        FMP_TRY(merge_put(tok, keys[2 * i].s, keys[2 * i].len, keys[2 * i].len + keys[2 * i + 1].len,
+                          batch->rank++, ids[2 * i], ids[2 * i + 1], made[i], err));
     }
     batch->n = 0;
     batch->text.len = 0;
     return FMP_OK;
+}
+
+fmp_status tk_merges_end(fmp_tokenizer *tok, tk_merge_batch *batch, fmp_err *err)
+{
+    tk_rule twice = {.rank = UINT32_MAX};
+    FMP_TRY(flush(tok, batch, err));
+    FMP_TRY(tk_merges_build(tok, &twice, err));
+    if (twice.rank == UINT32_MAX) { return FMP_OK; }
+    return fmp_fail(err, FMP_E_DATA, "model.merges[%u]: \"%.60s\" and \"%.60s\" are merged twice", twice.rank,
+                    tok->tokens[twice.left].text, tok->tokens[twice.right].text);
 }
 
 fmp_status tk_merge_texts(fmp_tokenizer *tok, tk_merge_batch *batch, tk_key a, tk_key b, fmp_err *err)
@@ -250,7 +325,7 @@ fmp_status tk_merge_texts(fmp_tokenizer *tok, tk_merge_batch *batch, tk_key a, t
     fmp_buf_add(&batch->text, a.s, a.len);
     if (b.len > 0) { fmp_buf_add(&batch->text, b.s, b.len); }
     batch->at[++batch->n] = batch->text.len;
-    return batch->n == TK_BATCH ? tk_merges_flush(tok, batch, err) : FMP_OK;
+    return batch->n == TK_BATCH ? flush(tok, batch, err) : FMP_OK;
 }
 
 /* "<0x0A>" to 10, anything else to -1. */
@@ -262,18 +337,19 @@ static int fallback_byte(const char *text, size_t len)
     return hi && lo ? (int)((hi - digits) * 16 + (lo - digits)) : -1;
 }
 
-/* A token of the byte alphabet to its bytes; false (nothing added) if a character is not of the alphabet. */
-static bool unmap_bytes(const char *text, size_t len, fmp_buf *out)
+bool tk_unmap(const char *text, size_t len, char *out, size_t *n)
 {
-    size_t start = out->len;
+    size_t k = 0;
     for (size_t i = 0; i < len;) {
-        int byte = tk_byte_of_char(tk_utf8_next(text, &i));
-        if (byte < 0) {
-            out->len = start;
-            return false;
+        if (text[i] > 0x20 && text[i] < 0x7F) { /* stands for itself */
+            out[k++] = text[i++];
+            continue;
         }
-        fmp_buf_putc(out, (char)byte);
+        int byte = tk_byte_of_char(tk_utf8_next(text, &i));
+        if (byte < 0) { return false; }
+        out[k++] = (char)byte;
     }
+    *n = k;
     return true;
 }
 
@@ -317,9 +393,13 @@ static void token_bytes(const fmp_tokenizer *tok, const tk_token *t, fmp_buf *ou
 {
     const tk_decode_plan *plan = &tok->decode;
     out->len = 0;
-    if (plan->byte_level && unmap_bytes(t->text, t->text_len, out)) { return; }
     fmp_buf_add(out, t->text, t->text_len);
-    if (plan->byte_level) { return; }
+    if (plan->byte_level) {
+        if (out->failed || tk_unmap(t->text, t->text_len, out->data, &out->len)) { return; }
+        out->len = 0;
+        fmp_buf_add(out, t->text, t->text_len);
+        return;
+    }
     for (uint32_t i = 0; i < plan->n_replace; i++) {
         replace_all(out, scratch, plan->replace[i].from, plan->replace[i].to);
     }

@@ -161,7 +161,7 @@ fmp_status fmp_golden_write(const fmp_golden *g, const fmp_chat *chat, const fmp
     fmp_buf_printf(
         &out, "{\"format\":\"" FORMAT "\",\n \"tokenizer_digest\":\"%s\",\n \"template_digest\":\"%s\",\n",
         fmp_tokenizer_digest(fmp_chat_tokenizer(chat)), fmp_chat_template_digest(chat));
-    fmp_buf_printf(&out, " \"template\":\"%s\",\n", opened->template_ ? "own" : "model");
+    fmp_buf_printf(&out, " \"template\":\"%s\",\n", opened->template_ || opened->template_name ? "own" : "model");
     if (opened->variables) {
         fmp_buf_puts(&out, " \"variables\":");
         fmp_json_print(opened->variables, FMP_JSON_COMPACT, &out);

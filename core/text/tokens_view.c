@@ -236,6 +236,10 @@ fmp_status fmp_chat_setup_read(const cJSON *values, fmp_arena *arena, fmp_chat_s
                             .per_turn = strcmp(fmp_json_str(values, "expand", "none"), "per_turn") == 0};
     out->open.template_ = fmp_json_str(values, "template_file", NULL);
     if (!out->open.template_ && strcmp(template_, "model") != 0) { out->open.template_ = template_; }
+    out->open.template_name = fmp_json_str(values, "template_name", NULL);
+    if (out->open.template_name && out->open.template_) {
+        return bad_option(err, "template_name", "expected the model's own template with template_name");
+    }
     out->open.variables = fmp_json_get(values, "variables");
     if (out->open.variables && !cJSON_IsObject(out->open.variables)) {
         return bad_option(err, "variables", "expected a map of template variables");

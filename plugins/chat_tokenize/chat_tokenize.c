@@ -55,7 +55,8 @@ static const fmp_option options[] = {
      .def = "none",
      .choices = "none|per_turn",
      .help = "per_turn makes a sequence of each learned turn with its past as a model will see it then: for "
-             "templates that rewrite earlier turns (the fact rewritten_turns says so)."},
+             "templates that rewrite earlier turns (the fact rewritten_turns says so) or write no end behind "
+             "tool calls."},
     {.name = "check_past",
      .type = FMP_OPT_BOOL,
      .def = "false",
@@ -73,6 +74,10 @@ static const fmp_option options[] = {
      .choices = "model|fm-chat|adapter-toolkit",
      .help = "The model's chat template, or a built-in one in its place."},
     {.name = "template_file", .type = FMP_OPT_PATH, .help = "A .jinja file in place of both."},
+    {.name = "template_name",
+     .type = FMP_OPT_STRING,
+     .help = "Which of the model's templates, where it has several by name. Left out: tool_use for "
+             "conversations with tools, default for all others."},
     {.name = "variables",
      .type = FMP_OPT_JSON,
      .help = "A map of more variables for the template, such as {enable_thinking: false}."},
@@ -84,7 +89,9 @@ static const fmp_option options[] = {
              "clock. Left out: 2024-07-26."},
     {.name = "stops",
      .type = FMP_OPT_LIST,
-     .help = "More texts that end an assistant turn, where the tokenizer's own end tokens do not."},
+     .help =
+         "More texts that end an assistant turn, where the tokenizer's own end tokens do not, such as the "
+         "marker in front of a tool's result. What serves the model must stop there, too."},
     {.name = "tokenizer", .type = FMP_OPT_PATH, .help = "Tokenizer folder in place of the model's."},
     {.name = NULL}};
 
@@ -188,6 +195,9 @@ static fmp_status copy_tokenizer(const char *from_dir, const fmp_chat *chat, con
          *template_ = to ? fmp_path_join(to, "chat_template.jinja") : NULL;
     fmp_status status = template_ ? fmp_mkdirs(to, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
     if (status == FMP_OK) { status = fmp_tokenizer_copy(from_dir, to, NULL, err); }
+    char *others = status == FMP_OK ? fmp_path_join(to, "additional_chat_templates") : NULL;
+    if (others && fmp_path_exists(others)) { status = fmp_remove_tree(others, err); }
+    free(others);
     if (status == FMP_OK) { status = fmp_write_file(template_, text, strlen(text), err); }
     free(to);
     free(template_);

@@ -60,8 +60,8 @@ typedef struct piece {
     uint32_t *ids; /* (n) */
     float *weight; /* (n) */
     size_t n, cap;
-    uint64_t n_straddling, n_control_text, n_rewritten; /* of all batches */
-    fmp_status status;                                  /* what ends the stage: out of memory */
+    uint64_t n_straddling, n_control_text, n_rewritten, n_closed; /* of all batches */
+    fmp_status status;                                            /* what ends the stage: out of memory */
 } piece;
 
 FMP_MUST_USE fmp_status piece_init(piece *p, const chat_tokenize *s, const fmp_chat *chat, fmp_err *err);

@@ -156,6 +156,7 @@ static bool take_result(piece *p, encoded *e)
     p->n_straddling += r->n_straddling;
     p->n_control_text += r->n_control_text;
     p->n_rewritten += r->n_rewritten;
+    p->n_closed += r->n_closed;
     return n > p->s->max_tokens ? add_windows(p, e, begin, p->n) : add_sequence(p, e, begin, n);
 }
 
@@ -164,7 +165,7 @@ static fmp_status take_status(encoded *e, fmp_status status, const fmp_err *err)
 {
     if (status == FMP_OK || status == FMP_E_NOMEM) { return status; }
     e->status = status;
-    refuse(e, reason_for(status), "%s", err->message);
+    refuse(e, reason_for(status), "%s%s%s", err->message, *err->hint ? "; " : "", err->hint);
     return FMP_OK;
 }
 

@@ -213,11 +213,14 @@ static void report_rewritten(const chat_tokenize *s, uint64_t n)
     const fmp_ext_log *log = s->host->get_extension(s->host, FMP_EXT_LOG);
     add_number(s, "rewritten_turns", (double)n);
     if (n > 0 && log) {
-        log->log(s->host, FMP_LOG_WARNING,
-                 "%" PRIu64
-                 " turns are learned after another past than a model will see at that turn, because the chat "
-                 "template rewrites earlier turns; expand: per_turn makes a sequence of each",
-                 n);
+        log->log(
+            s->host, FMP_LOG_WARNING,
+            "%" PRIu64 " turns are learned after another past than a model will see at that turn, because %s",
+            n,
+            s->setup.per_turn ? "the chat template's prompt has text that it does not write in front of an "
+                                "answer (fmpipe render --generation-prompt shows it)"
+                              : "the chat template rewrites earlier turns; expand: per_turn makes a sequence "
+                                "of each");
     }
 }
 
@@ -225,12 +228,13 @@ void totals_report(totals *t, const chat_tokenize *s, const fmp_chat *chat, cons
                    const piece *pieces, size_t n_pieces)
 {
     char tokens[32], bins[32], size[32];
-    uint64_t n_bins = made->n_bins, straddling = 0, control = 0, rewritten = 0;
+    uint64_t n_bins = made->n_bins, straddling = 0, control = 0, rewritten = 0, closed = 0;
     double fill = share(made->n_tokens, n_bins * s->bin_size);
     for (size_t i = 0; i < n_pieces; i++) {
         straddling += pieces[i].n_straddling;
         control += pieces[i].n_control_text;
         rewritten += pieces[i].n_rewritten;
+        closed += pieces[i].n_closed;
     }
     add_number(s, "records", (double)t->n_records);
     add_number(s, "sequences", (double)t->n_sequences);
@@ -247,6 +251,7 @@ void totals_report(totals *t, const chat_tokenize *s, const fmp_chat *chat, cons
     add_number(s, "straddling_tokens", (double)straddling);
     add_number(s, "control_text_neutralised", (double)control);
     report_rewritten(s, rewritten);
+    if (s->setup.per_turn) { add_number(s, "ends_added", (double)closed); }
     s->metrics->fact(s->host, "template", fmp_chat_facts(chat));
     report_views(t, s);
     s->metrics->summary(s->host, "%s tokens · %.0f %% supervised · %s row%s of %s (%.0f %% full)",

@@ -49,7 +49,16 @@ mkdir model
 cp t.jinja model/chat_template.jinja
 echo '{"bos_token": {"content": "<s>"}, "eos_token": "</s>"}' >model/tokenizer_config.json
 expect a_folder_gives_template_and_tokens 0 out '^<s><user>b</s>$' "$fmpipe" render --template model --context row.json
-rm model/chat_template.jinja
+mkdir model/additional_chat_templates
+echo 'with {{ tools | length }}' >model/additional_chat_templates/tool_use.jinja
+echo '{"messages": [{"role": "user", "content": "b"}], "tools": [{}]}' >tools.json
+expect tools_take_the_template_for_tools 0 out '^with 1$' "$fmpipe" render --template model --context tools.json
+expect no_tools_take_the_default 0 out '^<s><user>b</s>$' "$fmpipe" render --template model --context row.json
+expect a_template_by_name 0 out '^<s><user>b</s>$' \
+    "$fmpipe" render --template model --template-name default --context tools.json
+expect an_unknown_template_name 3 err "has no chat template 'rag'; it has default, tool_use" \
+    "$fmpipe" render --template model --template-name rag --context row.json
+rm -r model/chat_template.jinja model/additional_chat_templates
 expect a_folder_without_template 3 err "'model' has no chat template" "$fmpipe" render --template model --context row.json
 
 echo '{{ strftime_now("%Y-%m-%d") }}' >date.jinja
@@ -59,6 +68,7 @@ expect a_wrong_date 2 err "expected a day such as 2024-07-26, found 'soon'" \
     "$fmpipe" render --template date.jinja --context row.json --date soon
 
 expect facts_as_text 0 out '^rewrites_past  *no$' "$fmpipe" render --template fm-chat --facts
+expect facts_of_calls 0 out '^ends_calls  *yes$' "$fmpipe" render --template fm-chat --facts
 expect facts_as_json 0 out '"arguments":"either"' "$fmpipe" render --template fm-chat --facts --json
 expect facts_of_a_template_that_drops_calls 0 out '^arguments  *none$' "$fmpipe" render --template t.jinja --facts
 

@@ -10,8 +10,12 @@
 #include <fmpipe/json.h>
 #include <stdlib.h>
 
-#define CMP_REST       "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define CMP_SUFFIX     "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define CMP_REST   "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CMP_SUFFIX "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define CMP_SHORT  "'(?i:[sdmt]|ll|ve|re)"
+#define CMP_ASCII  "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+#define CMP_MARKED                                                                                           \
+    "[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define CMP_UPPER      "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CMP_LOWER      "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CMP_SIGN       "[^\\r\\n\\p{L}\\p{N}]?"
@@ -31,6 +35,28 @@ static const struct {
     {"Qwen 2", {CMP_SPLIT, CMP_BYTES}, {CMP_SUFFIX "|" CMP_SIGN "\\p{L}+|\\p{N}" CMP_REST}},
     {"Llama 3", {CMP_SPLIT, CMP_BYTES}, {CMP_SUFFIX "|" CMP_SIGN "\\p{L}+|\\p{N}{1,3}" CMP_REST}},
     {"cl100k", {CMP_SPLIT}, {"'(?i:[sdmt]|ll|ve|re)|" CMP_SIGN "\\p{L}+|\\p{N}{1,3}" CMP_REST}},
+    {"GPT-2 of today's tiktoken",
+     {CMP_SPLIT},
+     {"'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s"}},
+    {"Qwen 2, contractions in brackets", {CMP_SPLIT}, {CMP_ASCII "|" CMP_SIGN "\\p{L}+|\\p{N}" CMP_REST}},
+    {"Qwen 3.5", {CMP_SPLIT, CMP_BYTES}, {CMP_SUFFIX "|" CMP_SIGN CMP_MARKED}},
+    {"Qwen 3.5, contractions in brackets", {CMP_SPLIT}, {CMP_ASCII "|" CMP_SIGN CMP_MARKED}},
+    {"Llama 3, contractions in brackets",
+     {CMP_SPLIT},
+     {CMP_ASCII "|" CMP_SIGN "\\p{L}+|\\p{N}{1,3}" CMP_REST}},
+    {"cl100k of 2023",
+     {CMP_SPLIT},
+     {CMP_SHORT "|" CMP_SIGN
+                "+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
+    {"cl100k of today's tiktoken",
+     {CMP_SPLIT},
+     {CMP_SHORT
+      "|" CMP_SIGN
+      "+\\p{L}++|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s"}},
+    {"o200k, contractions in brackets",
+     {CMP_SPLIT},
+     {CMP_SIGN CMP_UPPER "*" CMP_LOWER "+" CMP_ASCII "?|" CMP_SIGN CMP_UPPER "+" CMP_LOWER "*" CMP_ASCII
+                         "?|\\p{N}{1,3}" CMP_CASED_REST}},
     {"o200k",
      {CMP_SPLIT},
      {CMP_SIGN CMP_UPPER "*" CMP_LOWER "+" CMP_SUFFIX "?|" CMP_SIGN CMP_UPPER "+" CMP_LOWER "*" CMP_SUFFIX

@@ -208,6 +208,8 @@ def made_contexts():
 
 CONTEXT = {
     "s": "  Hello, wörld -- x_y  ",
+    "h": "well-known state-of-the-art foo--bar a-b x-ray <b>bold</b> &lt;i&gt; -- tail-",
+    "tree": [{"v": 1, "kids": [{"v": 2, "kids": []}, {"v": 3, "kids": [{"v": 4, "kids": []}]}]}, {"v": 5, "kids": []}],
     "t": "line one\nline two\r\n\n<&'\">",
     "e": "",
     "n": 7,
@@ -224,18 +226,21 @@ ANY_FILTERS = """default('q') default('q',true) d('z') string tojson tojson(inde
 FILTERS = {
     "str": """capitalize center(20) count e escape first float forceescape indent indent(2,true) indent(width=3,first=true,blank=true)
 int int(5) join join('-') last length list lower replace('l','L') replace('o','0',1) reverse striptags title trim trim('x_ ')
-truncate(5) truncate(9,true,'..') truncate(9,leeway=0) upper urlencode wordcount wordwrap(5) tojson(ensure_ascii=true)
+truncate(5) truncate(9,true,'..') truncate(9,leeway=0) truncate(1,false,'') truncate(4,true,'….',leeway=0) upper urlencode wordcount
+wordwrap(5) wordwrap(1) wordwrap(7,false) wordwrap(6,true,'|') wordwrap(9,break_on_hyphens=false) wordwrap tojson(ensure_ascii=true)
+replace(' ','-')|wordwrap(8) replace('l','<')|striptags replace('o','<b>')|striptags replace('e','&amp;')|striptags escape|striptags
 batch(4)|list slice(3)|list unique|list map('upper')|list select('in','aeiou')|join sort|join reverse|upper""".split(),
     "list": """batch(2)|list batch(2,'x')|list count first join(', ') last length list map('string')|list max min reverse|list
-slice(2)|list slice(2,'x')|list sort sort(reverse=true) unique|list select|list reject|list select('string')|list reject('none')|list
+slice(2)|list slice(2,'x')|list slice(5)|list slice(4,none)|list urlencode pprint sort sort(reverse=true) unique|list select|list reject|list select('string')|list reject('none')|list
 tojson(separators=(',',':')) map('length')|list map('upper')|join sort(case_sensitive=true) unique(case_sensitive=true)|list
 sum min(case_sensitive=true) reject('odd')|list map('default','z')|list select('defined')|list""".split(),
-    "rows": """groupby('age')|list groupby('ok',default='q')|list join('-',attribute='name') map(attribute='name')|list rejectattr('ok')|list
+    "rows": """groupby('age')|list groupby('ok',default='q')|list groupby('name')|list groupby('name',case_sensitive=true)|list groupby('age')|map('first')|list
+groupby('age')|map(attribute='list')|list groupby('age')|map(attribute='grouper')|list groupby('name')|tojson pprint items|list join('-',attribute='name') map(attribute='name')|list rejectattr('ok')|list
 selectattr('ok')|list selectattr('age','gt',1)|list sort(attribute='age') sort(attribute='name,age') sum(attribute='age')
 max(attribute='age') map(attribute='ok',default=0)|list selectattr('name','equalto','a')|list selectattr('ok','defined')|list
 tojson(sort_keys=true) unique(attribute='name')|list sum(attribute='age',start=10) length""".split(),
     "dict": """dictsort dictsort(by='value') dictsort(true) dictsort(reverse=true) items|list length list tojson(sort_keys=true) tojson(indent=4)
-first xmlattr""".split(),
+first xmlattr xmlattr(false) urlencode pprint""".split(),
     "num": """abs filesizeformat float int round round(1) round(1,'floor') round(2,'ceil') filesizeformat(true) string|length""".split(),
 }
 METHODS = {
@@ -250,12 +255,15 @@ split(none,1) replace('l','LL',2)""".split(),
 TESTS = """boolean defined divisibleby(2) eq(7) even false float ge(2) gt(2) in([1,7,'a']) integer iterable le(3) lower lt(3) mapping
 ne(1) none number odd sameas(none) sequence string true undefined upper callable""".split()
 NAMES = {
-    "str": ["s", "t", "e", "d.y", "u[-1].name", "s[2:7]", "s[::-1]", "messages[1].content", "w[0]", "'x'", '"y\\n"', "s ~ n", "(s + t)"],
+    "str": ["h", "'%s-%r'|format(s, w)", "'%05.2f|%d|%x|%+d|%e|%g|%10s|%-4s|'|format(f, n, 255, n, f, f, e, n)", "'{:>6}|{:<4}|{:^7}|{:05d}|{:.1f}'.format(n, 'a', 'b', 42, f)",
+            "'{0}{1}{0}'.format(n, s)", "'{a}-{b!r}'.format(a=1, b='x')", "'ab' * 3", "'\\u00e9\\t\\x41'", "'%s' % n", "'%s %s' % (n, f)", "n ~ f ~ none ~ true", "s[-3:]", "s[::2]", "s[5:1:-1]", "s[100:]", "s", "t", "e", "d.y", "u[-1].name", "s[2:7]", "s[::-1]", "messages[1].content", "w[0]", "'x'", '"y\\n"', "s ~ n", "(s + t)"],
     "list": ["l", "w", "l[1:]", "w[::2]", "d['items']", "[]", "[1, 'a', none]", "(1, 2)", "range(4)|list", "(l + [5])", "w|list"],
     "rows": ["u", "u[1:]", "messages", "u|list"],
     "dict": ["d", "u[0]", "messages[0]", "{}", "{'a': 1, 'b': [2]}", "dict(x=1, y='z')"],
-    "num": ["n", "m", "f", "1", "0", "2.5", "l[0]", "n // 2", "n % 4", "-n ** 2", "f * 2", "10**3", "1_000", "n - 0.5", "7 / 2"],
-    "any": ["missing", "d.nope", "u[9]", "none", "true", "none_value", "d['odd key']", "not s", "n == 7", "1 < n <= 7", "'l' in s"],
+    "num": ["n", "m", "f", "1", "0", "2.5", "l[0]", "n // 2", "n % 4", "m // 2", "m % 4", "-7 // 2.0", "-7 % 2.5", "7 // -2", "2 ** -1", "2 ** 0.5", "1e3", "1e16", "1e-5", "123456789 * 1000", "0.1 + 0.2", "1 / 3", "5 / 5", "-0.0", "f // 1",
+            "n * f", "(n + 1) * 2 - 3", "2 + 3 * 4 ** 2", "-2 ** 2", "not n", "n - -m", "+m", "100000.0 * 1e12", "n if n > 3 else m", "true + 1", "s|length", "l|sum / 2", "-n ** 2", "f * 2", "10**3", "1_000", "n - 0.5", "7 / 2"],
+    "any": ["missing", "d.nope", "u[9]", "none", "true", "none_value", "d['odd key']", "n in l", "'z' in d", "n not in [7]", "1 < 2 < 3 == 3", "1 < 2 > 3", "s is string and n is number", "not n == 7", "not (n == 7)", "n == 7.0", "'a' < 'b'",
+            "[1, 2] < [1, 3]", "none == none", "x is defined or n", "n and s or e", "(n > 3) ~ ''", "[] or {} or 'z'", "'q' if missing", "missing is undefined", "d.items is defined", "u[0].name ~ u[0]['age']", "not s", "n == 7", "1 < n <= 7", "'l' in s"],
 }
 PAIRS = {"str": ["~", "+", "==", "!=", "<", "in", "and", "or"], "list": ["+", "==", "and", "or"], "num": ["+", "-", "*", "/", "//", "%", "<", ">=", "==", "~"]}
 
@@ -282,7 +290,7 @@ def expression(rng, depth, kind=None):
 
 
 def statement(rng, depth):
-    kind = rng.randrange(9) if depth > 0 else 0
+    kind = rng.randrange(16) if depth > 0 else 0
     a, b = rng.choice(["", "-", ""]), rng.choice(["", "-", ""])
     body = "".join(statement(rng, depth - 1) for _ in range(rng.randrange(1, 3))) if depth > 0 else ""
     e = expression(rng, 1)
@@ -301,6 +309,30 @@ def statement(rng, depth):
     if kind == 7:
         name = rng.choice(["upper", "trim", "indent(2)", "replace('l', 'L')", "title"])
         return f"{{% filter {name} {b}%}}{body}{{% endfilter %}}"
+    if kind == 8:
+        t = rng.choice(["loop.first", "loop.last", "loop.index0", "loop.revindex", "loop.revindex0", "loop.length", "loop.previtem", "loop.nextitem", "loop.depth",
+                        "loop.cycle('a', 'b')", "loop.changed(x)", "not loop.first"])
+        stop = rng.choice(["", "{% if loop.index == 2 %}{% break %}{% endif %}", "{% if loop.first %}{% continue %}{% endif %}"])
+        only = rng.choice(["", " if x", " if x is string", " if not loop"])
+        return f"{{%{a} for x in {e}{only} {b}%}}\n{stop}[{{{{ {t} }}}}]{body}{{%{a} else {b}%}}-{{%{a} endfor %}}"
+    if kind == 9:
+        return (f"{{%{a} for node in tree recursive {b}%}}{{{{ node.v }}}}@{{{{ loop.depth }}}}"
+                f"{{% if node.kids %}}({{{{ loop(node.kids) }}}}){{% endif {b}%}}{{%{a} else %}}empty{{% endfor %}}")
+    if kind == 10:
+        return (f"{{% macro outer(a, b='d') {b}%}}<{{{{ caller({expression(rng, 0)}) if caller else 'none' }}}}{{{{ varargs }}}}{{{{ kwargs }}}}{{{{ b }}}}>{{% endmacro %}}"
+                f"{{%{a} call(v) outer({expression(rng, 0)}, {expression(rng, 0)}) {b}%}} {{{{ v }}}}{body}{{% endcall %}}{{{{ outer.name }}}}{{{{ outer.arguments }}}}")
+    if kind == 11:
+        return (f"{{% set ns = namespace(i=0, s={expression(rng, 0)}) {b}%}}{{% for x in {e} %}}{{% set ns.i = ns.i + 1 %}}{{% set ns.s = x %}}{{% set lost = x %}}{{%{a} endfor %}}"
+                "{{ ns.i }}{{ ns.s }}{{ lost is defined }}")
+    if kind == 12:
+        plus = rng.choice(["+", ""])
+        return f"  {{%{plus} if true {rng.choice(['+', '-', ''])}%}}\n\n  x {{#{a} c {b}#}}\n {{%{plus} endif {b}%}}\n\t{{{{-{e}-}}}}\n"
+    if kind == 13:
+        return f"{{% raw {b}%}} {{{{ {e} }}}} {{% x %}} {{%{a} endraw {b}%}}\n{{% set a, b = 1, {expression(rng, 0)} %}}{{{{ b }}}}{{{{ a }}}}"
+    if kind == 14:
+        return f"{{% for k, v in d.items() %}}{{{{ k }}}}={{{{ v }}}};{{% endfor %}}{{% for g, rows in u|groupby('age') %}}{{{{ g }}}}:{{{{ rows|map(attribute='name')|join('+') }}}} {{% endfor {b}%}}{body}"
+    if kind == 15:
+        return f"{{%{a} set v {b}%}}{body}{{% endset %}}{{{{ v|length }}}}{{% set w2 | upper {b}%}}{body}{{% endset %}}{{{{ w2 }}}}"
     return f"  text {{{{{a} {expression(rng, 2)} {b}}}}} {{#{a} note {b}#}} more\n"
 
 

@@ -661,7 +661,7 @@ static void a_reply_without_its_end_is_an_error(void **state)
         "{\"role\":\"user\",\"content\":\"q\"}]}";
     (void)state;
     assert_int_equal(mask(chatml, context, FMP_MASK_ALL, "</s>", &out, &err), FMP_E_DATA);
-    assert_non_null(strstr(err.message, "messages[1] (assistant) is not followed by an end-of-turn text"));
+    assert_non_null(strstr(err.message, "writes no end-of-turn text behind messages[1] (assistant)"));
     /* a template that leaves the message out */
     assert_int_equal(mask("{% for m in messages if m.role == 'user' %}{{ m.content }}</s>{% endfor %}",
                           context, FMP_MASK_ALL, "</s>", &out, &err),

@@ -289,21 +289,146 @@ static void per_turn_renders_each_turn_as_inference_saw_it(void **state)
     HEAD "<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt "                       \
          "%}<|assistant|><think>\n{% endif %}"
 
-static void per_turn_refuses_what_does_not_extend_its_prompt(void **state)
+static void a_prompt_that_opens_a_thought_is_not_answered_without_it(void **state)
 {
     fmp_chat *chat = open_text(FORCES);
     cJSON *doc = parse(four);
     fmp_chat_options o = {.supervise = true};
     fmp_err err = FMP_ERR_INIT;
     (void)state;
-    assert_int_equal(fmp_chat_encode_turn(chat, doc, &o, 2, &r, &err), FMP_E_MISMATCH);
-    assert_non_null(strstr(err.message, "up to messages[2] differs at byte"));
-    assert_non_null(strstr(err.message, "expected '<think>"));
+    assert_int_equal(fmp_chat_encode_turn(chat, doc, &o, 2, &r, &err), FMP_OK);
+    assert_rendered("<|system|>sys</s><|user|>one</s><|assistant|>first</s>");
+    assert_learned("first</s>|");
+    assert_int_equal(r.n_rewritten, 1); /* inference sees <think> in front of it */
     assert_int_equal(fmp_chat_encode(chat, doc, &o, &r, &err), FMP_OK);
     assert_learned("first</s>|second</s>|");
     assert_int_equal(r.n_rewritten, 2);
     cJSON_Delete(doc);
     fmp_chat_free(chat);
+}
+
+/* The bytes of the rendering that come from one field. */
+static void assert_from(const char *path, const char *expected)
+{
+    fmp_buf bytes = {0};
+    size_t at = 0;
+    for (size_t i = 0; i < r.rendered.n_spans; i++) {
+        const fmp_span *s = &r.rendered.spans[i];
+        assert_int_equal(s->begin, at);
+        at = s->end;
+        if (s->kind == FMP_SPAN_INPUT && strcmp(r.rendered.paths[s->path], path) == 0) {
+            fmp_buf_add(&bytes, r.rendered.text.data + s->begin, s->end - s->begin);
+        }
+    }
+    assert_int_equal(at, r.rendered.text.len);
+    assert_string_equal(bytes.data ? bytes.data : "", expected);
+    fmp_buf_free(&bytes);
+}
+
+/* Like Mistral Nemo: the system message stands in front of the last message, if that is a user's. */
+#define MOVES                                                                                                \
+    "{% for m in messages %}{% if m.role == 'user' %}<|user|>{% if loop.last and messages[0].role == "       \
+    "'system' %}{{ messages[0].content }}: {% endif %}{{ m.content }}<|assistant|>"                          \
+    "{% elif m.role == 'assistant' %} {{ m.content }}</s>{% endif %}{% endfor %}"
+
+static void per_turn_puts_the_answer_behind_the_prompt_of_inference(void **state)
+{
+    fmp_chat *chat = open_text(MOVES);
+    cJSON *doc = parse(four);
+    fmp_chat_options o = {.supervise = true};
+    (void)state;
+    assert_fact(chat, "rewrites_past", "false"); /* of what has no system message */
+    assert_int_equal(fmp_chat_encode_turn(chat, doc, &o, 4, &r, NULL), FMP_OK);
+    assert_rendered("<|user|>one<|assistant|> first</s><|user|>sys: two<|assistant|> second</s>");
+    assert_learned(" second</s>|");
+    assert_int_equal(r.n_rewritten, 0);
+    assert_from("messages[0].content", "sys");
+    assert_from("messages[2].content", "first");
+    assert_from("messages[4].content", "second");
+    assert_int_equal(fmp_chat_encode_turn(chat, doc, &o, 2, &r, NULL), FMP_OK);
+    assert_rendered("<|user|>sys: one<|assistant|> first</s>");
+    encode(chat, four, (fmp_chat_options){.supervise = true, .check_past = true});
+    assert_int_equal(r.n_rewritten, 2);
+    cJSON_Delete(doc);
+    fmp_chat_free(chat);
+}
+
+/* Like DeepSeek R1: calls have no end. Like Command R+, with `behind`: something follows every conversation. */
+#define ENDLESS(behind)                                                                                      \
+    "{% for m in messages %}{% if m.role == 'tool' %}<wide>{{ m.content }}{% else %}<|{{ m.role }}|>"        \
+    "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% else %}</s>"      \
+    "{% endfor %}{% endif %}{% endfor %}" behind "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+static const char calling[] =
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"one\"},{\"role\":\"assistant\",\"content\":\"\","
+    "\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]},"
+    "{\"role\":\"tool\",\"content\":\"two\"},{\"role\":\"assistant\",\"content\":\"three\"}]}";
+
+static void calls_without_an_end_name_what_follows_them(void **state)
+{
+    fmp_chat *chat = open_text(ENDLESS(""));
+    fmp_err err = FMP_ERR_INIT;
+    (void)state;
+    assert_fact(chat, "ends_calls", "false");
+    assert_int_equal(encode_status(chat, calling, (fmp_chat_options){.supervise = true}, &err), FMP_E_DATA);
+    assert_non_null(strstr(err.message, "no end-of-turn text behind messages[1] (assistant): found"));
+    assert_non_null(strstr(err.message, "<wide>"));
+    assert_non_null(strstr(err.hint, "stops"));
+    assert_non_null(strstr(err.hint, "expand: per_turn"));
+    fmp_chat_free(chat);
+}
+
+static void calls_end_at_a_named_stop(void **state)
+{
+    static const char *const stops[] = {"<wide>"};
+    fmp_chat *chat = open_with(ENDLESS(""), (fmp_chat_open_options){.stops = stops, .n_stops = 1});
+    size_t n;
+    (void)state;
+    assert_fact(chat, "ends_calls", "true");
+    encode(chat, calling, (fmp_chat_options){.supervise = true});
+    assert_learned("{\"a\": 1}<wide>|three</s>|");
+    const uint32_t *ids = fmp_chat_stops(chat, &n);
+    assert_int_equal(n, 2); /* generation stops there, too */
+    assert_int_equal(ids[1], WIDE);
+    fmp_chat_free(chat);
+}
+
+static void per_turn_ends_calls_that_have_no_end(void **state)
+{
+    fmp_chat *chat = open_text(ENDLESS(""));
+    cJSON *doc = parse(calling);
+    fmp_chat_options o = {.supervise = true};
+    (void)state;
+    assert_int_equal(fmp_chat_encode_turn(chat, doc, &o, 1, &r, NULL), FMP_OK);
+    assert_rendered("<|user|>one</s><|assistant|>{\"a\": 1}</s>");
+    assert_learned("{\"a\": 1}</s>|");
+    assert_int_equal(r.n_closed, 1);
+    assert_int_equal(r.tokens.ids[r.tokens.n - 1], EOS);
+    assert_int_equal(fmp_chat_encode_turn(chat, doc, &o, 3, &r, NULL), FMP_OK);
+    assert_int_equal(r.n_closed, 0);
+    cJSON_Delete(doc);
+    fmp_chat_free(chat);
+}
+
+static void text_behind_the_conversation_is_no_part_of_a_call(void **state)
+{
+    static const char *const stops[] = {"<wide>"};
+    fmp_chat *chat = open_text(ENDLESS("<wide>go on</s>"));
+    fmp_chat *told =
+        open_with(ENDLESS("<wide>go on</s>"), (fmp_chat_open_options){.stops = stops, .n_stops = 1});
+    cJSON *doc = parse(calling);
+    fmp_chat_options o = {.supervise = true};
+    fmp_err err = FMP_ERR_INIT;
+    (void)state;
+    assert_int_equal(fmp_chat_encode_turn(chat, doc, &o, 1, &r, &err), FMP_E_DATA);
+    assert_non_null(strstr(err.message, "found '<wide>go on"));
+    assert_int_equal(fmp_chat_encode_turn(told, doc, &o, 1, &r, &err), FMP_OK);
+    assert_rendered("<|user|>one</s><wide>go on</s><|assistant|>{\"a\": 1}<wide>");
+    assert_learned("{\"a\": 1}<wide>|");
+    assert_int_equal(fmp_chat_encode_turn(told, doc, &o, 3, &r, &err), FMP_OK);
+    assert_learned("three</s>|");
+    cJSON_Delete(doc);
+    fmp_chat_free(chat);
+    fmp_chat_free(told);
 }
 
 /* Like SmolLM3: what the prompt adds depends on what the system message says. */
@@ -524,7 +649,12 @@ int main(void)
         cmocka_unit_test(turns_lists_what_the_policy_supervises),
         cmocka_unit_test(a_forgetful_template_is_found_out),
         cmocka_unit_test(per_turn_renders_each_turn_as_inference_saw_it),
-        cmocka_unit_test(per_turn_refuses_what_does_not_extend_its_prompt),
+        cmocka_unit_test(a_prompt_that_opens_a_thought_is_not_answered_without_it),
+        cmocka_unit_test(per_turn_puts_the_answer_behind_the_prompt_of_inference),
+        cmocka_unit_test(calls_without_an_end_name_what_follows_them),
+        cmocka_unit_test(calls_end_at_a_named_stop),
+        cmocka_unit_test(per_turn_ends_calls_that_have_no_end),
+        cmocka_unit_test(text_behind_the_conversation_is_no_part_of_a_call),
         cmocka_unit_test(a_prompt_that_depends_on_the_conversation_is_not_the_probed_one),
         cmocka_unit_test(arguments_are_given_in_the_form_that_comes_out_whole),
         cmocka_unit_test(arguments_as_text_become_a_value_where_a_value_is_wanted),

@@ -193,6 +193,14 @@ static void files_that_lie_are_refused_with_the_place(void **state)
          "{\"a\":0},"
          "\"merges\":[]}}",
          FMP_E_DATA, "id 1 is used twice"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&[b]]\"},\"behavior\":"
+         "\"Isolated\"},"
+         "\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}",
+         FMP_E_UNSUPPORTED, "at byte 2 of the pattern"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[^b]]\"},\"behavior\":"
+         "\"Isolated\"},"
+         "\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}",
+         FMP_E_UNSUPPORTED, "at byte 2 of the pattern"},
         {"{\"added_tokens\":[{\"id\":5,\"content\":\"a\"}],\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}",
          FMP_E_DATA, "has id 0 already"},
     };

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <fmpipe/fs.h>
 #include <fmpipe/tokenizer.h>
 
 #include <stdlib.h>
@@ -296,6 +297,91 @@ static void gguf_wordpiece_marks_the_start_of_words(void **state)
     fmp_buf_free(&b);
 }
 
+/* What the converter writes of a T5 vocabulary: scores, and white space taken together, with one in front. */
+static void put_t5(fmp_buf *b)
+{
+    static const struct {
+        const char *text;
+        float score;
+        uint32_t type;
+    } pieces[] = {{"<pad>", 0, CONTROL}, {"</s>", 0, CONTROL},    {"<unk>", 0, UNKNOWN},
+                  {META, -2, NORMAL},    {META "ab", -3, NORMAL}, {"a", -4, NORMAL},
+                  {"b", -4, NORMAL},     {"ab", -9, NORMAL},      {"<extra>", 0, USER_DEFINED}};
+    const uint64_t n = sizeof pieces / sizeof *pieces, none = 0, keys = 6;
+    fmp_buf_puts(b, "GGUF");
+    put_u32(b, 3);
+    fmp_buf_add(b, &none, sizeof none);
+    fmp_buf_add(b, &keys, sizeof keys);
+    put_text(b, "tokenizer.ggml.model");
+    put_u32(b, 8);
+    put_text(b, "t5");
+    put_array(b, "tokenizer.ggml.tokens", 8, n);
+    for (uint64_t i = 0; i < n; i++) {
+        put_text(b, pieces[i].text);
+    }
+    put_array(b, "tokenizer.ggml.scores", 6, n);
+    for (uint64_t i = 0; i < n; i++) {
+        fmp_buf_add(b, &pieces[i].score, sizeof pieces[i].score);
+    }
+    put_array(b, "tokenizer.ggml.token_type", 5, n);
+    for (uint64_t i = 0; i < n; i++) {
+        put_u32(b, pieces[i].type);
+    }
+    for (int i = 0; i < 2; i++) {
+        put_text(b, i == 0 ? "tokenizer.ggml.add_space_prefix" : "tokenizer.ggml.remove_extra_whitespaces");
+        put_u32(b, 7);
+        fmp_buf_putc(b, 1);
+    }
+}
+
+static void gguf_unigram_takes_white_space_together(void **state)
+{
+    (void)state;
+    fmp_buf b = {0};
+    put_t5(&b);
+    fmp_tokenizer *tok = parse(b.data, b.len);
+    IDS(tok, "  ab   ab ", 0, 4, 4);
+    IDS(tok, "ba", 0, 3, 6, 5);
+    IDS(tok, "ab<extra>ab</s>", 0, 4, 8, 4, 2); /* each piece of text has its space; </s> is unknown text */
+    IDS(tok, "ab", FMP_TOK_TEMPLATE, 4, 1);
+    fmp_tokenizer_free(tok);
+    fmp_buf_free(&b);
+}
+
+/* The vocabulary of a file with tensors, kept without them, is the same tokenizer. */
+static void a_gguf_vocabulary_is_copied_without_its_tensors(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/fmpipe-test-XXXXXX", from[64], to[64];
+    fmp_buf b = {0}, copy = {0};
+    bool found = false;
+    put_gguf(&b, 3, "bert", 5);
+    size_t metadata = b.len;
+    b.data[8] = 2;
+    fmp_buf_puts(&b, "descriptions and data of two tensors");
+    assert_non_null(mkdtemp(folder));
+    snprintf(from, sizeof from, "%s/model.gguf", folder);
+    snprintf(to, sizeof to, "%s/kept", folder);
+    assert_int_equal(fmp_write_file(from, b.data, b.len, NULL), FMP_OK);
+    assert_int_equal(fmp_mkdirs(to, NULL), FMP_OK);
+    assert_int_equal(fmp_tokenizer_copy(folder, to, &found, NULL), FMP_OK);
+    assert_true(found);
+    fmp_tokenizer *whole = NULL, *kept = NULL;
+    assert_int_equal(fmp_tokenizer_load(from, &whole, NULL), FMP_OK);
+    assert_int_equal(fmp_tokenizer_load(to, &kept, NULL), FMP_OK);
+    assert_string_equal(fmp_tokenizer_digest(whole), fmp_tokenizer_digest(kept));
+    IDS(kept, "hello", 0, 1);
+    snprintf(to, sizeof to, "%s/kept/tokenizer.gguf", folder);
+    assert_int_equal(fmp_read_file(to, 0, &copy, NULL), FMP_OK);
+    assert_int_equal(copy.len, metadata);
+    assert_int_equal(copy.data[8], 0); /* no tensors */
+    fmp_tokenizer_free(whole);
+    fmp_tokenizer_free(kept);
+    fmp_buf_free(&b);
+    fmp_buf_free(&copy);
+    assert_int_equal(fmp_remove_tree(folder, NULL), FMP_OK);
+}
+
 static void assert_refused(const fmp_buf *b, size_t len, fmp_status status, const char *message)
 {
     fmp_tokenizer *tok = NULL;
@@ -354,6 +440,8 @@ int main(void)
         cmocka_unit_test(words_without_a_decoder_have_spaces_between),
         cmocka_unit_test(sentencepiece_bpe_merges_by_score_and_keeps_user_symbols),
         cmocka_unit_test(gguf_wordpiece_marks_the_start_of_words),
+        cmocka_unit_test(gguf_unigram_takes_white_space_together),
+        cmocka_unit_test(a_gguf_vocabulary_is_copied_without_its_tensors),
         cmocka_unit_test(files_that_lie_are_refused_with_the_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

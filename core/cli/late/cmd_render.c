@@ -191,7 +191,8 @@ static fmp_status show_facts(const fmp_cli *cli, const char *what, fmp_err *err)
 {
     fmp_chat *chat = NULL;
     bool folder = is_folder(what);
-    const fmp_chat_open_options o = {.template_ = folder ? NULL : what};
+    const fmp_chat_open_options o = {.template_ = folder ? NULL : what,
+                                     .template_name = fmp_cli_option_value(cli, "template-name")};
     FMP_TRY(fmp_chat_open_with(folder ? what : NULL, &o, &chat, err));
     cJSON *facts = fmp_chat_facts(chat);
     fmp_chat_free(chat);
@@ -206,7 +207,7 @@ static fmp_status render(rendering *r, const char *context, fmp_err *err)
 {
     bool spans = fmp_cli_option_value(r->cli, "provenance") != NULL;
     FMP_TRY(read_date(r, err));
-    FMP_TRY(fmp_chat_read_template(r->what, &r->text, err));
+    FMP_TRY(fmp_chat_read_template(r->what, fmp_cli_option_value(r->cli, "template-name"), &r->text, err));
     FMP_TRY(fmp_template_parse(r->text, strlen(r->text), r->what, &r->tmpl, err));
     FMP_TRY(read_context(r, context, err));
     FMP_TRY(fmp_template_render(r->tmpl, r->context, &r->options, &r->out, err));

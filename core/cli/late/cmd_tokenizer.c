@@ -4,6 +4,7 @@
  */
 #include "late.h"
 
+#include <fmpipe/fs.h>
 #include <fmpipe/golden.h>
 #include <fmpipe/tokenizer.h>
 
@@ -302,17 +303,48 @@ static fmp_status info(const fmp_cli *cli, fmp_tokenizer *tok, fmp_err *err)
 
 /* ---- check ---- */
 
-/* The golden conversations of an adapter or of tokens, against the tokenizer and template of a model
- * folder. */
+/* Where a template given by no option stands in a model's folder; NULL: nowhere that is looked at here. On the heap. */
+static char *template_file(const char *model)
+{
+    static const char *const names[] = {"chat_template.jinja", "chat_template.json", "tokenizer_config.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = fmp_path_join(model, names[i]);
+        if (path && fmp_path_exists(path)) { return path; }
+        free(path);
+    }
+    return NULL;
+}
+
+/* Add which file an error of the comparison is about. */
+static fmp_status name_file(const fmp_cli *cli, fmp_status status, fmp_err *err)
+{
+    const char *model = fmp_cli_option_value(cli, "tokenizer"),
+               *given = fmp_cli_option_value(cli, "template");
+    char *file = NULL;
+    if (status != FMP_E_MISMATCH) { return status; }
+    if (strncmp(err->message, "the tokenizer", strlen("the tokenizer")) == 0) {
+        if (fmp_tokenizer_file(model, &file, NULL) != FMP_OK) { return status; }
+    } else if (!given) {
+        file = template_file(model);
+    }
+    if (file || given) { (void)fmp_err_note(err, "while comparing %s", file ? file : given); }
+    free(file);
+    return status;
+}
+
+/*
+ * The golden conversations of an adapter or of tokens, and the digests there, against the tokenizer and template of a model
+ * folder.
+ */
 static fmp_status check_golden(const fmp_cli *cli, fmp_err *err)
 {
     const char *model = fmp_cli_option_value(cli, "tokenizer"), *golden = cli->operands[1];
     fmp_chat *chat = NULL;
     size_t n = 0;
     fmp_status status = fmp_chat_open(model, fmp_cli_option_value(cli, "template"), &chat, err);
-    if (status == FMP_OK) { status = fmp_golden_check(chat, golden, FMP_GOLDEN_TEXTS, &n, err); }
+    if (status == FMP_OK) { status = fmp_golden_check(chat, golden, FMP_GOLDEN_DIGESTS, &n, err); }
     fmp_chat_free(chat);
-    if (status != FMP_OK) { return status; }
+    if (status != FMP_OK) { return name_file(cli, status, err); }
     if (!cli->json) {
         fmp_outf("%zu golden conversation%s: same text, same ids\n", n, n == 1 ? "" : "s");
         return FMP_OK;

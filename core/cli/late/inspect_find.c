@@ -167,7 +167,7 @@ static fmp_status open_run_chat(subject *s, fmp_err *err)
 {
     const cJSON *options = fmp_json_get(s->stage, "options");
     FMP_TRY(fmp_chat_setup_read(options, s->arena, &s->setup, err));
-    s->setup.open.template_ = NULL; /* the artifact has the one that was used */
+    s->setup.open.template_ = s->setup.open.template_name = NULL; /* the artifact has the one that was used */
     char *dir = fmp_path_join(s->artifact, "tokenizer");
     if (!dir) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
     fmp_status status = fmp_chat_open_with(dir, &s->setup.open, &s->chat, err);

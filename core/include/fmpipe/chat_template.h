@@ -138,9 +138,10 @@ typedef struct fmp_chat_mask_options {
     size_t n_stops;
     fmp_template_options render; /* as used for the full rendering                                   */
     const fmp_chat_tails *tails; /* NULL: the prompt of every supervised message is rendered         */
-    bool only_one;               /* supervise messages[one] only, and only after its exact prompt    */
+    bool only_one;               /* supervise messages[one] only                                      */
     size_t one;
     bool check_past; /* count n_rewritten exactly: two more renders for each range       */
+    bool trails;     /* a conversation that ends in tool calls is followed by text that is not theirs */
 } fmp_chat_mask_options;
 
 typedef struct fmp_mask_range {
@@ -152,6 +153,10 @@ typedef struct fmp_chat_mask_result {
     fmp_mask_range *ranges; /* in order, never overlapping                                          */
     size_t n_ranges;
     size_t n_rewritten; /* ranges before which a model would have seen another text at inference    */
+    /* only_one: */
+    bool joins; /* the text begins otherwise than the prompt, but the prompt and the range put together are
+                   what inference sees and gives; then n_rewritten is 0                             */
+    bool open;  /* no stop text follows; the range ends where the message's text does               */
 } fmp_chat_mask_result;
 
 /*
@@ -169,6 +174,8 @@ typedef struct fmp_chat_mask_result {
  *          that turn (see `expand: per_turn` in chat.h).
  *   ends   after the first stop text in template text behind its first byte. The stop text must come before
  *          any byte of another message. A spelled stop text inside content ends nothing.
+ * With `only_one` no prompt need be how the text begins, and no stop text need follow: `joins` and `open` say
+ * so. The text joins if the whole of what add_generation_prompt adds stands in front of the range.
  * A message that is left empty by its template still has its stop text as range. The range of a message of
  * another role begins at its first byte and ends after the stop text, or at its last byte if none follows.
  * {% generation %} marks are not used here: they are in the spans for who prefers them.
@@ -178,11 +185,10 @@ typedef struct fmp_chat_mask_result {
  *
  *   rendered   the full rendering of `context` by `tmpl`; borrowed
  *   out        ranges returned in `arena`
- * Errors   FMP_E_MISMATCH if the place where an assistant message begins cannot be found, or `only_one` is
- *          set and the text does not begin with the exact prompt (names template, message and offset);
- *          FMP_E_DATA if a supervised assistant message is not followed by a stop text or has tool calls
- *          that the template leaves out, or messages is no array. Each names the message, for the caller to
- *          reject it.
+ * Errors   FMP_E_MISMATCH if the place where an assistant message begins cannot be found (names template,
+ *          message and offset); FMP_E_DATA if a supervised assistant message is not followed by a stop text
+ *          (says what follows it) or has tool calls that the template leaves out, or messages is no array.
+ *          Each names the message, for the caller to reject it.
  * When     any thread.       Cost  O(spans), and one more render (without tails: for each supervised
  *          message).
  */

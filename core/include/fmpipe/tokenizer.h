@@ -4,7 +4,7 @@
  *
  * Models   byte-level and character-level BPE, Unigram, WordPiece, WordLevel; one encoder each, whatever the file.
  * Files    tokenizer.json (Hugging Face tokenizers 0.9 and later); SentencePiece .model; tiktoken ranks of gpt2, r50k,
- *          p50k, cl100k, o200k, Llama 3 and Qwen; GGUF vocabularies llama, gpt2, bert and t5; llama2.c's tokenizer.bin;
+ *          p50k, cl100k, o200k, Llama 3, Kimi, Qwen and Qwen 3.5; GGUF vocabularies llama, gpt2, bert and t5; llama2.c's tokenizer.bin;
  *          GPT-2's vocab.json with merges.txt. Parts that are not supported are refused by name with their place, never
  *          passed over.
  * Same ids as   tokenizers 0.23, sentencepiece 0.2.3, tiktoken 0.14, llama.cpp of February 2025; tests/parity compares.
@@ -17,6 +17,9 @@
  *     without these flags and therefore cannot inject a control token. The model's own unk_token is the one exception.
  *   - With FMP_TOK_SPECIAL the text between special tokens of a SentencePiece or GGUF vocabulary is normalized piece by
  *     piece, each with its own space in front where the model wants one, as llama.cpp does it.
+ *   - An added token decodes to its own text. The tokenizers library runs that text through the decoder, and through the
+ *     normalizer where it is marked normalized, which can change it (a U+2581 in it becomes a space).
+ *   - GGUF vocabularies of kind bert treat text as llama.cpp does, which keeps marks that follow a letter by themselves.
  *   - Where a library's tables are of another version of Unicode than ICU's and PCRE2's here, characters newer than the
  *     older of the two may be split differently.
  */
@@ -44,18 +47,21 @@ typedef struct fmp_tokenizer fmp_tokenizer;
  *          merge, an id used twice, a length beyond the end); FMP_E_RANGE (an id far beyond the number of tokens, more than
  *          4,194,304 tokens, a file over 256 MiB, GGUF tensors not counted); FMP_E_UNSUPPORTED for a kind of model,
  *          normalizer, pre-tokenizer, post-processor, decoder or GGUF pre-tokenizer that is not here.
- * Cost     about 0.5 µs a token; vocabularies of ranks or scores, whose merges are worked out, twice that.
+ * Cost     about 0.6 µs a token with its merge; vocabularies of ranks, whose merges are worked out, half as much again.
  */
 FMP_MUST_USE fmp_status fmp_tokenizer_load(const char *path, fmp_tokenizer **out, fmp_err *err);
-/* The same from memory, without the files beside. `name` is for messages. text (len), name: borrowed */
+/* The file that fmp_tokenizer_load reads. On the heap, to be freed. */
+FMP_MUST_USE fmp_status fmp_tokenizer_file(const char *path, char **out, fmp_err *err);
+/* fmp_tokenizer_load from memory, without the files beside. `name` is for messages. text (len), name: borrowed */
 FMP_MUST_USE fmp_status fmp_tokenizer_parse(const char *text, size_t len, const char *name,
                                             fmp_tokenizer **out, fmp_err *err);
 void fmp_tokenizer_free(fmp_tokenizer *tok);
 
 /*
  * fmp_tokenizer_copy: copy the files that a folder's tokenizer and chat template are read from, and generation_config.json
- * (stop tokens), into another folder; one that is there already stays. Not a .gguf, which holds the weights too.
- *   from, to   folders; `from` may also be a file, which has nothing beside it    borrowed
+ * (stop tokens), into another folder; one that is there already stays. Of a .gguf, which may hold weights too, what
+ * comes before its tensors, as tokenizer.gguf: the same tokenizer, digest and all.
+ *   from, to   folders; `from` may also be a file, of which nothing but a .gguf is copied      borrowed
  *   found      whether a file with a vocabulary is in `to` now; or NULL
  * Errors   FMP_E_IO; FMP_E_NOMEM.
  */
@@ -63,7 +69,7 @@ FMP_MUST_USE fmp_status fmp_tokenizer_copy(const char *from, const char *to, boo
 
 /* Highest id + 1, added tokens included: the rows an embedding table needs at least. */
 uint32_t fmp_tokenizer_size(const fmp_tokenizer *tok);
-/* SHA-256 of the bytes of the file (GGUF: of all before the tensors' descriptions), 64 hex digits. borrowed */
+/* SHA-256 of the bytes of the file (GGUF: of all before the tensors' descriptions, as of none), 64 hex digits. borrowed */
 const char *fmp_tokenizer_digest(const fmp_tokenizer *tok);
 /* The token as the file spells it ("Ġthe", "▁the"), or NULL for an id that no token has; tiktoken's in GPT-2's alphabet. borrowed */
 const char *fmp_tokenizer_text(const fmp_tokenizer *tok, uint32_t id);
@@ -132,6 +138,17 @@ void fmp_tok_scratch_free(fmp_tok_scratch *scratch);
 FMP_MUST_USE fmp_status fmp_tokenizer_encode(const fmp_tokenizer *tok, fmp_tok_scratch *scratch,
                                              const char *text, size_t len, unsigned flags,
                                              fmp_token_list *out, fmp_err *err);
+/*
+ * fmp_tokenizer_encode_where: the same, but bytes [begin, end) that spell the added token `id` become that token only
+ * where `allow` says so; else they are text, encoded with the text around them. For text of which only some may be trusted.
+ *   allow   called for each such spelling, not always in the order of the text; NULL: all are allowed
+ *   arg     handed to it                                                                                  borrowed
+ */
+typedef bool (*fmp_tok_allow)(void *arg, uint32_t id, size_t begin, size_t end);
+FMP_MUST_USE fmp_status fmp_tokenizer_encode_where(const fmp_tokenizer *tok, fmp_tok_scratch *scratch,
+                                                   const char *text, size_t len, unsigned flags,
+                                                   fmp_tok_allow allow, void *arg, fmp_token_list *out,
+                                                   fmp_err *err);
 
 /* ---- decoding ---- */
 /*
