@@ -136,7 +136,13 @@ static void show_start(fmp_show *s, const cJSON *event)
     if (base) {
         fmp_buf_puts(&line, " · base ");
         fmp_buf_safe(&line, last_part(base));
-        if (*digest) { fmp_buf_printf(&line, " (sha256:%.4s…)", digest); }
+        double params = fmp_json_num(event, "base_params", 0);
+        const char *unit = params >= 1e9 ? "G" : "M";
+        if (params > 0) {
+            fmp_buf_printf(&line, " (%.3g %s parameters", params / (*unit == 'G' ? 1e9 : 1e6), unit);
+        }
+        if (*digest) { fmp_buf_printf(&line, "%ssha256:%.4s…", params > 0 ? ", " : " (", digest); }
+        if (params > 0 || *digest) { fmp_buf_putc(&line, ')'); }
     }
     double threads = fmp_json_num(event, "threads", 0);
     fmp_buf_printf(&line, " · seed %" PRIu64, s->p->seed);
@@ -291,6 +297,19 @@ static const char *use_of(const fmp_show *s, const char *id)
     return "";
 }
 
+/* Before the first unit is done: what a stage is about to do, a line that stays. */
+static void show_intent(fmp_show *s, const char *stage, const char *text)
+{
+    fmp_buf line = {0};
+    fmp_buf_puts(&line, "   ");
+    fmp_buf_padded(&line, stage, s->id_width + 2);
+    fmp_buf_padded(&line, use_of(s, stage), s->use_width + 2);
+    fmp_buf_safe(&line, text);
+    fmp_buf_putc(&line, '\n');
+    release(s);
+    put_line(s, &line);
+}
+
 static void show_progress(fmp_show *s, const cJSON *event)
 {
     static const char *const spinner[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
@@ -299,6 +318,11 @@ static void show_progress(fmp_show *s, const cJSON *event)
     if (strcmp(s->working, stage) != 0) {
         snprintf(s->working, sizeof s->working, "%s", stage);
         s->working_since = now;
+    }
+    const char *text = fmp_json_str(event, "text", "");
+    if (*text && !(fmp_json_num(event, "done", 0) > 0)) {
+        show_intent(s, stage, text);
+        return;
     }
     if (s->cli->quiet || now - s->shown_at < (s->cli->terminal ? REDRAW_SECONDS : LINE_SECONDS)) { return; }
     s->shown_at = now;

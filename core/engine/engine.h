@@ -26,6 +26,8 @@ typedef struct fmp_engine {
 bool fmp_engine_stopping(const fmp_engine *e);
 /* 1234567 as "1,234,567". */
 const char *fmp_commas(uint64_t n, char text[32]);
+/* Values in the .safetensors files of a folder; 0: none, or one that cannot be read. */
+uint64_t fmp_base_params(const char *dir);
 /* To whole milliseconds: what a person reads. */
 double fmp_round_ms(double seconds);
 

@@ -187,7 +187,7 @@ void fmp_emit_progress(fmp_emitter *e, const char *stage, uint64_t done, uint64_
     double now = fmp_now();
     fmp_arena *scope = fmp_json_scope(NULL);
     pthread_mutex_lock(&e->lock);
-    if (now >= e->next_progress) {
+    if (now >= e->next_progress || (done == 0 && text)) {
         e->next_progress = now + PROGRESS_SECONDS;
         flush(&e->metrics); /* whoever follows the run sees its points, too */
         fmp_tboard_flush(e->tboard);

@@ -111,6 +111,8 @@ static void tell_run_start(const run *r)
     if (p->base_path) {
         cJSON_AddStringToObject(event, "base", p->base_shown);
         cJSON_AddStringToObject(event, "base_digest", p->base_digest);
+        uint64_t n = fmp_base_params(p->base_path);
+        if (n > 0) { cJSON_AddNumberToObject(event, "base_params", (double)n); }
     }
     cJSON_AddNumberToObject(event, "seed", (double)p->seed);
     cJSON_AddNumberToObject(event, "threads", fmp_pool_threads(r->e.pool));

@@ -148,11 +148,34 @@ static const float *dora_backward(fmp_pass *p, size_t l, fmp_proj proj, const fl
     return p->w->dz;
 }
 
+/* The group at once, each dy rounded once for all products; false: nothing was done. */
+static bool shared_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, const float *const *dy,
+                            float *dx)
+{
+    fmp_lora_group group;
+    size_t first = 0;
+    if (!fmp_lora_shared(p, l, g, x, &group)) { return false; }
+    (void)fmp_group_count(p->ad, l, g, &first);
+    for (int i = 0; i < group.l.n; i++) {
+        size_t k = l * N_PROJ + (size_t)((int)fmp_group_first[g] + group.place[i]);
+        group.proj[i].dy = dy[group.place[i]];
+        group.proj[i].db = p->grad_lora[2 * k + 1];
+    }
+    group.l.x_lora = fmp_lora_source(p, l, g, group.l.K, x);
+    float *part = p->drop && dx ? p->w->xd : NULL; /* may be what x_lora was: read by then */
+    fmk_lora_bwd(p->m->ctx, &group.l, fmp_work_acts(p->w, l)->u[g], p->grad_lora[2 * first], dx, part);
+    if (!part) { return true; }
+    const fmk_drop d = fmp_drop_at(p, l, g);
+    fmk_dropout(p->m->ctx, &d, p->T, group.l.K, part, true, dx);
+    return true;
+}
+
 /* dx (T,in) = sum of dy[i] W over the group, NULL: not wanted; and the gradients of what is trained */
 static void group_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, const float *const *dy,
                            float *dx)
 {
     const fmp_layer *layer = &p->m->layers[l];
+    if (shared_backward(p, l, g, x, dy, dx)) { return; }
     for (int i = 0, k = fmp_group_first[g]; k < (int)fmp_group_first[g + 1]; i++, k++) {
         if (!layer->w[k]) { continue; } /* never the first */
         const float *dz = dora_backward(p, l, (fmp_proj)k, dy[i]);
@@ -182,6 +205,7 @@ static void mlp_backward(fmp_pass *p, size_t l, bool below)
     int64_t T = p->T, F = m->spec.n_ff, ld = fmp_strides_of(&m->spec).ff;
     bool inner = below || adapted(p, l, PROJ_GATE, PROJ_UP);
     const float *dy = post_backward(p, layer->post2, a->y2, a->rstd_y2);
+    fmp_gate_forward(p, a);
     group_backward(p, l, GROUP_DOWN, a->h, &dy, inner ? w->dh : NULL);
     if (!inner) { return; }
     if (m->spec.activation == FMP_ACT_SILU) {
@@ -189,6 +213,7 @@ static void mlp_backward(fmp_pass *p, size_t l, bool below)
     } else {
         fmk_geglu_bwd(m->ctx, T, F, ld, a->gate, a->up, w->dh, w->dgate, w->dup);
     }
+    if (layer->norm2) { fmp_norm_forward(m, T, m->spec.n_channels, a->x_mid, layer->norm2, a->n2, a->rstd2); }
     group_backward(p, l, GROUP_GATE_UP, layer->norm2 ? a->n2 : a->x_mid,
                    (const float *const[]){w->dgate, w->dup}, below ? w->dn : NULL);
     if (below) { norm_or_same_backward(p, layer->norm2, a->x_mid, a->rstd2, w->dn, w->dx); }
@@ -258,6 +283,9 @@ static void attention_backward(fmp_pass *p, size_t l, bool below)
     lent_backward(p, l);
     rope_norm_backward(p, l);
     const float *const dqkv[] = {layer->q_norm ? w->dq_raw : w->dq, layer->k_norm ? w->dk_raw : w->dk, w->dv};
+    if (layer->norm1) {
+        fmp_norm_forward(p->m, p->T, p->m->spec.n_channels, w->x[l], layer->norm1, a->n1, a->rstd1);
+    }
     group_backward(p, l, GROUP_QKV, layer->norm1 ? a->n1 : w->x[l], dqkv, below ? w->dn : NULL);
     if (below) { norm_or_same_backward(p, layer->norm1, w->x[l], a->rstd1, w->dn, w->dx); }
 }

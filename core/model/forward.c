@@ -118,10 +118,57 @@ static void dora_forward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, cons
                  b ? fmp_param_view(b) : NULL, add, y);
 }
 
+bool fmp_lora_shared(const fmp_pass *p, size_t l, fmp_group g, const float *x, fmp_lora_group *out)
+{
+    const fmp_model *m = p->m;
+    size_t first = 0, k = fmp_group_first[g];
+    int64_t n = fmp_group_count(p->ad, l, g, &first);
+    if (n == 0 || p->ad->dora || !fmp_model_is_bf16(m) || fmk_ctx_exact_rows(m->ctx, true) != INT64_MAX) {
+        return false;
+    }
+    const fmp_lora *lora = &p->ad->lora[first];
+    *out = (fmp_lora_group){.l = {.T = p->T,
+                                  .K = lora->in,
+                                  .R = p->ad->rank,
+                                  .n_u = n * p->ad->rank,
+                                  .scale = p->ad->scale,
+                                  .x = x,
+                                  .a = lora->a}};
+    for (; k < (size_t)fmp_group_first[g + 1]; k++) {
+        const fmp_param *w = m->layers[l].w[k];
+        const fmp_lora *at = fmp_adapter_at(p->ad, l, (fmp_proj)k);
+        if (!w) { continue; }
+        if (!w->packed) { return false; }
+        out->place[out->l.n] = (int)(k - fmp_group_first[g]);
+        out->proj[out->l.n++] = (fmk_lora_proj){
+            .w = w->packed, .b = at ? at->b : NULL, .column = at ? (at->a - lora->a) / lora->in : 0};
+    }
+    out->l.proj = out->proj;
+    return true;
+}
+
+/* The group at once, its input rounded once for all products; false: nothing was done. */
+static bool shared_forward(fmp_pass *p, size_t l, fmp_group g, const float *x, bool add, float *const *y)
+{
+    fmp_lora_group group;
+    if (!fmp_lora_shared(p, l, g, x, &group)) { return false; }
+    group.l.x_lora = fmp_lora_source(p, l, g, group.l.K, x);
+    for (int i = 0; i < group.l.n; i++) {
+        const fmp_param *b = p->m->layers[l].b[(int)fmp_group_first[g] + group.place[i]];
+        float *out = y[group.place[i]];
+        if (b) { fill_rows(p->T, b->cols, fmp_param_view(b), add, out); }
+        group.proj[i].y = out;
+        group.proj[i].add = add || b;
+    }
+    fmk_lora_fwd(p->m->ctx, &group.l, fmp_work_acts(p->w, l)->u[g]);
+    return true;
+}
+
 /* y[i] (T,out) = x W^T + bias (+ y[i] if add) + LoRA for the i-th projection of the group */
 static void group_forward(fmp_pass *p, size_t l, fmp_group g, const float *x, bool add, float *const *y)
 {
     const fmp_layer *layer = &p->m->layers[l];
+    if (shared_forward(p, l, g, x, add, y)) { return; }
     lora_input_forward(p, l, g, x);
     for (int k = fmp_group_first[g]; k < (int)fmp_group_first[g + 1]; k++) {
         const fmp_param *w = layer->w[k], *b = layer->b[k];
@@ -174,7 +221,8 @@ fmk_attn fmp_pass_attn(const fmp_pass *p, size_t l)
                       .ldq = row.q,
                       .ldk = row.kv,
                       .ldv = row.kv,
-                      .ldo = (int64_t)s->n_heads * s->head_size};
+                      .ldo = (int64_t)s->n_heads * s->head_size,
+                      .bf16 = fmp_model_is_bf16(p->m)};
 }
 
 /* Keys and values of this pass into the cache. */
@@ -281,23 +329,28 @@ static void add_unit(fmp_pass *p, size_t l, fmp_group g, const float *in, const 
     fmk_add(p->m->ctx, p->T * C, p->w->y, x_out);
 }
 
+void fmp_gate_forward(const fmp_pass *p, const fmp_acts *a)
+{
+    const fmp_model_spec *s = &p->m->spec;
+    int64_t ld = fmp_strides_of(s).ff;
+    if (s->activation == FMP_ACT_SILU) {
+        fmk_swiglu_fwd(p->m->ctx, p->T, s->n_ff, ld, a->gate, a->up, a->h);
+    } else {
+        fmk_geglu_fwd(p->m->ctx, p->T, s->n_ff, ld, a->gate, a->up, a->h);
+    }
+}
+
 void fmp_layer_forward(fmp_pass *p, size_t l)
 {
-    fmp_model *m = p->m;
     fmp_work *w = p->w;
-    const fmp_layer *layer = &m->layers[l];
+    const fmp_layer *layer = &p->m->layers[l];
     fmp_acts *a = fmp_work_acts(w, l);
-    int64_t T = p->T, F = m->spec.n_ff, ld = fmp_strides_of(&m->spec).ff;
     float *x = w->x[l], *x_mid = a->x_mid ? a->x_mid : x;
     attention_forward(p, l, norm_or_same(p, layer->norm1, x, a->n1, a->rstd1), a);
     add_unit(p, l, GROUP_O, a->o, layer->post1, x, a->y1, a->rstd_y1, x_mid);
     const float *n2 = norm_or_same(p, layer->norm2, x_mid, a->n2, a->rstd2);
     group_forward(p, l, GROUP_GATE_UP, n2, false, (float *const[]){a->gate, a->up});
-    if (m->spec.activation == FMP_ACT_SILU) {
-        fmk_swiglu_fwd(m->ctx, T, F, ld, a->gate, a->up, a->h);
-    } else {
-        fmk_geglu_fwd(m->ctx, T, F, ld, a->gate, a->up, a->h);
-    }
+    fmp_gate_forward(p, a);
     add_unit(p, l, GROUP_DOWN, a->h, layer->post2, x_mid, a->y2, a->rstd_y2, w->x[l + 1]);
 }
 
@@ -331,11 +384,28 @@ void fmp_pass_positions(fmp_pass *p)
     }
 }
 
+/* Rows of an embedding that stays as its file has it. */
+static void embed_from_file(const fmp_pass *p, float *x)
+{
+    const size_t C = p->m->spec.n_channels;
+    fmp_tensor row = *p->m->embed->src;
+    const size_t row_bytes = C * (row.dtype == FMP_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
+    row.n_values = C;
+    for (int64_t t = 0; t < p->T; t++) {
+        row.data = p->m->embed->src->data + p->id[t] * row_bytes;
+        fmp_tensor_to_f32(&row, x + (size_t)t * C);
+    }
+}
+
 void fmp_pass_forward(fmp_pass *p)
 {
     fmp_model *m = p->m;
     int64_t C = m->spec.n_channels;
-    fmk_embed_fwd(m->ctx, p->T, C, fmp_param_view(m->embed), p->id, p->w->x[0]);
+    if (fmp_param_is_f32(m->embed)) {
+        fmk_embed_fwd(m->ctx, p->T, C, fmp_param_view(m->embed), p->id, p->w->x[0]);
+    } else {
+        embed_from_file(p, p->w->x[0]);
+    }
     if (m->spec.embed_scale > 0.0) { fmk_scale(m->ctx, p->T * C, (float)m->spec.embed_scale, p->w->x[0]); }
     for (int set = 0; set < 2; set++) {
         if (p->w->rope_cos[set]) { rope_rows(p, set); }

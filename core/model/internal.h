@@ -61,6 +61,7 @@ struct fmp_model {
     fmp_precision precision;
     fmp_tensors *files;    /* NULL for a new model */
     char *config_text;     /* config.json as read, or NULL */
+    bool text_part;        /* the files hold more than the decoder */
     char *generation_text; /* generation_config.json as read, or NULL */
     fmp_param *params;     /* (n_params) */
     size_t n_params;
@@ -116,6 +117,15 @@ fmp_status fmp_config_uint(const cJSON *c, const char *key, int64_t fallback, ui
                            uint32_t *out, fmp_err *err);
 fmp_status fmp_config_positive(const cJSON *c, const char *key, double fallback, double *out, fmp_err *err);
 
+/* spec_text.c: the text decoder of a model that also sees (Gemma 3, Mistral 3) */
+bool fmp_config_has_text_part(const cJSON *config);
+/* Its text_config with what that leaves out; only where the above holds. Returned; cJSON_Delete. */
+fmp_status fmp_config_text_part(const cJSON *config, cJSON **out, fmp_err *err);
+/* True for a tensor of the parts that are no decoder. */
+bool fmp_tensor_is_of_vision(const char *name);
+/* True if `found`, a name in such a model's files, is the decoder's tensor `wanted`. */
+bool fmp_tensor_is_named(const char *found, const char *wanted);
+
 /* rope.c */
 fmp_status fmp_rope_read(const cJSON *config, const fmp_family *family, fmp_model_spec *s, fmp_err *err);
 fmp_status fmp_rope_check(const fmp_model_spec *s, fmp_err *err);
@@ -140,6 +150,9 @@ void fmp_rope_to_halves(int64_t n_heads, int64_t D, int64_t C, const float *in, 
 fmp_status fmp_tensors_wrap(const char *path, fmp_map map, const fmp_tensor *tensors, size_t n,
                             fmp_tensors **out, fmp_err *err);
 
+/* The pages of a tensor's size_bytes in its mapped file need not stay in memory: it was copied. */
+void fmp_tensors_forget(const fmp_tensors *ts, const fmp_tensor *t, size_t size_bytes);
+
 /* model.c */
 const char *fmp_proj_path(const fmp_model_spec *s, fmp_proj p); /* "self_attn.q_proj" */
 /* The list of tensors, without values; free with fmp_params_free. */
@@ -147,6 +160,8 @@ fmp_status fmp_params_make(fmp_model *m, fmp_err *err);
 void fmp_params_free(fmp_model *m);
 /* Values as f32: where the file holds them, or converted once and kept. */
 fmp_status fmp_param_f32(fmp_param *p, const float **out, fmp_err *err);
+/* True where its values are f32 in memory: fmp_param_f32 need not convert. */
+bool fmp_param_is_f32(const fmp_param *p);
 /* Values that fmp_param_f32 has made ready. */
 const float *fmp_param_view(const fmp_param *p);
 /* Everything that a pass reads is laid out; head: the head's packed form too. */
@@ -349,6 +364,8 @@ fmp_status fmp_batch_check(const fmp_model *m, const fmp_batch *b, fmp_err *err)
 void fmp_pass_positions(fmp_pass *p); /* w->pos from the segments */
 void fmp_pass_forward(fmp_pass *p);   /* w->x[L] holds the last layer's output */
 void fmp_layer_forward(fmp_pass *p, size_t l);
+/* a->h of a layer's gate and up; the layers share it, so that the backward pass makes it again. */
+void fmp_gate_forward(const fmp_pass *p, const fmp_acts *a);
 /* y = norm of x, rows of C values by the gain g, and dx += its gradient, dg += unless NULL. */
 void fmp_norm_forward(const fmp_model *m, int64_t T, int64_t C, const float *x, const fmp_param *g, float *y,
                       float *rstd);
@@ -362,6 +379,14 @@ void fmp_pass_rope(const fmp_pass *p, size_t l, int64_t heads, int64_t ld, bool 
 fmk_attn fmp_pass_attn(const fmp_pass *p, size_t l);
 /* What the adapted projections of a group read instead of x (T,in): with dropout w->xd, filled here. */
 const float *fmp_lora_source(fmp_pass *p, size_t l, fmp_group g, int64_t in, const float *x);
+/* A group's projections as fmk_lora_fwd and _bwd want them; place: which of the group each is. */
+typedef struct fmp_lora_group {
+    fmk_lora l;
+    fmk_lora_proj proj[FMK_LORA_MAX];
+    int place[FMK_LORA_MAX];
+} fmp_lora_group;
+/* False where each product is computed apart: nothing adapted, f32, DoRA, weights in training, or oneDNN. */
+bool fmp_lora_shared(const fmp_pass *p, size_t l, fmp_group g, const float *x, fmp_lora_group *out);
 /* The pass's dropout for one group of one layer. */
 static inline fmk_drop fmp_drop_at(const fmp_pass *p, size_t l, fmp_group g)
 {

@@ -89,6 +89,11 @@ static fmp_status map_header(const char *path, fmp_map *map, header *h, fmp_err 
     } else {
         (void)fmp_fail(err, FMP_E_DATA, "its header is not that of a llama2.c model");
     }
+    if (version > 1) {
+        (void)fmp_err_hint(err,
+                           "quantised weights cannot be trained on; write the model again with llama2.c's "
+                           "export.py --version 0 or 1");
+    }
     (void)fmp_err_at(err, path, 0, 0, 0);
     fmp_unmap(map);
     return version > 1 ? FMP_E_UNSUPPORTED : FMP_E_DATA;

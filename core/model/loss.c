@@ -71,9 +71,14 @@ void fmp_pass_loss(fmp_pass *p, const float *weight, bool want_grad, float grad_
     int64_t n = 0, C = m->spec.n_channels;
     gather(p, weight, &n);
     fmp_norm_forward(m, n, C, w->x_lab, m->norm, w->n_lab, w->rstd_lab);
-    fmk_xent(m->ctx, n, C, m->spec.vocab_size, w->n_lab, fmp_param_view(m->head), w->label, w->w_lab,
-             grad_scale, (float)m->spec.logit_softcap, fmp_model_is_bf16(m), w->nll, w->hit,
-             want_grad ? w->dn_lab : NULL, want_grad ? grad_or_null(p, m->head) : NULL);
+    if (m->head->packed && fmp_model_is_bf16(m)) {
+        fmk_xent_packed(m->ctx, n, w->n_lab, m->head->packed, w->label, w->w_lab, grad_scale,
+                        (float)m->spec.logit_softcap, w->nll, w->hit, want_grad ? w->dn_lab : NULL);
+    } else {
+        fmk_xent(m->ctx, n, C, m->spec.vocab_size, w->n_lab, fmp_param_view(m->head), w->label, w->w_lab,
+                 grad_scale, (float)m->spec.logit_softcap, fmp_model_is_bf16(m), w->nll, w->hit,
+                 want_grad ? w->dn_lab : NULL, want_grad ? grad_or_null(p, m->head) : NULL);
+    }
     sum_losses(p, n, loss, seg_loss);
     if (want_grad) { head_backward(p, n); }
 }

@@ -115,16 +115,39 @@ const float *fmp_param_view(const fmp_param *p)
     return data;
 }
 
+bool fmp_param_is_f32(const fmp_param *p)
+{
+    return p->own || (p->src->dtype == FMP_DTYPE_F32 && (uintptr_t)p->src->data % sizeof(float) == 0);
+}
+
 fmp_status fmp_param_f32(fmp_param *p, const float **out, fmp_err *err)
 {
-    bool in_place = p->src && p->src->dtype == FMP_DTYPE_F32 && (uintptr_t)p->src->data % sizeof(float) == 0;
-    if (!p->own && !in_place) {
+    if (!fmp_param_is_f32(p)) {
         p->own = malloc(fmp_param_count(p) * sizeof *p->own);
         if (!p->own) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
         fmp_tensor_to_f32(p->src, p->own);
     }
     if (out) { *out = fmp_param_view(p); }
     return FMP_OK;
+}
+
+fmp_status fmp_model_score_rows(fmp_model *m, const uint32_t *id, size_t n, float *rows, fmp_err *err)
+{
+    const size_t C = m->spec.n_channels;
+    const float *head = NULL;
+    FMP_TRY(fmp_param_f32(m->head, &head, err));
+    for (size_t i = 0; i < n; i++) {
+        memcpy(rows + i * C, head + (size_t)id[i] * C, C * sizeof *rows);
+    }
+    return FMP_OK;
+}
+
+/* Its file's pages, once it was copied. */
+static void forget(const fmp_model *m, const fmp_param *p)
+{
+    if (!p->src) { return; }
+    size_t value = p->src->dtype == FMP_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+    fmp_tensors_forget(m->files, p->src, fmp_param_count(p) * value);
 }
 
 /* Lay a matrix out for the kernels; a conversion made for it alone is given up again. */
@@ -135,21 +158,33 @@ static fmp_status pack(fmp_model *m, fmp_param *p, fmp_err *err)
     const float *w = NULL;
     FMP_TRY(fmp_param_f32(p, &w, err));
     fmp_status status = fmk_matmul_pack(m->ctx, p->rows, p->cols, w, fmp_model_is_bf16(m), &p->packed, err);
-    if (!had_own && p->own && p != m->embed && p != m->head) {
+    if (!had_own && p->own) {
         free(p->own);
         p->own = NULL;
     }
+    forget(m, p);
     return status;
 }
 
 fmp_status fmp_model_ready(fmp_model *m, bool head, fmp_err *err)
 {
     if (m->trainable) { return FMP_OK; }
+    bool bf16 =
+        fmp_model_is_bf16(m); /* then the loss reads the head packed, and the embedding is read in its file */
+    bool any = false;
     for (size_t i = 0; i < m->n_params; i++) {
         fmp_param *p = &m->params[i];
         bool table = p == m->embed || p == m->head;
-        if (table || !p->is_matrix) { FMP_TRY(fmp_param_f32(p, NULL, err)); }
-        if (p->is_matrix && (!table || (head && p == m->head))) { FMP_TRY(pack(m, p, err)); }
+        if (!p->is_matrix || (table && !bf16)) { FMP_TRY(fmp_param_f32(p, NULL, err)); }
+        bool wanted = p == m->head && (head || bf16);
+        if (!p->is_matrix || (table && !wanted)) { continue; }
+        any = any || !p->packed;
+        FMP_TRY(pack(m, p, err));
+    }
+    for (size_t i = 0; i < m->n_params && any;
+         i++) { /* reading one tensor brings a page of its neighbours back */
+        const fmp_param *p = &m->params[i];
+        if (p->packed) { forget(m, p); }
     }
     return FMP_OK;
 }
@@ -276,11 +311,16 @@ static fmp_status read_config(fmp_model *m, const char *path, fmp_err *err)
     fmp_status status = fmp_read_file(path, (size_t)4 << 20, &text, err);
     if (status == FMP_OK) { status = fmp_json_parse(text.data, text.len, NULL, &config, err); }
     if (status == FMP_OK) { status = fmp_spec_from_json(config, &m->spec, err); }
+    m->text_part = fmp_config_has_text_part(config);
     if (status != FMP_OK && status != FMP_E_IO && err && err->file[0] == '\0') {
         (void)fmp_err_at(err, path, err->line, err->column, err->offset);
     }
     cJSON_Delete(config);
-    m->config_text = text.data;
+    if (m->text_part) { /* what is saved is the decoder alone, with a configuration of its own */
+        fmp_buf_free(&text);
+    } else {
+        m->config_text = text.data;
+    }
     return status;
 }
 
@@ -290,9 +330,19 @@ static bool is_shape(const fmp_param *p, const fmp_tensor *t)
     return t->n_dims == 2 && t->shape[0] == (uint64_t)p->rows && t->shape[1] == (uint64_t)p->cols;
 }
 
+static const fmp_tensor *find_tensor(const fmp_model *m, const char *name)
+{
+    if (!m->text_part) { return fmp_tensors_find(m->files, name); }
+    for (size_t i = 0; i < fmp_tensors_count(m->files); i++) {
+        const fmp_tensor *t = fmp_tensors_at(m->files, i);
+        if (fmp_tensor_is_named(t->name, name)) { return t; }
+    }
+    return NULL;
+}
+
 static fmp_status bind_param(fmp_model *m, fmp_param *p, fmp_err *err)
 {
-    p->src = fmp_tensors_find(m->files, p->name);
+    p->src = find_tensor(m, p->name);
     if (!p->src) { return fmp_fail(err, FMP_E_DATA, "tensor '%s' is missing from the model files", p->name); }
     if (is_shape(p, p->src)) { return FMP_OK; }
     fmp_buf found = {0};
@@ -307,17 +357,21 @@ static fmp_status bind_param(fmp_model *m, fmp_param *p, fmp_err *err)
     return status;
 }
 
-/* Old files carry RoPE buffers, tied ones a copy of the embedding: neither is a weight of the model. */
+/* Old files carry RoPE buffers, tied ones a copy of the embedding, others a vision tower: no weights of the decoder. */
 static bool is_ignored(const fmp_model *m, const char *name)
 {
     const char *tail = strrchr(name, '.');
-    return (tail && strcmp(tail, ".inv_freq") == 0) || (m->spec.tied && strcmp(name, "lm_head.weight") == 0);
+    bool head =
+        m->text_part ? fmp_tensor_is_named(name, "lm_head.weight") : strcmp(name, "lm_head.weight") == 0;
+    return (tail && strcmp(tail, ".inv_freq") == 0) || (m->spec.tied && head) ||
+           (m->text_part && fmp_tensor_is_of_vision(name));
 }
 
 static bool is_param(const fmp_model *m, const char *name)
 {
     for (size_t i = 0; i < m->n_params; i++) {
         if (strcmp(m->params[i].name, name) == 0) { return true; }
+        if (m->text_part && fmp_tensor_is_named(name, m->params[i].name)) { return true; }
     }
     return false;
 }

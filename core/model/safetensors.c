@@ -8,6 +8,7 @@
 #include "internal.h"
 
 #include <fmpipe/json.h>
+#include <sys/mman.h>
 
 #define HEADER_LIMIT ((uint64_t)16 << 20)
 #define SHARDS_LIMIT 4096
@@ -410,6 +411,19 @@ fmp_status fmp_tensors_open(const char *path, fmp_tensors **out, fmp_err *err)
     }
     *out = ts;
     return FMP_OK;
+}
+
+void fmp_tensors_forget(const fmp_tensors *ts, const fmp_tensor *t, size_t size_bytes)
+{
+    const uintptr_t page = 4096, at = (uintptr_t)t->data;
+    for (size_t i = 0; ts && i < ts->n_shards;
+         i++) { /* nothing but a file's own pages, which come back when read */
+        uintptr_t begin = (uintptr_t)ts->shards[i].map.data, end = begin + ts->shards[i].map.len;
+        uintptr_t from = (at + page - 1) / page * page, to = (at + size_bytes) / page * page;
+        if (at >= begin && at + size_bytes <= end && to > from) {
+            (void)madvise((void *)from, to - from, MADV_DONTNEED);
+        }
+    }
 }
 
 void fmp_tensors_close(fmp_tensors *ts)

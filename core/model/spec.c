@@ -426,6 +426,13 @@ fmp_status fmp_spec_from_json(const cJSON *c, fmp_model_spec *s, fmp_err *err)
 {
     memset(s, 0, sizeof *s);
     if (!cJSON_IsObject(c)) { return fmp_fail(err, FMP_E_DATA, "expected an object"); }
+    if (fmp_config_has_text_part(c)) {
+        cJSON *part = NULL;
+        FMP_TRY(fmp_config_text_part(c, &part, err));
+        fmp_status found = fmp_spec_from_json(part, s, err); /* a text part has no text_config that is read */
+        cJSON_Delete(part);
+        return found;
+    }
     const char *type = fmp_json_str(c, "model_type", "");
     (void)snprintf(s->model_type, sizeof s->model_type, "%s", type);
     const fmp_family *family = fmp_family_find(type);
@@ -433,8 +440,8 @@ fmp_status fmp_spec_from_json(const cJSON *c, fmp_model_spec *s, fmp_err *err)
         (void)fmp_fail(err, FMP_E_UNSUPPORTED, "'model_type': expected one of %s; found '%.64s'",
                        fmp_model_families(), type);
         if (cJSON_IsObject(fmp_json_get(c, "text_config"))) {
-            (void)fmp_err_hint(
-                err, "this model reads more than text; the folder of its text decoder alone can be opened");
+            (void)fmp_err_hint(err, "this model reads more than text; of those, the text decoders of gemma3 "
+                                    "and mistral3 are read");
         }
         return FMP_E_UNSUPPORTED;
     }

@@ -20,7 +20,9 @@ size_t fmp_trainer_lowest(const fmp_adapter *ad)
  */
 static double scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp_train_options *o)
 {
-    const double pack_limit = 16 << 20, logits_limit = 32 << 20, tile_rows = 48, most_rows = 8 * tile_rows;
+    const double page = 2 << 20, pack_limit = 16 << 20, logits_limit = 32 << 20, tile_rows = 48;
+    const bool packed = ad && fmp_model_is_bf16(m); /* the head: see fmk_xent_packed */
+    const double most_rows = (packed ? 6.0 : 8.0) * tile_rows;
     double T = (double)o->max_tokens, V = m->spec.vocab_size, head = V * m->spec.n_channels, most = 0.0;
     double narrow = fmp_model_is_bf16(m) ? 0.5 : 1.0;
     for (size_t k = 0; k < (size_t)m->spec.n_layers * N_PROJ; k++) {
@@ -31,9 +33,12 @@ static double scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp
         most = fmax(most, narrow * operand + (narrow < 1.0 ? narrow * T * fmax(rows, (double)w->rows) : 0.0));
     }
     double rows = fmin(T, fmin(most_rows, fmax(1.0, floor(logits_limit / V / tile_rows)) * tile_rows));
-    most = fmax(most, rows * V + (head <= 4.0 * pack_limit ? 2.0 * narrow * head : pack_limit));
+    most = fmax(most, rows * V + (packed                     ? 0.0
+                                  : head <= 4.0 * pack_limit ? 2.0 * narrow * head
+                                                             : pack_limit));
     double keys = 4.0 * T * m->spec.n_kv_heads * m->spec.head_size;
-    return sizeof(float) * fmax(most, fmin(keys, 2.0 * pack_limit));
+    double bytes = sizeof(float) * fmax(most, fmin(keys, 2.0 * pack_limit));
+    return ceil(bytes / page) * page; /* a reserved range is backed by large pages */
 }
 
 /* f32 copies of the weights that full training will make. */

@@ -76,22 +76,23 @@ static void carve_attention(carver *c, const fmp_model_spec *s, int64_t T, fmp_a
     a->lse = carve_f32(c, T * H);
 }
 
+/* n (T,C), h (T,F): of all layers, made again by the backward pass */
 static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place,
-                       fmp_acts *a)
+                       float *n, float *h, fmp_acts *a)
 {
     const fmp_model_spec *s = &m->spec;
     int64_t C = s->n_channels, F = s->n_ff;
     bool before = s->norms != FMP_NORM_POST, after = s->norms != FMP_NORM_PRE;
     memset(a, 0, sizeof *a);
-    if (before) { a->n1 = carve_f32(c, T * C); }
+    a->n1 = before ? n : NULL;
     a->rstd1 = carve_f32(c, T);
     carve_attention(c, s, T, a);
     a->x_mid = in_place ? NULL : carve_f32(c, T * C);
-    if (before) { a->n2 = in_place ? a->n1 : carve_f32(c, T * C); }
+    a->n2 = a->n1;
     a->rstd2 = carve_f32(c, T);
     a->gate = carve_f32(c, T * fmp_strides_of(s).ff);
     a->up = s->fused ? a->gate + F : carve_f32(c, T * F);
-    a->h = carve_f32(c, T * F);
+    a->h = h;
     if (after) {
         a->y1 = carve_f32(c, T * C);
         a->y2 = in_place ? a->y1 : carve_f32(c, T * C);
@@ -182,8 +183,10 @@ static void lay_out(carver *c, const fmp_model *m, const fmp_adapter *ad, fmp_wo
         if (l == 0 || (!in_place && l > w->first)) { x = carve_f32(c, T * C); }
         w->x[l] = x;
     }
+    float *n = carve_f32(c, m->spec.norms != FMP_NORM_POST ? T * C : 0);
+    float *h = carve_f32(c, T * (int64_t)m->spec.n_ff);
     for (size_t i = 0; i < w->n_acts; i++) {
-        carve_acts(c, m, ad, T, in_place, &w->acts[i]);
+        carve_acts(c, m, ad, T, in_place, n, h, &w->acts[i]);
     }
     carve_rows(c, T, C, !in_place, w);
     carve_lent(c, &m->spec, T, !in_place, w);
@@ -233,6 +236,7 @@ fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fm
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for activations: %zu MiB for %lld tokens",
                         bytes >> 20, (long long)T);
     }
+    fmk_huge_pages(block, bytes);
     w->block = block;
     w->size_bytes = bytes;
     carver c = {.base = block};

@@ -403,7 +403,12 @@ static fmp_status make_trainer(train_loop *t, fmp_err *err)
                            .max_tokens = t->max_tokens,
                            .seed = t->task->seed,
                            .evaluates = t->eval != NULL};
-    if (t->adapter) { FMP_TRY(fmp_model_prepare(t->model, err)); }
+    t->cost.n_params = fmp_model_n_params(t->model) + (t->adapter ? fmp_adapter_n_params(t->adapter) : 0);
+    t->cost.n_trained = t->adapter ? fmp_adapter_n_params(t->adapter) : t->cost.n_params;
+    if (t->adapter) {
+        FMP_TRY(fmp_model_prepare(t->model, err));
+        FMP_TRY(train_warn_of_twins(t, err));
+    }
     t->cost.peak_gflops = fmp_model_measure_gflops(t->model);
     FMP_TRY(train_plan_memory(t, &o, err));
     return fmp_trainer_new(t->model, t->adapter, &o, &t->trainer, err);

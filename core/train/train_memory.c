@@ -8,6 +8,7 @@
 
 #include <fmpipe/fs.h>
 
+#include <malloc.h>
 #include <stdlib.h>
 
 size_t train_memory_now(void)
@@ -41,14 +42,30 @@ static size_t loop_bytes(const train_loop *t)
            t->max_segments * (sizeof *t->seg + sizeof *t->segment_of + sizeof *t->seg_loss);
 }
 
+/* "1.2 M", with a space before what follows. */
+static const char *short_count(uint64_t n, char out[24])
+{
+    static const char *const units[] = {"", " k", " M", " G"};
+    double v = (double)n;
+    int unit = 0;
+    while (v >= 999.5 && unit < 3) {
+        v /= 1000.0;
+        unit++;
+    }
+    snprintf(out, 24, "%.3g%s", v, units[unit]);
+    return out;
+}
+
 static void announce(const train_loop *t, const fmp_memory_plan *plan)
 {
     const fmp_ext_progress *p = t->task->host->get_extension(t->task->host, FMP_EXT_PROGRESS);
-    char text[96], how[96] = "";
+    char text[192], how[96] = "", a[24], b[24];
     if (t->cost.n_recomputed > 0) {
         snprintf(how, sizeof how, ", activations of %zu of %zu layers kept", plan->n_kept, plan->n_layers);
     }
-    snprintf(text, sizeof text, "takes about %.0f MiB%s", mib(t->cost.estimate_bytes), how);
+    snprintf(text, sizeof text, "takes about %.0f MiB%s · trains %s of %s parameters",
+             mib(t->cost.estimate_bytes), how, short_count(t->cost.n_trained, a),
+             short_count(t->cost.n_params, b));
     train_log(t, FMP_LOG_INFO, "training %s; %llu steps of up to %u rows of %zu tokens", text,
               (unsigned long long)t->n_steps, t->config->batch, t->max_tokens);
     if (p) { p->update(t->task->host, 0, t->n_steps, "steps", text); }
@@ -56,6 +73,9 @@ static void announce(const train_loop *t, const fmp_memory_plan *plan)
 
 fmp_status train_plan_memory(train_loop *t, fmp_train_options *o, fmp_err *err)
 {
+#ifdef __GLIBC__
+    malloc_trim(0); /* what earlier stages gave back is neither theirs nor ours: it would be counted twice */
+#endif
     const size_t budget = t->config->memory_bytes, now = sum(train_memory_now(), loop_bytes(t));
     fmp_memory_plan plan;
     o->memory_bytes = budget == 0 ? 0 : budget > now ? budget - now : 1;

@@ -35,6 +35,7 @@ typedef struct train_cost {
     size_t estimate_bytes,
         most_bytes; /* anonymous memory of the process: as announced; the most that was seen */
     uint32_t n_layers, n_recomputed;
+    uint64_t n_params, n_trained; /* base and adapter; what gradients reach */
 } train_cost;
 
 typedef struct train_loop {
@@ -89,6 +90,12 @@ FMP_MUST_USE fmp_status train_log_interval(train_loop *t, const fmp_step *step, 
 void train_progress(const train_loop *t);
 void train_replay_curves(const train_loop *t);
 void train_facts(const train_loop *t);
+/* `value` is taken. */
+void train_fact(const train_loop *t, const char *name, cJSON *value);
+
+/* train_twins.c */
+/* A warning, and the fact "twin_tokens", if supervised tokens have the same row in the frozen head. */
+FMP_MUST_USE fmp_status train_warn_of_twins(const train_loop *t, fmp_err *err);
 
 /* train_memory.c */
 /* Bytes of memory of this process that no file backs; 0 where the system does not say. */

@@ -54,8 +54,8 @@ fmp_status fmp_train_check_tokenizer(const fmp_tokens *tokens, const char *model
     FMP_TRY(tokenizer_digest(model_dir, digest, err));
     if (strcmp(digest, wanted) == 0) { return FMP_OK; }
     fmp_fail(err, FMP_E_MISMATCH,
-             "the tokens were made with another tokenizer (sha256:%.12s) than the model's (sha256:%.12s)", wanted,
-             digest);
+             "the tokens were made with another tokenizer (sha256:%.12s) than the model's (sha256:%.12s)",
+             wanted, digest);
     return fmp_err_hint(err, "give chat.tokenize and the training stage the same model");
 }
 

@@ -17,7 +17,7 @@ void train_point(const train_loop *t, const char *series, uint64_t step, double 
     if (m && isfinite(value)) { m->point(t->task->host, series, step, value); }
 }
 
-static void fact(const train_loop *t, const char *name, cJSON *value)
+void train_fact(const train_loop *t, const char *name, cJSON *value)
 {
     const fmp_ext_metrics *m = t->task->host->get_extension(t->task->host, FMP_EXT_METRICS);
     if (m) {
@@ -168,14 +168,16 @@ void train_facts(const train_loop *t)
 {
     const train_cost *c = &t->cost;
     double share = peak_share(t, c->flops, c->seconds);
-    fact(t, "loss_curve", curve_fact(&t->loss));
-    if (t->eval_loss.n > 0) { fact(t, "eval_curve", curve_fact(&t->eval_loss)); }
-    fact(t, "memory_estimate_bytes", cJSON_CreateNumber((double)c->estimate_bytes));
-    fact(t, "memory_most_bytes", cJSON_CreateNumber((double)c->most_bytes));
-    fact(t, "recomputed_layers", cJSON_CreateNumber(c->n_recomputed));
-    fact(t, "peak_gflops", cJSON_CreateNumber(round(c->peak_gflops * 10) / 10));
-    if (isfinite(share)) { fact(t, "peak_share", cJSON_CreateNumber(round(share * 1000) / 1000)); }
-    if (t->step < t->n_steps) { fact(t, "stopped_early_at", cJSON_CreateNumber((double)t->step)); }
+    train_fact(t, "loss_curve", curve_fact(&t->loss));
+    if (t->eval_loss.n > 0) { train_fact(t, "eval_curve", curve_fact(&t->eval_loss)); }
+    train_fact(t, "all_parameters", cJSON_CreateNumber((double)c->n_params));
+    train_fact(t, "trained_parameters", cJSON_CreateNumber((double)c->n_trained));
+    train_fact(t, "memory_estimate_bytes", cJSON_CreateNumber((double)c->estimate_bytes));
+    train_fact(t, "memory_most_bytes", cJSON_CreateNumber((double)c->most_bytes));
+    train_fact(t, "recomputed_layers", cJSON_CreateNumber(c->n_recomputed));
+    train_fact(t, "peak_gflops", cJSON_CreateNumber(round(c->peak_gflops * 10) / 10));
+    if (isfinite(share)) { train_fact(t, "peak_share", cJSON_CreateNumber(round(share * 1000) / 1000)); }
+    if (t->step < t->n_steps) { train_fact(t, "stopped_early_at", cJSON_CreateNumber((double)t->step)); }
 }
 
 void fmp_train_outcome(const fmp_train_result *r, char *text, size_t size)

@@ -1,5 +1,6 @@
 /*
- * attention.c: causal attention inside segments in tiles, forward and backward; one new token: kv.c.
+ * attention.c: causal attention inside segments in tiles, forward and backward, in f32; with rounded operands:
+ * attention_bf16.c; one new token: kv.c.
  *
  * Forward is FlashAttention's online softmax (Dao et al. 2022): a task owns ROWS queries of one head of one
  * segment and walks its keys CHUNK at a time. Backward runs twice over the scores so that every output has
@@ -263,6 +264,10 @@ static void fwd_task(void *arg, size_t i)
 void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, float *o,
                   float *lse)
 {
+    if (a->bf16) {
+        fmk_attn_fwd_bf16(ctx, a, q, k, v, o, lse);
+        return;
+    }
     size_t mark = fmk_mark(ctx);
     attn_job job = {.q = q, .out = o, .lse = lse};
     start_job(ctx, &job, a);
@@ -444,6 +449,10 @@ static void dkv_task(void *arg, size_t i)
 void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v,
                   const float *o, const float *lse, const float *d_o, float *dq, float *dk, float *dv)
 {
+    if (a->bf16) {
+        fmk_attn_bwd_bf16(ctx, a, q, k, v, o, lse, d_o, dq, dk, dv);
+        return;
+    }
     size_t mark = fmk_mark(ctx);
     attn_job job = {.q = q, .k = k, .v = v, .o = o, .lse_in = lse, .d_o = d_o, .dq = dq, .dk = dk, .dv = dv};
     start_job(ctx, &job, a);
@@ -476,12 +485,18 @@ static void ref_range(const fmk_attn *a, int64_t s, int64_t t, int64_t *from)
     if (a->window > 0) { *from = fmk_max(*from, t + 1 - a->window); }
 }
 
+/* A product's operand */
+static double ref_value(const fmk_attn *a, float x)
+{
+    return (double)(a->bf16 ? fmk_bf16_round(x) : x);
+}
+
 static double ref_score(const fmk_attn *a, int64_t t, int64_t j, int64_t h, const float *q, const float *k)
 {
     int64_t g = h / (a->H / a->G);
     double s = 0.0;
     for (int64_t d = 0; d < a->D; d++) {
-        s += (double)q[t * a->ldq + h * a->D + d] * k[j * a->ldk + g * a->D + d];
+        s += ref_value(a, q[t * a->ldq + h * a->D + d]) * ref_value(a, k[j * a->ldk + g * a->D + d]);
     }
     s *= a->scale;
     return a->softcap > 0.0f ? a->softcap * tanh(s / a->softcap) : s;
@@ -500,7 +515,7 @@ static void ref_fwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, c
         double p = exp(ref_score(a, t, j, h, q, k) - max);
         sum += p;
         for (int64_t d = 0; d < a->D; d++) {
-            acc[d] += p * v[j * a->ldv + g * a->D + d];
+            acc[d] += p * ref_value(a, v[j * a->ldv + g * a->D + d]);
         }
     }
     for (int64_t d = 0; d < a->D; d++) {
@@ -536,13 +551,13 @@ static void ref_bwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, c
         double slope = a->softcap > 0.0f ? 1.0 - pow(score / a->softcap, 2.0) : 1.0;
         double dp = 0.0;
         for (int64_t d = 0; d < D; d++) {
-            dp += (double)d_o[t * a->ldo + h * D + d] * v[j * a->ldv + g * D + d];
+            dp += ref_value(a, d_o[t * a->ldo + h * D + d]) * ref_value(a, v[j * a->ldv + g * D + d]);
         }
         double ds = p * (dp - delta) * slope * a->scale;
         for (int64_t d = 0; d < D; d++) {
-            dq[t * a->ldq + h * D + d] += (float)(ds * k[j * a->ldk + g * D + d]);
-            dk[j * a->ldk + g * D + d] += (float)(ds * q[t * a->ldq + h * D + d]);
-            dv[j * a->ldv + g * D + d] += (float)(p * d_o[t * a->ldo + h * D + d]);
+            dq[t * a->ldq + h * D + d] += (float)(ds * ref_value(a, k[j * a->ldk + g * D + d]));
+            dk[j * a->ldk + g * D + d] += (float)(ds * ref_value(a, q[t * a->ldq + h * D + d]));
+            dv[j * a->ldv + g * D + d] += (float)(p * ref_value(a, d_o[t * a->ldo + h * D + d]));
         }
     }
 }

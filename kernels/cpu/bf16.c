@@ -1,7 +1,13 @@
 /*
- * bf16.c: f32 to bf16 and back; see fmk_bf16_bits in internal.h for the one rounding in use.
+ * bf16.c: f32 to bf16 and back, and operands of bf16 products; see fmk_bf16_bits in internal.h for the one rounding
+ * in use. The CPU's own conversion differs from it in one point, subnormals, which become zero; its bf16 products
+ * read subnormals as zero too, so that no product can tell.
  */
 #include "internal.h"
+
+#if FMK_X86
+#include <immintrin.h>
+#endif
 
 FMK_INLINE void to_bf16_body(int64_t n, const float *restrict x, uint16_t *restrict y)
 {
@@ -26,6 +32,86 @@ void fmk_f32_to_bf16(int64_t n, const float *x, uint16_t *y)
 void fmk_bf16_to_f32(int64_t n, const uint16_t *x, float *y)
 {
     to_f32(n, x, y);
+}
+
+/* ---- operands ---- */
+#if FMK_X86
+#define T512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16")))
+
+T512_BF16 static void pair_rows_512(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out,
+                                    int64_t ld_out)
+{
+    for (int64_t i = 0; i < m; i++) {
+        const float *row = x + i * ld;
+        uint32_t *to = out + i * ld_out;
+        int64_t j = 0;
+        for (; j + 32 <= n; j += 32) {
+            __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(row + j + 16), _mm512_loadu_ps(row + j));
+            _mm512_storeu_si512(to + j / 2, (__m512i)both);
+        }
+        for (; j < n; j += 2) {
+            to[j / 2] = fmk_bf16_bits(row[j]) | (j + 1 < n ? fmk_bf16_bits(row[j + 1]) << 16 : 0);
+        }
+    }
+}
+
+/* Sixteen columns of two rows: the lower halves are the first row's. */
+T512_BF16 FMK_INLINE __m512i two_rows(__m512 lo, __m512 hi)
+{
+    __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(lo));
+    __m512i second = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(hi));
+    return _mm512_or_si512(first, _mm512_slli_epi32(second, 16));
+}
+
+T512_BF16 static void pair_cols_512(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out,
+                                    int64_t ld_out)
+{
+    for (int64_t i = 0; i < m; i += 2) {
+        for (int64_t j = 0; j < n; j += 16) {
+            __mmask16 have = n - j >= 16 ? 0xFFFF : (__mmask16)((1u << (n - j)) - 1u);
+            __m512 lo = _mm512_maskz_loadu_ps(have, x + i * ld + j);
+            __m512 hi = _mm512_maskz_loadu_ps(i + 1 < m ? have : 0, x + (i + 1) * ld + j);
+            _mm512_mask_storeu_epi32(out + i / 2 * ld_out + j, have, two_rows(lo, hi));
+        }
+    }
+}
+#endif
+
+FMK_INLINE void round_some_body(int64_t m, int64_t n, const float *x, int64_t ld, float *out, int64_t ld_out)
+{
+    for (int64_t i = 0; i < m; i++) {
+        for (int64_t j = 0; j < n; j++) {
+            out[i * ld_out + j] = fmk_bf16_round(x[i * ld + j]);
+        }
+    }
+}
+FMK_BY_ISA(round_some, (int64_t m, int64_t n, const float *x, int64_t ld, float *out, int64_t ld_out),
+           (m, n, x, ld, out, ld_out))
+
+void fmk_round_rows(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out)
+{
+#if FMK_X86
+    if (fmk_has_bf16()) {
+        pair_rows_512(m, n, x, ld, out, ld_out);
+        return;
+    }
+#endif
+    round_some(m, n, x, ld, (float *)out, ld_out);
+}
+
+void fmk_round_cols(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out, bool pad)
+{
+    int64_t wide = fmk_ceil_div(n, FMK_NR) * FMK_NR, pair = fmk_pair();
+    for (int64_t i = 0; i < fmk_ceil_div(m, pair) && pad && wide > n; i++) {
+        memset(out + i * ld_out + n, 0, (size_t)(wide - n) * sizeof *out);
+    }
+#if FMK_X86
+    if (pair == 2) {
+        pair_cols_512(m, n, x, ld, out, ld_out);
+        return;
+    }
+#endif
+    round_some(m, n, x, ld, (float *)out, ld_out);
 }
 
 /* By the definition: the nearer of the two neighbours, the one with an even last bit when both are as near.

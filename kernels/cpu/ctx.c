@@ -46,11 +46,20 @@ static void describe(fmk_ctx *ctx)
     static const char *const isa[] = {"baseline", "avx2", "avx512"};
     char dnn[64] = "";
     if (ctx->dnn) { fmk_dnn_describe(dnn, sizeof dnn); }
-    snprintf(ctx->describe, sizeof ctx->describe, "fmk1 %s f32:%s bf16:%s", isa[fmk_isa()],
+    snprintf(ctx->describe, sizeof ctx->describe, "fmk2 %s f32:%s bf16:%s", isa[fmk_isa()],
              ctx->dnn_f32 ? dnn : "own",
              ctx->dnn_bf16    ? dnn
              : fmk_has_bf16() ? "avx512_bf16"
                               : "emulated");
+}
+
+void fmk_huge_pages(void *p, size_t size_bytes)
+{
+    const uintptr_t page = 4096;
+    uintptr_t from = ((uintptr_t)p + page - 1) / page * page, end = ((uintptr_t)p + size_bytes) / page * page;
+    if (end > from) {
+        (void)madvise((void *)from, end - from, MADV_HUGEPAGE);
+    } /* slower without, not wrong */
 }
 
 static fmp_status reserve_scratch(fmk_ctx *ctx, fmp_err *err)
@@ -61,6 +70,7 @@ static fmp_status reserve_scratch(fmk_ctx *ctx, fmp_err *err)
         if (p != MAP_FAILED) {
             ctx->scratch = p;
             ctx->scratch_cap = size;
+            fmk_huge_pages(p, size);
             return FMP_OK;
         }
     }

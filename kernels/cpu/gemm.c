@@ -88,3 +88,12 @@ void fmk_tile_bf16(const fmk_tile *t)
     assert(!"bf16 tiles need avx512_bf16; see fmk_has_bf16");
 #endif
 }
+
+void fmk_tile_rounded(const fmk_tile *t)
+{
+    if (fmk_has_bf16()) {
+        fmk_tile_bf16(t);
+    } else {
+        fmk_tile_f32(t);
+    }
+}

@@ -114,12 +114,44 @@ typedef struct fmk_tile {
 void fmk_tile_f32(const fmk_tile *t);
 void fmk_tile_bf16(const fmk_tile *t);
 
+/* A frozen weight (N,K), in 32-bit units: see fmk_pair. */
+struct fmk_packed {
+    int64_t N, K;
+    bool bf16;
+    uint32_t *fwd; /* W^T in panels over N */
+    uint32_t *bwd; /* W in panels over K   */
+    size_t n_fwd, n_bwd;
+    uint16_t *plain; /* (N,K) for oneDNN, or NULL */
+};
+
 /* b (K,N) or, when t, (N,K) into panels [N/NR][K][NR] f32, or [N/NR][(K+1)/2][NR] bf16 pairs; zero padded. */
 void fmk_pack_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b, int64_t ldb, bool bf16,
                      uint32_t *out);
 /* One panel (D,FMK_NR) from w <= FMK_NR rows of D values, transposed; the other columns zero. */
 void fmk_pack_block_t(int64_t D, int64_t w, const float *rows, int64_t ld, float *panel);
 size_t fmk_panels_count(int64_t N, int64_t K, bool bf16); /* 32-bit elements */
+
+/*
+ * What a bf16 product reads, in 32-bit units: pairs of bf16 where the CPU multiplies them (fmk_pair() == 2), else one
+ * rounded f32 each (1). fmk_tile_rounded is the tile over such units.
+ *   fmk_round_rows   rows (m,n) to (m, ceil(n/pair)), ld_out units apart: left operands, pairs along a row
+ *   fmk_round_cols   rows (m,n) to (ceil(m/pair), n), ld_out units apart: pairs of rows; n rounded up to whole panels
+ *                    when `pad`, zeros there
+ */
+FMK_INLINE int64_t fmk_pair(void)
+{
+    return fmk_has_bf16() ? 2 : 1;
+}
+void fmk_round_rows(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out);
+void fmk_round_cols(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out,
+                    bool pad);
+void fmk_tile_rounded(const fmk_tile *t);
+
+/* attention_bf16.c: fmk_attn_fwd and _bwd where a->bf16 */
+void fmk_attn_fwd_bf16(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v,
+                       float *o, float *lse);
+void fmk_attn_bwd_bf16(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v,
+                       const float *o, const float *lse, const float *d_o, float *dq, float *dk, float *dv);
 /* out (M,N) = op(A) panels + beta*out */
 void fmk_mm_panels(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const uint32_t *panels, float *out);
 
@@ -266,27 +298,38 @@ FMK_INLINE float fmk_row_sum(int64_t n, const float *x)
     return fmk_fold_add(lane);
 }
 
+typedef int32_t fmk_i16 __attribute__((vector_size(64), aligned(4), may_alias));
+
+/* Lane by lane; y where neither is larger. */
+FMK_INLINE fmk_v16 fmk_larger(fmk_v16 x, fmk_v16 y)
+{
+    fmk_i16 more = x > y;
+    return (fmk_v16)((more & (fmk_i16)x) | (~more & (fmk_i16)y));
+}
+
 /* Largest of n values; n >= 1. */
 FMK_INLINE float fmk_row_max(int64_t n, const float *x)
 {
     float lane[16];
     int64_t i = 0;
-    for (int l = 0; l < 16; l++) {
-        lane[l] = -INFINITY;
-    }
+    fmk_v16 top = (fmk_v16){0} - INFINITY;
     for (; i + 16 <= n; i += 16) {
-        for (int l = 0; l < 16; l++) {
-            lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+        top = fmk_larger(*(const fmk_v16 *)(x + i), top);
+    }
+    if (i < n) {
+        *(fmk_v16 *)lane = top;
+        for (; i < n; i++) {
+            lane[i & 15] = x[i] > lane[i & 15] ? x[i] : lane[i & 15];
         }
+        top = *(const fmk_v16 *)lane;
     }
-    for (; i < n; i++) {
-        lane[i & 15] = x[i] > lane[i & 15] ? x[i] : lane[i & 15];
-    }
-    float best = lane[0];
-    for (int l = 1; l < 16; l++) {
-        best = lane[l] > best ? lane[l] : best;
-    }
-    return best;
+    top = fmk_larger(top,
+                     __builtin_shufflevector(top, top, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    top = fmk_larger(top,
+                     __builtin_shufflevector(top, top, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    *(fmk_v16 *)lane = top;
+    float a = lane[0] > lane[1] ? lane[0] : lane[1], b = lane[2] > lane[3] ? lane[2] : lane[3];
+    return a > b ? a : b;
 }
 
 #endif

@@ -250,15 +250,6 @@ void fmk_matmul_ref(const fmk_mm *mm, const float *a, const float *b, float *out
 }
 
 /* ---- frozen weights ---- */
-struct fmk_packed {
-    int64_t N, K;
-    bool bf16;
-    uint32_t *fwd; /* W^T in panels over N */
-    uint32_t *bwd; /* W in panels over K   */
-    size_t n_fwd, n_bwd;
-    uint16_t *plain; /* (N,K) for oneDNN, or NULL */
-};
-
 fmp_status fmk_matmul_pack(fmk_ctx *ctx, int64_t N, int64_t K, const float *w, bool bf16, fmk_packed **out,
                            fmp_err *err)
 {

@@ -26,7 +26,7 @@ typedef struct fmk_ctx fmk_ctx;
 FMP_MUST_USE fmp_status fmk_ctx_new(int n_threads, fmk_ctx **out, fmp_err *err);
 void fmk_ctx_free(fmk_ctx *ctx);
 int fmk_ctx_threads(const fmk_ctx *ctx);
-/* "fmk1 avx512 f32:own bf16:avx512_bf16": what computes, for manifests and cache keys.  borrowed from ctx */
+/* "fmk2 avx512 f32:own bf16:avx512_bf16": what computes, for manifests and cache keys.  borrowed from ctx */
 const char *fmk_ctx_describe(const fmk_ctx *ctx);
 /*
  * fmk_ctx_use_onednn: let oneDNN compute fmk_matmul (16 rows or more) instead of fmpipe's own tiles, or not. Off
@@ -36,6 +36,8 @@ const char *fmk_ctx_describe(const fmk_ctx *ctx);
 FMP_MUST_USE fmp_status fmk_ctx_use_onednn(fmk_ctx *ctx, bool on, fmp_err *err);
 /* The most rows for which a row's bits do not depend on the other rows: INT64_MAX where fmpipe's own tiles compute. */
 int64_t fmk_ctx_exact_rows(const fmk_ctx *ctx, bool bf16);
+/* A hint for a large block that passes read from end to end: pages of 2 MiB cost a fraction of the look-ups. */
+void fmk_huge_pages(void *p, size_t size_bytes);
 /* f32 matmul GFLOP/s reached on this machine now with all threads of ctx (about 0.2 s of work). */
 double fmk_measure_peak_gflops(fmk_ctx *ctx);
 
@@ -59,6 +61,36 @@ size_t fmk_packed_bytes(const fmk_packed *w);
 /* y (T,N) = x (T,K) W^T + beta*y          dx (T,K) = dy (T,N) W + beta*dx */
 void fmk_matmul_packed(fmk_ctx *ctx, int64_t T, const float *x, const fmk_packed *w, float beta, float *y);
 void fmk_matmul_packed_bwd(fmk_ctx *ctx, int64_t T, const float *dy, const fmk_packed *w, float beta, float *dx);
+
+/*
+ * fmk_lora: projections that read one input, each a frozen weight packed for bf16 with LoRA beside it, operands rounded
+ * to bf16 as in fmk_mm:
+ *
+ *   u (T,n_u) = scale * x_lora A^T        y_i (T,N_i) = x W_i^T + u_i B_i^T (+ y_i)
+ *
+ * u_i are R columns of u. The same numbers as the single products, less laying out. Everything is borrowed.
+ */
+#define FMK_LORA_MAX 3
+typedef struct fmk_lora_proj {
+    const fmk_packed *w; /* (N_i,K), bf16                         */
+    const float *b;      /* (N_i,R), or NULL: no LoRA here        */
+    int64_t column;      /* u_i's first                           */
+    bool add;            /* forward: y += instead of y =          */
+    float *y;            /* (T,N_i) forward                       */
+    const float *dy;     /* (T,N_i) backward                      */
+    float *db;           /* (N_i,R) backward, +=                  */
+} fmk_lora_proj;
+typedef struct fmk_lora {
+    int64_t T, K, R, n_u; /* n_u: R times the projections that have LoRA, at least one of them */
+    float scale;
+    const float *x, *x_lora; /* (T,K); x_lora: what LoRA reads, x itself but for dropout */
+    const float *a;          /* (n_u,K) */
+    int n;                   /* 1 .. FMK_LORA_MAX */
+    const fmk_lora_proj *proj;
+} fmk_lora;
+void fmk_lora_fwd(fmk_ctx *ctx, const fmk_lora *l, float *u);
+/* dx (T,K) overwritten, NULL: not wanted; dx_lora (T,K): LoRA's part of it apart, NULL: added; da (n_u,K) += */
+void fmk_lora_bwd(fmk_ctx *ctx, const fmk_lora *l, const float *u, float *da, float *dx, float *dx_lora);
 
 /*
  * ---- RMSNorm: y = x / sqrt(mean(x^2) + eps) * (offset + g); x,y (T,C), g (C), rstd (T) kept for the backward
@@ -88,6 +120,7 @@ typedef struct fmk_attn {
     float scale;             /* usually 1/sqrt(D) */
     float softcap;           /* 0: off; else a score s becomes softcap * tanh(s / softcap) */
     int64_t ldq, ldk, ldv, ldo; /* row strides in elements */
+    bool bf16;               /* round the operands of every product to bf16 first (f32 sums, softmax in f32) */
 } fmk_attn;
 /* q (T,H,D) k,v (T,G,D) -> o (T,H,D); lse (T,H) log-sum-exp of each row, kept for the backward pass. Tiled, never T*T. */
 void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, float *o,
@@ -150,6 +183,9 @@ void fmk_embed_bwd(fmk_ctx *ctx, int64_t T, int64_t C, int64_t V, const uint32_t
 void fmk_xent(fmk_ctx *ctx, int64_t N, int64_t C, int64_t V, const float *x, const float *E, const uint32_t *label,
               const float *weight, float grad_scale, float softcap, bool bf16, float *nll, uint8_t *hit, float *dx,
               float *dE);
+/* The same with a frozen head (V,C) packed for bf16: nothing is laid out anew, and no logit goes through memory twice. */
+void fmk_xent_packed(fmk_ctx *ctx, int64_t N, const float *x, const fmk_packed *E, const uint32_t *label,
+                     const float *weight, float grad_scale, float softcap, float *nll, uint8_t *hit, float *dx);
 /* y (n) = cap * tanh(y / cap) in place */
 void fmk_softcap_fwd(fmk_ctx *ctx, int64_t n, float cap, float *y);
 

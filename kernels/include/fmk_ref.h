@@ -24,6 +24,10 @@ void fmk_matmul_packed_ref(int64_t T, int64_t N, int64_t K, const float *x, cons
                            float beta, float *y);
 void fmk_matmul_packed_bwd_ref(int64_t T, int64_t N, int64_t K, const float *dy, const float *w, bool bf16,
                                float beta, float *dx);
+/* w, N: of each projection, the weight not packed and its rows; du (T,n_u) overwritten. */
+void fmk_lora_fwd_ref(const fmk_lora *l, const float *const *w, const int64_t *N, float *u);
+void fmk_lora_bwd_ref(const fmk_lora *l, const float *const *w, const int64_t *N, const float *u, float *du,
+                      float *da, float *dx, float *dx_lora);
 void fmk_rmsnorm_fwd_ref(int64_t T, int64_t C, float eps, float offset, const float *x, const float *g,
                          float *y, float *rstd);
 void fmk_rmsnorm_bwd_ref(int64_t T, int64_t C, float offset, const float *x, const float *g,

@@ -438,6 +438,27 @@ static void put_fact(fmp_buf *out, const cJSON *facts, const char *key, const ch
     fmp_buf_puts(out, "</dd></div>");
 }
 
+/* Supervised tokens that the base cannot tell apart. */
+static void put_twins(fmp_buf *out, const cJSON *list)
+{
+    const cJSON *token;
+    if (cJSON_GetArraySize(list) == 0) { return; }
+    fmp_buf_puts(out,
+                 "<p><strong>No adapter can tell these supervised tokens apart</strong>, because the base "
+                 "scores them by the same row: ");
+    cJSON_ArrayForEach(token, list)
+    {
+        fmp_buf_puts(out, token == list->child ? "<code>" : ", <code>");
+        put_text(out, fmp_json_str(token, "text", ""));
+        fmp_buf_puts(out, "</code> (id ");
+        put_count(out, count_of(token, "id"));
+        fmp_buf_puts(out, ", ");
+        put_count(out, count_of(token, "supervised"));
+        fmp_buf_puts(out, " times)");
+    }
+    fmp_buf_puts(out, ".</p>");
+}
+
 static void put_training(fmp_buf *out, const cJSON *stage)
 {
     const cJSON *facts = fmp_json_get(stage, "facts");
@@ -463,9 +484,11 @@ static void put_training(fmp_buf *out, const cJSON *stage)
     put_curves(out, label, curves, 2);
     fmp_buf_puts(out, "</figure><dl class=\"facts\">");
     put_fact(out, facts, "trained_parameters", "Trained parameters");
+    put_fact(out, facts, "all_parameters", "Base and adapter");
     put_fact(out, facts, "supervised_tokens", "Supervised tokens seen");
     put_fact(out, facts, "tokens_per_second", "Tokens a second");
     fmp_buf_puts(out, "</dl>");
+    put_twins(out, fmp_json_get(facts, "twin_tokens"));
 }
 
 static void section_training(fmp_buf *out, const cJSON *manifest)

@@ -144,7 +144,6 @@ static void report(const train_full *s, const fmp_model *model, const fmp_train_
     char outcome[192];
     if (!m) { return; }
     fmp_train_outcome(r, outcome, sizeof outcome);
-    m->fact(s->host, "trained_parameters", cJSON_CreateNumber((double)fmp_model_n_params(model)));
     m->fact(s->host, "tokens_per_second", cJSON_CreateNumber(floor(r->tokens_per_second)));
     m->summary(s->host, "%.1f M parameters · %s", (double)fmp_model_n_params(model) / 1e6, outcome);
 }

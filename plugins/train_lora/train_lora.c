@@ -96,13 +96,12 @@ static fmp_status make_adapter(const train_lora *s, const fmp_task *task, fmp_mo
     return status;
 }
 
-static void report(const train_lora *s, const fmp_adapter *adapter, const fmp_train_result *r)
+static void report(const train_lora *s, const fmp_train_result *r)
 {
     const fmp_ext_metrics *m = s->host->get_extension(s->host, FMP_EXT_METRICS);
     char outcome[192];
     if (!m) { return; }
     fmp_train_outcome(r, outcome, sizeof outcome);
-    m->fact(s->host, "trained_parameters", cJSON_CreateNumber((double)fmp_adapter_n_params(adapter)));
     m->fact(s->host, "supervised_tokens", cJSON_CreateNumber((double)r->n_labels));
     m->fact(s->host, "tokens_per_second", cJSON_CreateNumber(floor(r->tokens_per_second)));
     m->summary(s->host, "%s", outcome);
@@ -124,7 +123,7 @@ static fmp_status train_and_save(train_lora *s, const fmp_task *task, const fmp_
     if (status == FMP_OK) {
         status = fmp_train_provenance(task, train, "lora", base_name, &result, task->outputs[0].path, err);
     }
-    if (status == FMP_OK) { report(s, adapter, &result); }
+    if (status == FMP_OK) { report(s, &result); }
     fmp_adapter_free(adapter);
     return status;
 }

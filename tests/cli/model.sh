@@ -91,6 +91,12 @@ printf '1 two\n' >word
 expect "a word" 3 "line 1: expected token ids, found 'two" "$fmpipe" model logits --model m/llama --tokens word --out x.npy
 printf 'not a model at all, but long enough to be looked at' >junk
 expect "not a model" 3 "its header is not that of a llama2.c model" "$fmpipe" model convert junk x
+printf '24ka\002\000\000\000' >v2
+head -c 300 /dev/zero >>v2
+expect "quantised llama2.c" 3 "llama2.c version 2 (quantised weights)" "$fmpipe" model inspect v2
+expect "what to do about it" 3 "export.py --version 0 or 1" "$fmpipe" model inspect v2
+expect "the tokenizer of another model" 3 "it ends at token 0; the model has 40" "$fmpipe" model convert m/llama x --tokenizer word
+[ ! -e x ] || { echo "FAILED: convert wrote the weights before it looked at the tokenizer"; failed=1; }
 expect "nothing there" 74 "nowhere" "$fmpipe" model inspect nowhere
 
 # ---- a real one ----

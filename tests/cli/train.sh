@@ -4,7 +4,8 @@
 set -eu
 fmpipe=$1
 FMPIPE_PLUGIN_PATH=$2
-corpus=$(CDPATH='' cd -- "$(dirname -- "$0")/../fuzz/corpus" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+corpus=$here/../fuzz/corpus
 NO_COLOR=1
 export FMPIPE_PLUGIN_PATH NO_COLOR
 work=$(mktemp -d)
@@ -18,34 +19,7 @@ fail() {
 }
 say() { echo "ok: $*"; }
 
-cat >base.yaml <<'TEXT'
-fmpipe: 1
-name: e2e-base
-seed: 3
-stages:
-  - {id: texts, use: synth.chat, with: {corpus: base, version: "1.1", count: 200, seed: 1}}
-  - {id: tok, use: tokenizer.train, from: texts, with: {vocab_size: 600}}
-  - {id: tokens, use: chat.tokenize, from: {records: texts, tokenizer: tok},
-     with: {max_tokens: 1024, overflow: drop, supervise: all, context_weight: 0.1}}
-  - {id: tiny, use: train.full, from: {tokens: tokens},
-     with: {name: tiny-1, new: {layers: 2, channels: 64, heads: 4, kv_heads: 2, ff: 128}, max_steps: 24, epochs: 24, batch: 2,
-            checkpoint_every: 2}}
-TEXT
-cat >adapter.yaml <<'TEXT'
-fmpipe: 1
-name: e2e-adapter
-seed: 5
-base: base
-stages:
-  - {id: texts, use: synth.chat, with: {corpus: adapt, version: "1.1", count: 60, seed: 2}}
-  - {id: split, use: data.split, with: {eval: 0.3}}
-  - {id: tokens, use: chat.tokenize, from: split.train, with: {max_tokens: 1024, overflow: drop}}
-  - {id: eval_tokens, use: chat.tokenize, from: split.eval, with: {max_tokens: 1024, overflow: drop}}
-  - {id: lora, use: train.lora, from: {tokens: tokens, eval: eval_tokens},
-     with: {rank: 4, max_steps: 48, epochs: 48, batch: 1, learning_rate: 2e-3, precision: bf16, keep: best, eval_every: 7, log_every: 4,
-            checkpoint_every: 3}}
-  - {id: export, use: export.peft, from: {adapter: lora}, with: {name: tiny_tools}}
-TEXT
+. "$here/train_pipelines.sh"
 
 # run PIPELINE STORE ARGUMENTS...: output in log, exit code in $code
 run() {
@@ -95,10 +69,29 @@ run adapter.yaml a2 --set lora.memory=1 --force lora
 [ "$code" -eq 3 ] || fail "a budget that nothing fits into: expected exit code 3, found $code"
 least=$(sed -n 's/.*training takes at least \([0-9]*\) MiB, memory allows.*/\1/p' log)
 [ -n "$least" ] || fail "a budget that nothing fits into must be refused with the least that does"
-must_run adapter.yaml a2 --set "lora.memory=$((least + 2))MiB" --force lora -v
+must_run adapter.yaml a2 --set "lora.memory=$((least + 2))MiB" --force lora
 same "memory" a2 lora
-grep -q 'training takes about [0-9]* MiB' log || fail "the estimate must be told"
 say "memory: refused below $least MiB, and changes no byte"
+
+# ---- what is told before the first step, however the run is watched ----
+told='lora .*takes about [0-9]* MiB.* · trains [0-9.k ]* of [0-9.k ]* parameters'
+grep -q "$told" log || fail "the estimate must be told without -v"
+must_run adapter.yaml a2 --set "lora.memory=$((least + 2))MiB" --force lora --json
+grep -q '"event":"stage.progress","stage":"lora","done":0,.*takes about [0-9]* MiB' log || fail "--json must have the estimate"
+must_run adapter.yaml a2 --set "lora.memory=$((least + 2))MiB" --force lora
+if command -v script >/dev/null 2>&1; then
+    script -qec "$fmpipe run adapter.yaml --store a2 --runs a2-runs --set lora.memory=$((least + 2))MiB --force lora" /dev/null >log 2>&1 </dev/null
+    grep -q "$told" log || fail "the estimate must stay on a terminal"
+else
+    echo "skipped: no program 'script' to make a terminal"
+fi
+head -n 1 log | grep -q 'base base ([0-9.]* M parameters, sha256:' || fail "the first line must have the base's size"
+cp -R base hurt
+printf '\377\377\377\377\377\377\377\177{}' >hurt/model.safetensors
+run adapter.yaml hurt --set base=hurt
+[ "$code" -eq 3 ] || fail "a damaged base: expected exit code 3, found $code"
+grep -q 'base hurt (sha256:' log || fail "the size of a damaged base must be left out"
+say "the estimate and the parameters are told in a pipe, on a terminal and as JSON"
 told() { sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" a2-runs/latest/manifest.json; }
 estimate=$(told memory_estimate_bytes) most=$(told memory_most_bytes)
 [ "$estimate" -gt 0 ] && [ "$most" -gt 0 ] || fail "no estimate, or nothing measured: '$estimate', '$most'"
@@ -110,9 +103,27 @@ else
     say "memory: the estimate is within 15 % of what was used"
 fi
 
-# ---- event files ----
-ls a2-runs/latest/tensorboard.events/lora/events.out.tfevents.* >/dev/null || fail "no event file"
-say "event files are written"
+# ---- series: in metrics.jsonl and in event files ----
+for i in 1 2 3 4 5 6; do
+    for source in a b; do
+        echo "{\"messages\":[{\"role\":\"user\",\"content\":\"$i $source\"},{\"role\":\"assistant\",\"content\":\"$source $i\"}],\"locale\":\"de-DE\",\"meta\":{\"source\":\"$source\"}}"
+    done
+done >sources.jsonl
+cat >sources.yaml <<'TEXT'
+fmpipe: 1
+name: e2e-sources
+base: base
+stages:
+  - {id: read, use: jsonl.read, with: {path: sources.jsonl}}
+  - {id: tokens, use: chat.tokenize, with: {max_tokens: 256, overflow: error}}
+  - {id: lora, use: train.lora, from: {tokens: tokens, eval: tokens}, with: {rank: 2, max_steps: 2}}
+TEXT
+must_run sources.yaml sources
+for series in loss loss.de-DE loss.source.a loss.source.b lr grad_norm tokens_per_second peak_share memory_bytes eval_loss eval_loss.de-DE; do
+    grep -q "\"stage\":\"lora\",\"series\":\"$series\"" sources-runs/latest/metrics.jsonl || fail "no series '$series' in metrics.jsonl"
+    grep -aqF "$series" sources-runs/latest/tensorboard.events/lora/events.out.tfevents.* || fail "no series '$series' in the event file"
+done
+say "metrics.jsonl and event files have every series"
 
 # ---- DoRA, dropout, init ----
 sed 's/{rank: 4,/{rank: 4, dora: true, dropout: 0.1,/' adapter.yaml >dora.yaml

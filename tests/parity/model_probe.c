@@ -3,10 +3,11 @@
  * (model_parity.py, adapter_parity.py).
  *
  *   model_probe logits MODEL ADAPTER BATCH OUT             OUT: (T,V) raw f32
- *   model_probe grads  MODEL ADAPTER BATCH OUT             OUT: safetensors, one flat tensor for each trained
- *                      one
+ *   model_probe grads  MODEL ADAPTER BATCH OUT [HOW]       OUT: safetensors, one flat tensor for each trained
+ *                      one. HOW split: every segment a micro-batch of its own; dropout0: dropout set to 0
  *   model_probe train  MODEL ADAPTER BATCH STEPS LR OUT    a loss and a gradient norm per line; OUT: folder
  *   model_probe resave MODEL OUT
+ *   model_probe merge  MODEL ADAPTER OUT                   OUT: the model with the adapter in its weights
  *   model_probe tokens MODEL CONVERSATIONS OUT             CONVERSATIONS: a JSON object a line; OUT: ids, a line
  *                                                          for each
  *
@@ -64,14 +65,35 @@ static fmp_status new_trainer(probe *p, fmp_trainer **out, fmp_err *err)
     return fmp_trainer_new(p->m, p->ad, &o, out, err);
 }
 
-static fmp_status write_grads(probe *p, const char *out, fmp_err *err)
+/* Each segment as a micro-batch of its own. */
+static fmp_status micro_each(probe *p, fmp_trainer *tr, fmp_err *err)
+{
+    for (size_t s = 0; s < p->batch.n_segments; s++) {
+        size_t begin = p->batch.seg[s];
+        const uint32_t seg[] = {0, p->batch.seg[s + 1] - p->batch.seg[s]};
+        const fmp_batch one = {.n_tokens = seg[1],
+                               .n_segments = 1,
+                               .id = p->batch.id + begin,
+                               .weight = p->batch.weight + begin,
+                               .seg = seg};
+        FMP_TRY(fmp_trainer_micro(tr, &one, NULL, NULL, err));
+    }
+    return FMP_OK;
+}
+
+static fmp_status write_grads(probe *p, const char *out, const char *how, fmp_err *err)
 {
     enum { MOST = 4096 };
     static fmp_tensor_src src[MOST];
     fmp_trainer *tr = NULL;
+    if (strcmp(how, "dropout0") == 0) { FMP_TRY(fmp_adapter_set_dropout(p->ad, 0.0, err)); }
     FMP_TRY(new_trainer(p, &tr, err));
     fmp_status status = fmp_trainer_begin(tr, p->total, err);
-    if (status == FMP_OK) { status = fmp_trainer_micro(tr, &p->batch, NULL, NULL, err); }
+    if (status == FMP_OK && strcmp(how, "split") == 0) {
+        status = micro_each(p, tr, err);
+    } else if (status == FMP_OK) {
+        status = fmp_trainer_micro(tr, &p->batch, NULL, NULL, err);
+    }
     size_t n = 0;
     for (const char *name; status == FMP_OK && n < MOST && (name = fmp_trainer_tensor(tr, n, NULL, NULL));
          n++) {
@@ -149,10 +171,13 @@ static fmp_status run(probe *p, int argc, char **argv, fmp_err *err)
     FMP_TRY(fmp_model_open(argv[2], &o, &p->m, err));
     if (strcmp(argv[1], "resave") == 0) { return fmp_model_save(p->m, NULL, argv[3], FMP_DTYPE_F32, err); }
     if (strcmp(argv[3], "-") != 0) { FMP_TRY(fmp_adapter_load(p->m, argv[3], &p->ad, err)); }
+    if (strcmp(argv[1], "merge") == 0 && argc == 5) {
+        return fmp_model_save(p->m, p->ad, argv[4], FMP_DTYPE_F32, err);
+    }
     if (argc < 6) { return fmp_fail(err, FMP_E_USAGE, "see the head of model_probe.c"); }
     FMP_TRY(load_batch(p, argv[4], err));
     if (strcmp(argv[1], "logits") == 0) { return write_logits(p, argv[5], err); }
-    if (strcmp(argv[1], "grads") == 0) { return write_grads(p, argv[5], err); }
+    if (strcmp(argv[1], "grads") == 0) { return write_grads(p, argv[5], argc > 6 ? argv[6] : "", err); }
     if (strcmp(argv[1], "train") == 0 && argc == 8) {
         return train(p, (int)strtol(argv[5], NULL, 10), strtof(argv[6], NULL), argv[7], err);
     }

@@ -1,7 +1,7 @@
 /* links: fmbase fmkernels */
 /*
- * test_lora_kernels.c: dropout and DoRA's scaling against their references, for every instruction set and
- * number of threads; what the mask depends on, and on what it does not.
+ * test_lora_kernels.c: projections with LoRA, dropout and DoRA's scaling against their references, for every
+ * instruction set and number of threads; what the mask depends on, and on what it does not.
  */
 #include "kernel_test.h"
 
@@ -180,12 +180,167 @@ static void results_have_the_same_bits_for_any_thread_count(void **state)
     free(dy);
 }
 
+/* ---- projections with LoRA ---- */
+typedef struct lora_shape {
+    int64_t T, K, R;
+    int n;
+    int64_t N[FMK_LORA_MAX];
+    int adapted; /* bit i: projection i has LoRA */
+    bool apart;  /* LoRA reads an input of its own, its part of dx is apart */
+} lora_shape;
+static const lora_shape lora_shapes[] = {
+    {1, 1, 1, 1, {1}, 1, false},
+    {37, 20, 3, 3, {7, 33, 20}, 7, false},
+    {50, 64, 8, 3, {64, 32, 32}, 5, true},
+    {130, 33, 5, 2, {130, 65}, 2, false},
+    {97, 48, 16, 1, {40}, 1, true},
+    {1100, 24, 4, 2, {16, 70}, 3, false}, /* more than one depth of a sum */
+};
+#define N_LORA (sizeof lora_shapes / sizeof *lora_shapes)
+
+typedef struct lora_set {
+    fmk_lora l;
+    fmk_lora_proj proj[FMK_LORA_MAX];
+    const float *w[FMK_LORA_MAX];
+    int64_t N[FMK_LORA_MAX];
+    fmk_packed *packed[FMK_LORA_MAX];
+    float *block[8 * FMK_LORA_MAX]; /* all that was allocated */
+    int n_blocks;
+    float *u, *du, *da, *dx, *dx_lora;
+} lora_set;
+
+static float *keep(lora_set *s, float *x)
+{
+    return s->block[s->n_blocks++] = x;
+}
+
+static void lora_make(fmk_ctx *ctx, const lora_shape *shape, lora_set *s)
+{
+    int64_t rows = shape->T, K = shape->K, R = shape->R, column = 0;
+    fmp_err err = FMP_ERR_INIT;
+    *s = (lora_set){.l = {.T = rows, .K = K, .R = R, .n = shape->n, .scale = 0.7f}};
+    for (int i = 0; i < shape->n; i++) {
+        int64_t N = s->N[i] = shape->N[i];
+        fmk_lora_proj *p = &s->proj[i];
+        s->w[i] = keep(s, noise(20 + (uint64_t)i, N * K));
+        assert_int_equal(fmk_matmul_pack(ctx, N, K, s->w[i], true, &s->packed[i], &err), FMP_OK);
+        *p = (fmk_lora_proj){.w = s->packed[i], .column = column, .add = i == 1};
+        p->y = keep(s, noise(30 + (uint64_t)i, rows * N));
+        p->dy = keep(s, noise(40 + (uint64_t)i, rows * N));
+        if (!(shape->adapted >> i & 1)) { continue; }
+        p->b = keep(s, noise(50 + (uint64_t)i, N * R));
+        p->db = keep(s, noise(60 + (uint64_t)i, N * R));
+        column += R;
+    }
+    s->l.n_u = column;
+    s->l.proj = s->proj;
+    s->l.x = s->l.x_lora = keep(s, noise(1, rows * K));
+    if (shape->apart) { s->l.x_lora = keep(s, noise(2, rows * K)); }
+    s->l.a = keep(s, noise(3, column * K));
+    s->u = keep(s, filled(rows * column, NAN));
+    s->du = keep(s, filled(rows * column, NAN));
+    s->da = keep(s, noise(4, column * K));
+    s->dx = keep(s, filled(rows * K, NAN));
+    s->dx_lora = shape->apart ? keep(s, filled(rows * K, NAN)) : NULL;
+}
+
+static void lora_run(fmk_ctx *ctx, lora_set *s)
+{
+    fmk_lora_fwd(ctx, &s->l, s->u);
+    fmk_lora_bwd(ctx, &s->l, s->u, s->da, s->dx, s->dx_lora);
+}
+
+static void lora_free(lora_set *s)
+{
+    for (int i = 0; i < s->n_blocks; i++) {
+        free(s->block[i]);
+    }
+    for (int i = 0; i < s->l.n; i++) {
+        fmk_packed_free(s->packed[i]);
+    }
+}
+
+static void projections_with_lora_equal_their_reference(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_LORA; k++) {
+        lora_set got, want;
+        lora_make(CTX, &lora_shapes[k], &got);
+        lora_make(CTX, &lora_shapes[k], &want);
+        lora_run(CTX, &got);
+        fmk_lora_fwd_ref(&want.l, want.w, want.N, want.u);
+        fmk_lora_bwd_ref(&want.l, want.w, want.N, want.u, want.du, want.da, want.dx, want.dx_lora);
+        int64_t rows = got.l.T, K = got.l.K, n_u = got.l.n_u;
+        /* u and du are rounded again for the next product: a last bit that differs there is 2^-8 of it. */
+        check_close("u", rows * n_u, got.u, want.u, 1e-5);
+        for (int i = 0; i < got.l.n; i++) {
+            check_close("y", rows * got.N[i], got.proj[i].y, want.proj[i].y, 3e-3);
+            if (got.proj[i].b) {
+                check_close("db", got.N[i] * got.l.R, got.proj[i].db, want.proj[i].db, 3e-3);
+            }
+        }
+        check_close("da", n_u * K, got.da, want.da, 3e-3);
+        check_close("dx", rows * K, got.dx, want.dx, 3e-3);
+        if (got.dx_lora) { check_close("dx of LoRA", rows * K, got.dx_lora, want.dx_lora, 3e-3); }
+        lora_free(&got);
+        lora_free(&want);
+    }
+}
+
+static void projections_with_lora_have_the_same_bits_for_any_thread_count(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < N_LORA; k++) {
+        lora_set first;
+        lora_make(ctxs[0], &lora_shapes[k], &first);
+        lora_run(ctxs[0], &first);
+        for (int c = 1; c < N_CTX; c++) {
+            lora_set s;
+            lora_make(ctxs[c], &lora_shapes[k], &s);
+            lora_run(ctxs[c], &s);
+            for (int i = 0; i < s.l.n; i++) {
+                check_same("y", s.l.T * s.N[i], s.proj[i].y, first.proj[i].y);
+                if (s.proj[i].b) { check_same("db", s.N[i] * s.l.R, s.proj[i].db, first.proj[i].db); }
+            }
+            check_same("da", s.l.n_u * s.l.K, s.da, first.da);
+            check_same("dx", s.l.T * s.l.K, s.dx, first.dx);
+            lora_free(&s);
+        }
+        lora_free(&first);
+    }
+}
+
+static void a_row_of_a_projection_does_not_depend_on_the_others(void **state)
+{
+    (void)state;
+    enum { FROM = 29 };
+    const lora_shape whole = lora_shapes[3];
+    lora_shape tail = whole;
+    lora_set all, part;
+    tail.T = whole.T - FROM;
+    lora_make(CTX, &whole, &all);
+    lora_make(CTX, &tail, &part);
+    part.l.x = part.l.x_lora = all.l.x + FROM * whole.K;
+    for (int i = 0; i < part.l.n; i++) {
+        memcpy(part.proj[i].y, all.proj[i].y + FROM * part.N[i],
+               (size_t)(tail.T * part.N[i]) * sizeof(float));
+    }
+    fmk_lora_fwd(CTX, &all.l, all.u);
+    fmk_lora_fwd(CTX, &part.l, part.u);
+    for (int i = 0; i < part.l.n; i++) {
+        check_same("y", tail.T * part.N[i], part.proj[i].y, all.proj[i].y + FROM * part.N[i]);
+    }
+    lora_free(&all);
+    lora_free(&part);
+}
+
 static void every_instruction_set_gives_the_reference_results(void **state)
 {
     for (int level = 0; level < 2; level++) {
         fmk_limit_isa(level);
         dropout_equals_its_reference_for_all_widths(state);
         dora_equals_its_reference_forward_and_backward(state);
+        projections_with_lora_equal_their_reference(state);
     }
     fmk_limit_isa(2);
 }
@@ -199,6 +354,9 @@ int main(void)
         cmocka_unit_test(a_segment_alone_has_the_mask_it_has_in_a_packed_row),
         cmocka_unit_test(dora_equals_its_reference_forward_and_backward),
         cmocka_unit_test(results_have_the_same_bits_for_any_thread_count),
+        cmocka_unit_test(projections_with_lora_equal_their_reference),
+        cmocka_unit_test(projections_with_lora_have_the_same_bits_for_any_thread_count),
+        cmocka_unit_test(a_row_of_a_projection_does_not_depend_on_the_others),
         cmocka_unit_test(every_instruction_set_gives_the_reference_results),
     };
     return cmocka_run_group_tests(tests, make_contexts, free_contexts);

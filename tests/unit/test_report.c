@@ -162,6 +162,16 @@ static void base_model_alone_is_one_value(void **state)
     free(page);
 }
 
+static void tokens_that_the_base_cannot_tell_apart_are_named(void **state)
+{
+    (void)state;
+    char *page = page_of(fixture(), NULL, 12);
+    assert_non_null(strstr(page, "<strong>No adapter can tell these supervised tokens apart</strong>"));
+    assert_non_null(
+        strstr(page, "<code>&lt;|a|&gt;</code> (id 5, 120 times), <code>b</code> (id 6, 7 times).</p>"));
+    free(page);
+}
+
 static void markup_in_data_is_shown_as_text(void **state)
 {
     (void)state;
@@ -355,6 +365,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(page_is_well_formed_and_loads_nothing),
         cmocka_unit_test(headline_is_the_tool_call_match_before_and_after),
         cmocka_unit_test(base_model_alone_is_one_value),
+        cmocka_unit_test(tokens_that_the_base_cannot_tell_apart_are_named),
         cmocka_unit_test(markup_in_data_is_shown_as_text),
         cmocka_unit_test(control_and_direction_characters_are_named),
         cmocka_unit_test(hostile_names_do_not_leave_their_place),

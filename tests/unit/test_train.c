@@ -3,62 +3,18 @@
  * test_train.c: the training loop, run by a host of its own in child processes that are killed at named points:
  * before a micro-batch in the middle of a step, around an update, inside a checkpoint, at an epoch's end. Every
  * run that is then continued, with any number of threads, must write the bytes of an undisturbed one.
- *
- * The points are calls that libfmtrain makes into other libraries: the program's own definitions of these
- * functions come first, count, and call the real ones.
+ * The points are those of kill_points.h.
  */
 #include "model_test.h"
 
-#include <dlfcn.h>
-#include <fmpipe/fs.h>
+#include "kill_points.h"
 #include <fmpipe/json.h>
 #include <fmpipe/sources.h>
 #include <fmpipe/train.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* ---- points to be killed at ---- */
-
-typedef enum point { NOWHERE, MICRO, END, ENDED, SAVE, WRITE, SYNC, RENAME, RENAMED, N_POINTS } point;
-
-typedef struct kill_plan {
-    point at;
-    int n; /* the n-th time, from 1 */
-} kill_plan;
-
-static kill_plan plan;
-static int reached[N_POINTS];
-
-static void pass(point at)
-{
-    if (++reached[at] == plan.n && at == plan.at) { raise(SIGKILL); }
-}
-
-#define HOOK(type, name, params, args, before, after)                                                        \
-    __attribute__((visibility("default"))) type name params                                                  \
-    {                                                                                                        \
-        static type(*real) params;                                                                           \
-        if (!real) { *(void **)&real = dlsym(RTLD_NEXT, #name); }                                            \
-        pass(before);                                                                                        \
-        type result = real args;                                                                             \
-        pass(after);                                                                                         \
-        return result;                                                                                       \
-    }
-
-HOOK(fmp_status, fmp_trainer_micro,
-     (fmp_trainer * trainer, const fmp_batch *batch, fmp_loss *loss, fmp_loss *seg_loss, fmp_err *err),
-     (trainer, batch, loss, seg_loss, err), MICRO, NOWHERE)
-HOOK(fmp_status, fmp_trainer_end, (fmp_trainer * trainer, float learning_rate, fmp_step *step, fmp_err *err),
-     (trainer, learning_rate, step, err), END, ENDED)
-HOOK(fmp_status, fmp_trainer_save, (fmp_trainer * trainer, const char *dir, fmp_err *err),
-     (trainer, dir, err), SAVE, NOWHERE)
-HOOK(fmp_status, fmp_write_file, (const char *path, const void *data, size_t len, fmp_err *err),
-     (path, data, len, err), WRITE, NOWHERE)
-HOOK(fmp_status, fmp_sync_tree, (const char *path, fmp_err *err), (path, err), SYNC, NOWHERE)
-HOOK(int, rename, (const char *from, const char *to), (from, to), RENAME, RENAMED)
 
 /* ---- data: 10 bins of 1 to 3 segments in two locales, the last bin a short one ---- */
 
@@ -195,12 +151,14 @@ static job plain_job(void)
                    .keep_best = true}};
 }
 
+static const char *base_dir; /* NULL: a model made from a seed */
+
 static fmp_status new_model(const job *j, int n_threads, fmp_model **out, fmp_err *err)
 {
     const fmp_model_spec spec = tiny_spec("llama", 3, V);
     const fmp_model_options o = {.n_threads = n_threads,
                                  .precision = j->bf16 ? FMP_PRECISION_BF16 : FMP_PRECISION_F32};
-    return fmp_model_new(&spec, 5, &o, out, err);
+    return base_dir ? fmp_model_open(base_dir, &o, out, err) : fmp_model_new(&spec, 5, &o, out, err);
 }
 
 /* Train in `work`, write the result into `out` (NULL: nowhere). */
@@ -575,6 +533,88 @@ static void a_budget_is_kept_or_refused_with_the_least_that_would_do(void **stat
     assert_non_null(strstr(logged, "training takes about"));
 }
 
+/* The rows of tokens 3, 7 and 11 made one, that of 5 one thousandth of a thousandth off 9's; 40 is never supervised. */
+static void make_twins(fmp_model *m, char *dir)
+{
+    enum { C = 32 };
+    fmp_err err = FMP_ERR_INIT;
+    fmp_tensors *in = NULL;
+    char *model = fmp_path_join(dir, "model"), *file = fmp_path_join(model, "model.safetensors");
+    OK(fmp_model_save(m, NULL, model, FMP_DTYPE_F32, &err));
+    OK(fmp_tensors_open(model, &in, &err));
+    size_t n = fmp_tensors_count(in);
+    fmp_tensor_src *src = calloc(n, sizeof *src);
+    float rows[V * C];
+    for (size_t i = 0; i < n; i++) {
+        const fmp_tensor *t = fmp_tensors_at(in, i);
+        src[i] = (fmp_tensor_src){
+            .name = t->name, .dtype = FMP_DTYPE_F32, .n_dims = t->n_dims, .data = (const void *)t->data};
+        memcpy(src[i].shape, t->shape, sizeof src[i].shape);
+        if (strcmp(t->name, "model.embed_tokens.weight") != 0) { continue; }
+        memcpy(rows, t->data, sizeof rows);
+        for (int c = 0; c < C; c++) {
+            rows[7 * C + c] = rows[11 * C + c] = rows[40 * C + c] = rows[3 * C + c];
+            rows[5 * C + c] = rows[9 * C + c] * 1.000001f;
+        }
+        src[i].data = rows;
+    }
+    OK(fmp_tensors_write(file, src, n, &err));
+    fmp_tensors_close(in);
+    free(src);
+    free(model);
+    free(file);
+}
+
+static void supervised_tokens_that_the_base_cannot_tell_apart_are_named(void **state)
+{
+    (void)state;
+    fmp_err err = FMP_ERR_INIT;
+    fmp_train_result result;
+    job j = plain_job();
+    j.config.epochs = 0.3;
+    char *dir = temp_dir(), *work = fmp_path_join(dir, "work"), *model = fmp_path_join(dir, "model");
+    fmp_model *m = NULL;
+    OK(new_model(&j, 1, &m, &err));
+    make_twins(m, dir);
+    fmp_model_free(m);
+    OK(fmp_mkdirs(work, &err));
+    uint64_t count[V] = {0};
+    for (size_t i = 0; i < train_data.tokens.n_tokens; i++) {
+        if (train_data.ids[i] == 40) { train_data.weight[i] = 0.0f; }
+        count[train_data.ids[i]] += train_data.weight[i] > 0.0f;
+    }
+    assert_true(count[3] && count[5] && count[7] && count[9] && count[11]);
+    n_seen = 0;
+    logged[0] = '\0';
+    base_dir = model;
+    OK(run_job(&j, 1, work, NULL, &result, &err));
+    base_dir = NULL;
+    char want[256];
+    (void)snprintf(
+        want, sizeof want,
+        "5 supervised tokens have the same row in the base's head as another of them, so no adapter can tell "
+        "them apart (a base that was never trained on them is like that): '' (id 3, %d times), "
+        "'' (id 7, %d times)",
+        (int)count[3], (int)count[7]);
+    const char *told = strstr(logged, "5 supervised tokens");
+    if (!told || strncmp(told, want, strlen(want)) != 0) {
+        fail_msg("expected '%s', found '%s'", want, logged);
+    }
+    assert_non_null(strstr(told, "and 1 more"));
+    assert_null(strstr(told, "id 40"));
+    j.full = true; /* trains the rows themselves */
+    logged[0] = '\0';
+    OK(run_here(&j, &result, &err));
+    assert_null(strstr(logged, "supervised tokens have"));
+    j.full = false; /* a base without such rows */
+    OK(run_here(&j, &result, &err));
+    assert_null(strstr(logged, "supervised tokens have"));
+    fill_corpus(&train_data, 1);
+    free(work);
+    free(model);
+    drop_dir(dir);
+}
+
 static void a_loss_that_is_not_finite_names_step_and_record_and_is_not_written(void **state)
 {
     (void)state;
@@ -622,6 +662,7 @@ int main(void)
         cmocka_unit_test(training_ends_when_patience_does),
         cmocka_unit_test(options_that_would_have_no_effect_are_refused),
         cmocka_unit_test(a_budget_is_kept_or_refused_with_the_least_that_would_do),
+        cmocka_unit_test(supervised_tokens_that_the_base_cannot_tell_apart_are_named),
         cmocka_unit_test(a_loss_that_is_not_finite_names_step_and_record_and_is_not_written),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -143,6 +143,14 @@ static int cmd_new(const fmp_cli *cli)
 
 /* ---- convert ---- */
 
+/* A tokenizer file that does not fit is told before gigabytes are written. */
+static fmp_status check_tokenizer(const fmp_cli *cli, const fmp_model *m, fmp_err *err)
+{
+    const char *tokenizer = fmp_cli_option_value(cli, "tokenizer");
+    return tokenizer ? fmp_llama2c_tokenizer(tokenizer, fmp_model_get_spec(m)->vocab_size, NULL, err)
+                     : FMP_OK;
+}
+
 /* Tokenizer and template: copied from a folder; of a llama2.c file made from --tokenizer. */
 static fmp_status convert_tokenizer(const fmp_cli *cli, const fmp_model *m, const char *from, const char *to,
                                     const char **missing, fmp_err *err)
@@ -170,6 +178,7 @@ static int cmd_convert(const fmp_cli *cli)
     fmp_adapter *ad = NULL;
     fmp_status status = fmp_model_open(from, &o, &m, &err);
     if (status == FMP_OK && adapter) { status = fmp_adapter_load(m, adapter, &ad, &err); }
+    if (status == FMP_OK) { status = check_tokenizer(cli, m, &err); }
     if (status == FMP_OK) { status = fmp_model_save(m, ad, to, dtype, &err); }
     if (status == FMP_OK) { status = convert_tokenizer(cli, m, from, to, &missing, &err); }
     if (status == FMP_OK) { say_written(cli, m, to, missing); }

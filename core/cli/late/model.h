@@ -18,8 +18,8 @@ int fmp_model_cmd_logits(const fmp_cli *cli);
 bool fmp_model_cmd_options(const fmp_cli *cli, fmp_model_options *out);
 
 /*
- * model_tokenizer.c: tokenizer.json, tokenizer_config.json in `dir` from llama2.c's tokenizer file. n_vocab: the
- * tokens the file must have.
+ * model_tokenizer.c: tokenizer.json, tokenizer_config.json in `dir` from llama2.c's tokenizer file; dir NULL: the file is
+ * only checked. n_vocab: the tokens the file must have.
  * Errors   FMP_E_DATA with the token that is wrong, FMP_E_IO.
  */
 FMP_MUST_USE fmp_status fmp_llama2c_tokenizer(const char *path, uint32_t n_vocab, const char *dir,

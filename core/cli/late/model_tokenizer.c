@@ -248,13 +248,14 @@ fmp_status fmp_llama2c_tokenizer(const char *path, uint32_t n_vocab, const char 
     fmp_status status = fmp_read_file(path, (size_t)256 << 20, &file, err);
     if (status == FMP_OK) { status = read_pieces(&file, n_vocab, &v, err); }
     if (status == FMP_OK) { status = check_specials(&v, err); }
-    if (status == FMP_OK) {
+    bool write = status == FMP_OK && dir;
+    if (write) {
         qsort_r(v.order, v.n, sizeof *v.order, by_text, &v);
         status = find_merges(&v, err);
     }
     if (status != FMP_OK && status != FMP_E_IO) { (void)fmp_err_at(err, path, 0, 0, UINT64_MAX); }
-    if (status == FMP_OK) { json = tokenizer_json(&v, err); }
-    if (status == FMP_OK && !json) {
+    if (write && status == FMP_OK) { json = tokenizer_json(&v, err); }
+    if (write && status == FMP_OK && !json) {
         status = fmp_fail(err, FMP_E_NOMEM, "out of memory for tokenizer.json");
     }
     if (json) {
@@ -262,8 +263,8 @@ fmp_status fmp_llama2c_tokenizer(const char *path, uint32_t n_vocab, const char 
         fmp_buf_putc(&text, '\n');
         status = fmp_buf_ok(&text, err);
     }
-    if (status == FMP_OK) { status = write_in(dir, "tokenizer.json", text.data, text.len, err); }
-    if (status == FMP_OK) {
+    if (write && status == FMP_OK) { status = write_in(dir, "tokenizer.json", text.data, text.len, err); }
+    if (write && status == FMP_OK) {
         status = write_in(dir, "tokenizer_config.json", config_text, sizeof config_text - 1, err);
     }
     cJSON_Delete(json);

@@ -210,9 +210,16 @@ const fmp_model_spec *fmp_model_get_spec(const fmp_model *model); /* borrowed */
 uint64_t fmp_model_n_params(const fmp_model *model);              /* a tied head counts once */
 /* The i-th tensor's name and shape, a vector having rows = 1; NULL beyond the last.            borrowed */
 const char *fmp_model_tensor(const fmp_model *model, size_t i, uint64_t *rows, uint64_t *cols);
+/*
+ * fmp_model_score_rows: the rows by which the model scores tokens (of the embedding where the head is tied), as f32.
+ *   id    (n)    u32   below vocab_size                               borrowed
+ *   rows  (n,C)  f32                                                  written
+ * Errors   FMP_E_NOMEM. Not while another call uses the model.
+ */
+FMP_MUST_USE fmp_status fmp_model_score_rows(fmp_model *model, const uint32_t *id, size_t n, float *rows, fmp_err *err);
 /* SHA-256 of the shape and of every weight as f32: independent of file layout, 64 hex digits. */
 FMP_MUST_USE fmp_status fmp_model_digest(fmp_model *model, char hex[65], fmp_err *err);
-/* What computes ("fmk1 avx512 ..."), for manifests and cache keys.            borrowed from the model */
+/* What computes ("fmk2 avx512 ..."), for manifests and cache keys.            borrowed from the model */
 const char *fmp_model_numerics(const fmp_model *model);
 
 /* The same without a model, for a cache key: all outside fmpipe's own bytes that decides a result's bits. */

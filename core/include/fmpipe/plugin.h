@@ -162,7 +162,8 @@ typedef struct fmp_ext_parallel {
     void (*for_each)(const fmp_host *host, size_t n, void (*fn)(void *arg, size_t i), void *arg);
 } fmp_ext_parallel;
 
-/* What a person sees while `run` works. total 0: unknown. `text` (may be NULL) is shown beside the bar. */
+/* What a person sees while `run` works. total 0: unknown. `text` (may be NULL) is shown beside the bar; with done = 0 it
+ * says what is about to be done and becomes a line of its own. */
 #define FMP_EXT_PROGRESS "fmp.progress/1"
 typedef struct fmp_ext_progress {
     uint32_t struct_size;
