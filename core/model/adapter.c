@@ -77,9 +77,10 @@ static fmp_status take_values(fmp_adapter *ad, const bool *on, fmp_err *err)
         ad->n_values += R * (size_t)(ad->lora[k].in + ad->lora[k].out);
         ad->n_values += ad->dora ? (size_t)ad->lora[k].out : 0;
     }
-    ad->values = calloc(ad->n_values, sizeof *ad->values);
+    ad->values = calloc(1, sizeof *ad->values);
     if (!ad->values) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
-    float *at = ad->values;
+    FMP_TRY(fmp_mirror_new(ad->device, ad->n_values, ad->values, err));
+    fmk_f32 *at = ad->values->dev;
     for (size_t i = 0; i < (size_t)m->spec.n_layers * N_GROUP; i++) {
         size_t first = i / N_GROUP * N_PROJ + (size_t)fmp_group_first[i % N_GROUP];
         size_t end = i / N_GROUP * N_PROJ + (size_t)fmp_group_first[i % N_GROUP + 1];
@@ -115,6 +116,7 @@ fmp_status fmp_adapter_alloc(const fmp_model *m, const fmp_adapter_options *o, c
     fmp_adapter *ad = calloc(1, sizeof *ad);
     if (!ad) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for an adapter"); }
     *ad = (fmp_adapter){.model = m,
+                        .device = fmp_device_keep(m->device),
                         .rank = o->rank,
                         .alpha = o->alpha,
                         .dropout = o->dropout,
@@ -147,10 +149,12 @@ fmp_status fmp_adapter_new(fmp_model *m, const fmp_adapter_options *o, fmp_adapt
     for (size_t k = 0; k < (*out)->n_lora; k++) {
         fmp_lora *lora = &(*out)->lora[k];
         double bound = lora->a ? 1.0 / sqrt((double)lora->in) : 0.0;
-        for (size_t i = 0; lora->a && i < (size_t)lora->in * o->rank; i++) {
-            lora->a[i] = (float)(bound * (2.0 * fmp_rng_unit(o->seed, k, i) - 1.0));
+        float *a = lora->a ? fmp_adapter_host(*out, lora->a) : NULL;
+        for (size_t i = 0; a && i < (size_t)lora->in * o->rank; i++) {
+            a[i] = (float)(bound * (2.0 * fmp_rng_unit(o->seed, k, i) - 1.0));
         }
     }
+    fmp_mirror_wrote_host((*out)->values);
     status = fmp_dora_start(m, *out, err);
     if (status != FMP_OK) {
         fmp_adapter_free(*out);
@@ -177,7 +181,9 @@ void fmp_adapter_free(fmp_adapter *ad)
     fmp_dora_free(ad);
     free(ad->targets);
     free(ad->lora);
+    if (ad->values) { fmp_mirror_free(ad->device, ad->values); }
     free(ad->values);
+    fmp_device_drop(ad->device);
     free(ad);
 }
 
@@ -186,11 +192,16 @@ uint64_t fmp_adapter_n_params(const fmp_adapter *ad)
     return ad->n_values;
 }
 
-void fmp_lora_merge(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, float *out, float *tmp)
+/* merged (out,in) on the device += scale B A; tmp (out,R) */
+static fmp_status add_product(const fmp_adapter *ad, const fmp_lora *lora, fmk_f32 *merged, fmk_f32 *tmp,
+                              fmp_err *err)
 {
-    size_t n = (size_t)lora->out * ad->rank;
-    memcpy(tmp, lora->b, n * sizeof *tmp);
-    fmk_scale(ctx, (int64_t)n, ad->scale, tmp);
+    const fmk_backend *be = ad->device->be;
+    fmk_stream *q = ad->device->q;
+    size_t row = ad->rank * sizeof *tmp;
+    fmp_mirror_push(ad->device, ad->values);
+    be->copy_rows(q, lora->out, row, lora->b, row, tmp, row);
+    be->scale(q, lora->out * ad->rank, ad->scale, tmp);
     const fmk_mm mm = {.M = lora->out,
                        .N = lora->in,
                        .K = ad->rank,
@@ -198,6 +209,24 @@ void fmp_lora_merge(fmk_ctx *ctx, const fmp_adapter *ad, const fmp_lora *lora, f
                        .ldb = lora->in,
                        .ldc = lora->in,
                        .beta = 1.0f};
-    fmk_matmul(ctx, &mm, tmp, lora->a, out);
-    if (lora->mag) { fmp_dora_scale_rows(lora, out); }
+    be->matmul(q, &mm, tmp, lora->a, merged);
+    return be->sync(q, err);
+}
+
+fmp_status fmp_lora_merge(const fmp_adapter *ad, const fmp_lora *lora, float *out, fmp_err *err)
+{
+    fmp_device *d = ad->device;
+    fmp_mirror merged;
+    void *tmp = NULL;
+    FMP_TRY(fmp_mirror_of(d, out, (size_t)(lora->out * lora->in), &merged, err));
+    fmp_mirror_push(d, &merged);
+    fmp_status status = d->be->alloc(d->dev, (size_t)lora->out * ad->rank * sizeof(fmk_f32), &tmp, err);
+    if (status == FMP_OK) { status = add_product(ad, lora, merged.dev, tmp, err); }
+    fmp_mirror_wrote_device(&merged);
+    if (status == FMP_OK) { status = fmp_mirror_pull(d, &merged, err); }
+    if (status == FMP_OK && lora->mag) { status = fmp_mirror_pull(d, ad->values, err); }
+    if (status == FMP_OK && lora->mag) { fmp_dora_scale_rows(lora, fmp_adapter_host(ad, lora->mag), out); }
+    d->be->free(d->dev, tmp);
+    fmp_mirror_free(d, &merged);
+    return status;
 }

@@ -7,36 +7,36 @@
 #include "internal.h"
 
 /* Where the gradient of a parameter is summed, or NULL. */
-static float *grad_of(const fmp_pass *p, const fmp_param *param)
+static fmk_f32 *grad_of(const fmp_pass *p, const fmp_param *param)
 {
     return param && p->grad_param ? p->grad_param[param - p->m->params] : NULL;
 }
 
-void fmp_norm_backward(const fmp_model *m, int64_t T, int64_t C, const float *x, const fmp_param *g,
-                       const float *rstd, const float *dy, float *dx, float *dg)
+void fmp_norm_backward(const fmp_model *m, int64_t T, int64_t C, const fmk_f32 *x, const fmp_param *g,
+                       const fmk_f32 *rstd, const fmk_f32 *dy, fmk_f32 *dx, fmk_f32 *dg)
 {
     float offset = m->spec.norm_plus_one ? 1.0f : 0.0f;
-    fmk_rmsnorm_bwd(m->ctx, T, C, offset, x, fmp_param_view(g), rstd, dy, dx, dg);
+    m->be->rmsnorm_bwd(m->q, T, C, offset, x, fmp_param_view(g), rstd, dy, dx, dg);
 }
 
 /* dx += the gradient through a norm, or dy itself where there is none */
-static void norm_or_same_backward(fmp_pass *p, const fmp_param *g, const float *x, const float *rstd,
-                                  const float *dy, float *dx)
+static void norm_or_same_backward(fmp_pass *p, const fmp_param *g, const fmk_f32 *x, const fmk_f32 *rstd,
+                                  const fmk_f32 *dy, fmk_f32 *dx)
 {
     int64_t C = p->m->spec.n_channels;
     if (g) {
         fmp_norm_backward(p->m, p->T, C, x, g, rstd, dy, dx, grad_of(p, g));
     } else {
-        fmk_add(p->m->ctx, p->T * C, dy, dx);
+        p->m->be->add(p->m->q, p->T * C, dy, dx);
     }
 }
 
 /* The gradient of what a unit's last projection made: w->dx, or what a norm after it lets through. */
-static const float *post_backward(fmp_pass *p, const fmp_param *post, const float *y, const float *rstd)
+static const fmk_f32 *post_backward(fmp_pass *p, const fmp_param *post, const fmk_f32 *y, const fmk_f32 *rstd)
 {
     int64_t C = p->m->spec.n_channels;
     if (!post) { return p->w->dx; }
-    memset(p->w->y, 0, (size_t)(p->T * C) * sizeof *p->w->y);
+    p->m->be->zero(p->m->q, p->w->y, (size_t)(p->T * C) * sizeof *p->w->y);
     fmp_norm_backward(p->m, p->T, C, y, post, rstd, p->w->dx, p->w->y, grad_of(p, post));
     return p->w->y;
 }
@@ -47,7 +47,7 @@ static bool trains_weights(const fmp_pass *p)
 }
 
 /* du (T,n*R), the columns of this projection = dy B; db += dy^T u */
-static void lora_backward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, const float *dy)
+static void lora_backward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, const fmk_f32 *dy)
 {
     const fmp_lora *lora = fmp_adapter_at(p->ad, l, proj);
     if (!lora) { return; }
@@ -56,7 +56,7 @@ static void lora_backward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, con
     int64_t column = (lora->a - p->ad->lora[first].a) / lora->in;
     bool bf16 = fmp_model_is_bf16(p->m);
     fmk_mm mm = {.M = p->T, .N = R, .K = out, .lda = out, .ldb = R, .ldc = n * R, .bf16 = bf16};
-    fmk_matmul(p->m->ctx, &mm, dy, lora->b, p->w->du + column);
+    p->m->be->matmul(p->m->q, &mm, dy, lora->b, p->w->du + column);
     mm = (fmk_mm){.M = out,
                   .N = R,
                   .K = p->T,
@@ -66,50 +66,41 @@ static void lora_backward(fmp_pass *p, size_t l, fmp_group g, fmp_proj proj, con
                   .ldc = R,
                   .beta = 1.0f,
                   .bf16 = bf16};
-    float *db = p->grad_lora[2 * (l * N_PROJ + (size_t)proj) + 1];
-    fmk_matmul(p->m->ctx, &mm, dy, fmp_work_acts(p->w, l)->u[g] + column, db);
+    fmk_f32 *db = p->grad_lora[2 * (l * N_PROJ + (size_t)proj) + 1];
+    p->m->be->matmul(p->m->q, &mm, dy, fmp_work_acts(p->w, l)->u[g] + column, db);
 }
 
 /* da (n*R,in) += scale * du^T x; dx (T,in) += scale * du A, NULL: not wanted */
-static void lora_input_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, float *dx)
+static void lora_input_backward(fmp_pass *p, size_t l, fmp_group g, const fmk_f32 *x, fmk_f32 *dx)
 {
     size_t first = 0;
     int64_t n = fmp_group_count(p->ad, l, g, &first);
     if (n == 0) { return; }
-    fmk_ctx *ctx = p->m->ctx;
+    const fmk_backend *be = p->m->be;
+    fmk_stream *q = p->m->q;
     const fmp_lora *lora = &p->ad->lora[first];
     int64_t nR = n * p->ad->rank, in = lora->in;
     bool bf16 = fmp_model_is_bf16(p->m);
-    fmk_scale(ctx, p->T * nR, p->ad->scale, p->w->du);
+    be->scale(q, p->T * nR, p->ad->scale, p->w->du);
     fmk_mm mm = {
         .M = nR, .N = in, .K = p->T, .ta = true, .lda = nR, .ldb = in, .ldc = in, .beta = 1.0f, .bf16 = bf16};
-    fmk_matmul(ctx, &mm, p->w->du, fmp_lora_source(p, l, g, in, x), p->grad_lora[2 * first]);
+    be->matmul(q, &mm, p->w->du, fmp_lora_source(p, l, g, in, x), p->grad_lora[2 * first]);
     if (!dx) { return; }
     mm = (fmk_mm){.M = p->T, .N = in, .K = nR, .lda = nR, .ldb = in, .ldc = in, .bf16 = bf16};
     mm.beta = p->drop ? 0.0f : 1.0f;
-    fmk_matmul(ctx, &mm, p->w->du, lora->a, p->drop ? p->w->xd : dx);
+    be->matmul(q, &mm, p->w->du, lora->a, p->drop ? p->w->xd : dx);
     if (!p->drop) { return; }
-    const fmk_drop d = fmp_drop_at(p, l, g);
-    fmk_dropout(ctx, &d, p->T, in, p->w->xd, true, dx);
+    const fmk_dev_drop d = fmp_drop_at(p, l, g);
+    be->dropout(q, &d, p->T, in, p->w->xd, true, dx);
 }
 
-/* db (N) += column sums of dy (T,N), rows in order */
-static void bias_backward(int64_t T, int64_t N, const float *dy, float *db)
+static void weight_backward(fmp_pass *p, const fmp_param *w, const fmk_f32 *x, const fmk_f32 *dy, bool add,
+                            fmk_f32 *dx)
 {
-    for (int64_t t = 0; t < T; t++) {
-        const float *dy_t = dy + t * N; /* (N) */
-        for (int64_t j = 0; j < N; j++) {
-            db[j] += dy_t[j];
-        }
-    }
-}
-
-static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, const float *dy, bool add,
-                            float *dx)
-{
-    fmk_ctx *ctx = p->m->ctx;
+    const fmk_backend *be = p->m->be;
+    fmk_stream *q = p->m->q;
     bool bf16 = fmp_model_is_bf16(p->m);
-    float *dw = grad_of(p, w);
+    fmk_f32 *dw = grad_of(p, w);
     if (dw) {
         const fmk_mm mm = {.M = w->rows,
                            .N = w->cols,
@@ -120,11 +111,11 @@ static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, con
                            .ldc = w->cols,
                            .beta = 1.0f,
                            .bf16 = bf16};
-        fmk_matmul(ctx, &mm, dy, x, dw);
+        be->matmul(q, &mm, dy, x, dw);
     }
     if (!dx) { return; }
     if (w->packed) {
-        fmk_matmul_packed_bwd(ctx, p->T, dy, w->packed, add ? 1.0f : 0.0f, dx);
+        be->matmul_packed_bwd(q, p->T, dy, w->packed, add ? 1.0f : 0.0f, dx);
         return;
     }
     const fmk_mm mm = {.M = p->T,
@@ -135,22 +126,22 @@ static void weight_backward(fmp_pass *p, const fmp_param *w, const float *x, con
                        .ldc = w->cols,
                        .beta = add ? 1.0f : 0.0f,
                        .bf16 = bf16};
-    fmk_matmul(ctx, &mm, dy, fmp_param_view(w), dx);
+    be->matmul(q, &mm, dy, fmp_param_view(w), dx);
 }
 
 /* The gradient of x W^T + LoRA, given that of the projection: dy itself, or with DoRA w->dz, gain * dy. */
-static const float *dora_backward(fmp_pass *p, size_t l, fmp_proj proj, const float *dy)
+static const fmk_f32 *dora_backward(fmp_pass *p, size_t l, fmp_proj proj, const fmk_f32 *dy)
 {
     const fmp_lora *lora = fmp_adapter_at(p->ad, l, proj);
     if (!lora || !lora->mag) { return dy; }
-    fmk_dora_bwd(p->m->ctx, p->T, lora->out, fmp_work_acts(p->w, l)->z[proj], lora->gain, lora->inv_norm, dy,
-                 p->w->dz, p->grad_mag[l * N_PROJ + (size_t)proj]);
+    p->m->be->dora_bwd(p->m->q, p->T, lora->out, fmp_work_acts(p->w, l)->z[proj], lora->gain, lora->inv_norm,
+                       dy, p->w->dz, p->grad_mag[l * N_PROJ + (size_t)proj]);
     return p->w->dz;
 }
 
 /* The group at once, each dy rounded once for all products; false: nothing was done. */
-static bool shared_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, const float *const *dy,
-                            float *dx)
+static bool shared_backward(fmp_pass *p, size_t l, fmp_group g, const fmk_f32 *x, const fmk_f32 *const *dy,
+                            fmk_f32 *dx)
 {
     fmp_lora_group group;
     size_t first = 0;
@@ -162,26 +153,26 @@ static bool shared_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, 
         group.proj[i].db = p->grad_lora[2 * k + 1];
     }
     group.l.x_lora = fmp_lora_source(p, l, g, group.l.K, x);
-    float *part = p->drop && dx ? p->w->xd : NULL; /* may be what x_lora was: read by then */
-    fmk_lora_bwd(p->m->ctx, &group.l, fmp_work_acts(p->w, l)->u[g], p->grad_lora[2 * first], dx, part);
+    fmk_f32 *part = p->drop && dx ? p->w->xd : NULL; /* may be what x_lora was: read by then */
+    p->m->be->lora_bwd(p->m->q, &group.l, fmp_work_acts(p->w, l)->u[g], p->grad_lora[2 * first], dx, part);
     if (!part) { return true; }
-    const fmk_drop d = fmp_drop_at(p, l, g);
-    fmk_dropout(p->m->ctx, &d, p->T, group.l.K, part, true, dx);
+    const fmk_dev_drop d = fmp_drop_at(p, l, g);
+    p->m->be->dropout(p->m->q, &d, p->T, group.l.K, part, true, dx);
     return true;
 }
 
 /* dx (T,in) = sum of dy[i] W over the group, NULL: not wanted; and the gradients of what is trained */
-static void group_backward(fmp_pass *p, size_t l, fmp_group g, const float *x, const float *const *dy,
-                           float *dx)
+static void group_backward(fmp_pass *p, size_t l, fmp_group g, const fmk_f32 *x, const fmk_f32 *const *dy,
+                           fmk_f32 *dx)
 {
     const fmp_layer *layer = &p->m->layers[l];
     if (shared_backward(p, l, g, x, dy, dx)) { return; }
     for (int i = 0, k = fmp_group_first[g]; k < (int)fmp_group_first[g + 1]; i++, k++) {
         if (!layer->w[k]) { continue; } /* never the first */
-        const float *dz = dora_backward(p, l, (fmp_proj)k, dy[i]);
+        const fmk_f32 *dz = dora_backward(p, l, (fmp_proj)k, dy[i]);
         weight_backward(p, layer->w[k], x, dz, i > 0, dx);
-        float *db = grad_of(p, layer->b[k]);
-        if (db) { bias_backward(p->T, layer->w[k]->rows, dy[i], db); }
+        fmk_f32 *db = grad_of(p, layer->b[k]);
+        if (db) { p->m->be->bias_bwd(p->m->q, p->T, layer->w[k]->rows, dy[i], db); }
         lora_backward(p, l, g, (fmp_proj)k, dz);
     }
     lora_input_backward(p, l, g, x, dx);
@@ -204,28 +195,28 @@ static void mlp_backward(fmp_pass *p, size_t l, bool below)
     const fmp_layer *layer = &m->layers[l];
     int64_t T = p->T, F = m->spec.n_ff, ld = fmp_strides_of(&m->spec).ff;
     bool inner = below || adapted(p, l, PROJ_GATE, PROJ_UP);
-    const float *dy = post_backward(p, layer->post2, a->y2, a->rstd_y2);
+    const fmk_f32 *dy = post_backward(p, layer->post2, a->y2, a->rstd_y2);
     fmp_gate_forward(p, a);
     group_backward(p, l, GROUP_DOWN, a->h, &dy, inner ? w->dh : NULL);
     if (!inner) { return; }
     if (m->spec.activation == FMP_ACT_SILU) {
-        fmk_swiglu_bwd(m->ctx, T, F, ld, a->gate, a->up, w->dh, w->dgate, w->dup);
+        m->be->swiglu_bwd(m->q, T, F, ld, a->gate, a->up, w->dh, w->dgate, w->dup);
     } else {
-        fmk_geglu_bwd(m->ctx, T, F, ld, a->gate, a->up, w->dh, w->dgate, w->dup);
+        m->be->geglu_bwd(m->q, T, F, ld, a->gate, a->up, w->dh, w->dgate, w->dup);
     }
     if (layer->norm2) { fmp_norm_forward(m, T, m->spec.n_channels, a->x_mid, layer->norm2, a->n2, a->rstd2); }
     group_backward(p, l, GROUP_GATE_UP, layer->norm2 ? a->n2 : a->x_mid,
-                   (const float *const[]){w->dgate, w->dup}, below ? w->dn : NULL);
+                   (const fmk_f32 *const[]){w->dgate, w->dup}, below ? w->dn : NULL);
     if (below) { norm_or_same_backward(p, layer->norm2, a->x_mid, a->rstd2, w->dn, w->dx); }
 }
 
 /* dx (overwritten) = gradient through the norm of each head, or of all at once */
-static void qk_norm_backward(fmp_pass *p, int64_t heads, const float *x, const fmp_param *g,
-                             const float *rstd, const float *dy, float *dx)
+static void qk_norm_backward(fmp_pass *p, int64_t heads, const fmk_f32 *x, const fmp_param *g,
+                             const fmk_f32 *rstd, const fmk_f32 *dy, fmk_f32 *dx)
 {
     int64_t D = p->m->spec.head_size;
     bool whole = p->m->spec.qk_norm_whole;
-    memset(dx, 0, (size_t)(p->T * heads * D) * sizeof *dx);
+    p->m->be->zero(p->m->q, dx, (size_t)(p->T * heads * D) * sizeof *dx);
     fmp_norm_backward(p->m, whole ? p->T : p->T * heads, whole ? heads * D : D, x, g, rstd, dy, dx,
                       grad_of(p, g));
 }
@@ -258,11 +249,11 @@ static void lent_backward(fmp_pass *p, size_t l)
     int64_t n = p->T * s->n_kv_heads * s->head_size;
     if (!lent->dk || from < p->w->first) { return; }
     if (from == l) {
-        fmk_add(p->m->ctx, n, lent->dk, p->w->dk);
-        fmk_add(p->m->ctx, n, lent->dv, p->w->dv);
+        p->m->be->add(p->m->q, n, lent->dk, p->w->dk);
+        p->m->be->add(p->m->q, n, lent->dv, p->w->dv);
     } else {
-        fmk_add(p->m->ctx, n, p->w->dk, lent->dk);
-        fmk_add(p->m->ctx, n, p->w->dv, lent->dv);
+        p->m->be->add(p->m->q, n, p->w->dk, lent->dk);
+        p->m->be->add(p->m->q, n, p->w->dv, lent->dv);
     }
 }
 
@@ -273,16 +264,17 @@ static void attention_backward(fmp_pass *p, size_t l, bool below)
     const fmp_acts *a = fmp_work_acts(p->w, l);
     const fmp_layer *layer = &p->m->layers[l];
     bool inner = below || adapted(p, l, PROJ_Q, PROJ_V);
-    const float *dy = post_backward(p, layer->post1, a->y1, a->rstd_y1);
+    const fmk_f32 *dy = post_backward(p, layer->post1, a->y1, a->rstd_y1);
     group_backward(p, l, GROUP_O, a->o, &dy, inner ? w->d_o : NULL);
     if (!inner) { return; }
-    const fmk_attn attn = fmp_pass_attn(p, l);
-    float *k = NULL, *v = NULL;
+    const fmk_dev_attn attn = fmp_pass_attn(p, l);
+    fmk_f32 *k = NULL, *v = NULL;
     fmp_pass_kv(p, l, &k, &v);
-    fmk_attn_bwd(p->m->ctx, &attn, a->q, k, v, a->o, a->lse, w->d_o, w->dq, w->dk, w->dv);
+    p->m->be->attn_bwd(p->m->q, &attn, a->q, k, v, a->o, a->lse, w->d_o, w->dq, w->dk, w->dv);
     lent_backward(p, l);
     rope_norm_backward(p, l);
-    const float *const dqkv[] = {layer->q_norm ? w->dq_raw : w->dq, layer->k_norm ? w->dk_raw : w->dk, w->dv};
+    const fmk_f32 *const dqkv[] = {layer->q_norm ? w->dq_raw : w->dq, layer->k_norm ? w->dk_raw : w->dk,
+                                   w->dv};
     if (layer->norm1) {
         fmp_norm_forward(p->m, p->T, p->m->spec.n_channels, w->x[l], layer->norm1, a->n1, a->rstd1);
     }
@@ -297,8 +289,8 @@ static void clear_lent(fmp_pass *p)
     for (size_t l = 0; l < s->n_layers; l++) {
         const fmp_lent *lent = &p->w->lent[l];
         if (!lent->dk) { continue; }
-        memset(lent->dk, 0, bytes);
-        memset(lent->dv, 0, bytes);
+        p->m->be->zero(p->m->q, lent->dk, bytes);
+        p->m->be->zero(p->m->q, lent->dv, bytes);
     }
 }
 
@@ -314,10 +306,10 @@ void fmp_pass_backward(fmp_pass *p)
         mlp_backward(p, l, attention);
         if (attention) { attention_backward(p, l, below); }
     }
-    float *d_embed = grad_of(p, m->embed);
+    fmk_f32 *d_embed = grad_of(p, m->embed);
     if (d_embed) {
         int64_t n = p->T * (int64_t)m->spec.n_channels;
-        if (m->spec.embed_scale > 0.0) { fmk_scale(m->ctx, n, (float)m->spec.embed_scale, w->dx); }
-        fmk_embed_bwd(m->ctx, p->T, m->spec.n_channels, m->spec.vocab_size, p->id, w->dx, d_embed);
+        if (m->spec.embed_scale > 0.0) { m->be->scale(m->q, n, (float)m->spec.embed_scale, w->dx); }
+        m->be->embed_bwd(m->q, p->T, m->spec.n_channels, m->spec.vocab_size, w->id, w->dx, d_embed);
     }
 }

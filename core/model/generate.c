@@ -35,7 +35,8 @@ typedef struct decoder {
     int64_t n_running;
     fmp_kv_cache cache;
     int64_t cap;               /* tokens that a slot holds */
-    float *logits;             /* (n_slots,V) */
+    float *logits;             /* (n_slots,V), the host's copy of: */
+    void *logits_dev;          /* (n_slots,V) */
     fmp_candidate *candidates; /* (V) */
     uint32_t *id, *seg;        /* (longest pass), (most segments + 1) */
     int32_t *slot, *len;       /* (most segments) */
@@ -93,6 +94,7 @@ static size_t room_of(const decoder *d, const fmp_prompt *p)
 static void free_decoder(decoder *d)
 {
     fmp_kv_free(&d->cache);
+    if (d->logits_dev) { d->m->be->free(d->m->device->dev, d->logits_dev); }
     free(d->seq);
     free(d->logits);
     free(d->candidates);
@@ -126,24 +128,32 @@ static fmp_status take_memory(decoder *d, fmp_arena *arena, fmp_err *err)
     if (!d->seq || !d->logits || !d->candidates || !d->id || !d->seg || !d->slot || !d->len || !d->ended) {
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for generation");
     }
+    FMP_TRY(d->m->be->alloc(d->m->device->dev, B * V * sizeof(fmk_f32), &d->logits_dev, err));
     d->cap = (int64_t)longest;
     return fmp_kv_new(d->m, d->o->cache, d->n_slots, d->cap, &d->cache, err);
 }
 
 /* ---- passes ---- */
 
-/* Logits of rows seg[1]-1, seg[2]-1, ... of the pass's output into d->logits. */
-static void last_logits(decoder *d, const fmp_pass *p, size_t n_seg, const uint32_t *seg)
+/* Logits of rows seg[1]-1, seg[2]-1, ... of the pass's output into d->logits: waits for the pass. */
+static fmp_status last_logits(decoder *d, const fmp_pass *p, size_t n_seg, const uint32_t *seg, fmp_err *err)
 {
     fmp_model *m = d->m;
     fmp_work *w = p->w;
     int64_t C = m->spec.n_channels, n = (int64_t)n_seg;
-    const float *x = w->x[m->spec.n_layers];
-    for (int64_t s = 0; s < n; s++) {
-        memcpy(w->x_lab + s * C, x + ((int64_t)seg[s + 1] - 1) * C, (size_t)C * sizeof *x);
+    const fmk_f32 *x = w->x[m->spec.n_layers];
+    if (n < p->T) {
+        for (int64_t s = 0; s < n; s++) {
+            w->staging.row[s] = seg[s + 1] - 1;
+        }
+        m->be->upload(m->q, w->row, w->staging.row, n_seg * sizeof *w->staging.row);
+        m->be->embed_fwd(m->q, n, C, x, w->row, w->x_lab);
+        x = w->x_lab;
     }
-    fmp_norm_forward(m, n, C, w->x_lab, m->norm, w->n_lab, w->rstd_lab);
-    fmp_head_forward(m, n, w->n_lab, d->logits);
+    fmp_norm_forward(m, n, C, x, m->norm, w->n_lab, w->rstd_lab);
+    fmp_head_forward(m, n, w->n_lab, d->logits_dev);
+    m->be->download(m->q, d->logits, d->logits_dev, n_seg * m->spec.vocab_size * sizeof *d->logits);
+    return m->be->sync(m->q, err);
 }
 
 /* d->id, d->seg, d->slot say which tokens go where; with `len`, each is a segment, seen as the len-th. */
@@ -160,15 +170,24 @@ static fmp_status run_pass(decoder *d, size_t n_tokens, size_t n_seg, const int3
                     .slot_of_seg = d->slot,
                     .len = len};
     FMP_TRY(fmp_work_shared(d->m, d->ad, p->T, &p->w, err));
-    for (size_t i = 0; len && i < n_tokens; i++) {
-        p->w->pos[i] = len[i] - 1;
-    }
-    if (!len) { fmp_pass_positions(p); }
+    fmp_pass_begin(p);
     fmp_pass_forward(p);
     return FMP_OK;
 }
 
 /* ---- tokens ---- */
+
+/* By their exponents, a loop that compilers vectorise. */
+static bool all_finite(int64_t n, const float *x)
+{
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u = 0;
+        memcpy(&u, x + i, sizeof u);
+        bad |= (uint32_t)((u & 0x7F800000u) == 0x7F800000u);
+    }
+    return bad == 0;
+}
 
 /* Take the token of row `row` for sequence `q`; *ended: its text is complete. */
 static fmp_status accept(decoder *d, sequence *q, int64_t row, bool *ended, fmp_err *err)
@@ -177,7 +196,7 @@ static fmp_status accept(decoder *d, sequence *q, int64_t row, bool *ended, fmp_
     fmp_generated *out = &d->out[q->prompt];
     int64_t V = d->m->spec.vocab_size;
     const float *logits = d->logits + row * V;
-    if (!fmk_all_finite(d->m->ctx, V, logits)) {
+    if (!all_finite(V, logits)) {
         fmp_fail(err, FMP_E_DATA, "prompt %zu: the scores of token %zu are not finite numbers", q->prompt,
                  out->n);
         return fmp_err_hint(err, "the model or the adapter is damaged, or its values overflow");
@@ -254,9 +273,9 @@ static fmp_status prefill(decoder *d, fmp_err *err)
     sequence *q = &d->seq[first];
     if ((size_t)q->n_past < d->prompts[q->prompt].n) { /* then it is alone in its pass */
         FMP_TRY(read_rest(d, q, &p, err));
-        last_logits(d, &p, 1, (const uint32_t[]){0, (uint32_t)p.T});
+        FMP_TRY(last_logits(d, &p, 1, (const uint32_t[]){0, (uint32_t)p.T}, err));
     } else {
-        last_logits(d, &p, n, d->seg);
+        FMP_TRY(last_logits(d, &p, n, d->seg, err));
     }
     return accept_all(d, first, err);
 }
@@ -274,7 +293,7 @@ static fmp_status step(decoder *d, fmp_err *err)
     }
     d->seg[B] = (uint32_t)B;
     FMP_TRY(run_pass(d, (size_t)B, (size_t)B, d->len, &p, err));
-    last_logits(d, &p, (size_t)B, d->seg);
+    FMP_TRY(last_logits(d, &p, (size_t)B, d->seg, err));
     return accept_all(d, 0, err);
 }
 
@@ -304,7 +323,7 @@ fmp_status fmp_generate(fmp_model *m, const fmp_adapter *ad, const fmp_prompt *p
 {
     if (n_prompts == 0) { return FMP_OK; }
     FMP_TRY(check_options(o, err));
-    int64_t exact = fmk_ctx_exact_rows(m->ctx, fmp_model_is_bf16(m));
+    int64_t exact = m->be->exact_rows(m->device->dev, fmp_model_is_bf16(m));
     int64_t slots = min_of(o->max_batch ? (int64_t)o->max_batch : 16, exact);
     decoder d = {.m = m,
                  .ad = ad,

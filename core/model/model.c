@@ -2,7 +2,7 @@
  * model.c: a model's tensors: their names and shapes, where their values are, their form for the kernels.
  *
  * A weight of a file stays in the mapped file until it is needed; a frozen matrix then lives once, laid out
- * for the kernels in both directions; norms, biases and the embedding live as f32. Full training turns
+ * for the device in both directions; norms, biases and the embedding live as f32. Full training turns
  * everything into owned f32 (fmp_model_unfreeze).
  */
 #include "internal.h"
@@ -108,37 +108,67 @@ fmp_status fmp_params_make(fmp_model *m, fmp_err *err)
 
 /* ---- values ---- */
 
-const float *fmp_param_view(const fmp_param *p)
+static bool in_place(const fmp_param *p)
 {
-    if (p->own) { return p->own; }
-    const void *data = p->src->data;
-    return data;
+    return p->src && p->src->dtype == FMP_DTYPE_F32 && (uintptr_t)p->src->data % sizeof(float) == 0;
+}
+
+/* own, with the file's values */
+static fmp_status take_own(fmp_param *p, fmp_err *err)
+{
+    p->own = malloc(fmp_param_count(p) * sizeof *p->own);
+    if (!p->own) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
+    fmp_tensor_to_f32(p->src, p->own);
+    return FMP_OK;
 }
 
 bool fmp_param_is_f32(const fmp_param *p)
 {
-    return p->own || (p->src->dtype == FMP_DTYPE_F32 && (uintptr_t)p->src->data % sizeof(float) == 0);
+    return p->own || in_place(p);
 }
 
-fmp_status fmp_param_f32(fmp_param *p, const float **out, fmp_err *err)
+fmp_status fmp_param_f32(fmp_model *m, fmp_param *p, const float **out, fmp_err *err)
 {
-    if (!fmp_param_is_f32(p)) {
-        p->own = malloc(fmp_param_count(p) * sizeof *p->own);
-        if (!p->own) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
-        fmp_tensor_to_f32(p->src, p->own);
+    if (!fmp_param_is_f32(p)) { FMP_TRY(take_own(p, err)); }
+    if (p->values.dev) { FMP_TRY(fmp_mirror_pull(m->device, &p->values, err)); }
+    const void *file = p->own ? NULL : p->src->data;
+    *out = p->own ? p->own : file;
+    return FMP_OK;
+}
+
+void fmp_param_rows(const fmp_param *p, const uint32_t *id, size_t n, float *rows)
+{
+    const size_t C = (size_t)p->cols;
+    fmp_tensor row = {0};
+    if (!p->own) { row = *p->src; }
+    const size_t row_bytes = C * (row.dtype == FMP_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
+    row.n_values = C;
+    for (size_t i = 0; i < n; i++) {
+        if (p->own) {
+            memcpy(rows + i * C, p->own + id[i] * C, C * sizeof *rows);
+            continue;
+        }
+        row.data = p->src->data + id[i] * row_bytes;
+        fmp_tensor_to_f32(&row, rows + i * C);
     }
-    if (out) { *out = fmp_param_view(p); }
+}
+
+/* The device has p's values as they are. */
+static fmp_status to_device(fmp_model *m, fmp_param *p, fmp_err *err)
+{
+    const float *values = NULL;
+    if (!p->values.dev) {
+        FMP_TRY(fmp_param_f32(m, p, &values, err));
+        FMP_TRY(fmp_mirror_of(m->device, values, fmp_param_count(p), &p->values, err));
+    }
+    fmp_mirror_push(m->device, &p->values);
     return FMP_OK;
 }
 
 fmp_status fmp_model_score_rows(fmp_model *m, const uint32_t *id, size_t n, float *rows, fmp_err *err)
 {
-    const size_t C = m->spec.n_channels;
-    const float *head = NULL;
-    FMP_TRY(fmp_param_f32(m->head, &head, err));
-    for (size_t i = 0; i < n; i++) {
-        memcpy(rows + i * C, head + (size_t)id[i] * C, C * sizeof *rows);
-    }
+    if (m->head->values.dev) { FMP_TRY(fmp_mirror_pull(m->device, &m->head->values, err)); }
+    fmp_param_rows(m->head, id, n, rows);
     return FMP_OK;
 }
 
@@ -150,15 +180,16 @@ static void forget(const fmp_model *m, const fmp_param *p)
     fmp_tensors_forget(m->files, p->src, fmp_param_count(p) * value);
 }
 
-/* Lay a matrix out for the kernels; a conversion made for it alone is given up again. */
+/* Lay a matrix out for the device; a conversion made for it alone is given up again. */
 static fmp_status pack(fmp_model *m, fmp_param *p, fmp_err *err)
 {
     if (p->packed) { return FMP_OK; }
     bool had_own = p->own != NULL;
     const float *w = NULL;
-    FMP_TRY(fmp_param_f32(p, &w, err));
-    fmp_status status = fmk_matmul_pack(m->ctx, p->rows, p->cols, w, fmp_model_is_bf16(m), &p->packed, err);
-    if (!had_own && p->own) {
+    FMP_TRY(fmp_param_f32(m, p, &w, err));
+    fmp_status status =
+        m->be->pack(m->device->dev, p->rows, p->cols, w, fmp_model_is_bf16(m), &p->packed, err);
+    if (!had_own && p->own && !p->values.dev) {
         free(p->own);
         p->own = NULL;
     }
@@ -168,21 +199,19 @@ static fmp_status pack(fmp_model *m, fmp_param *p, fmp_err *err)
 
 fmp_status fmp_model_ready(fmp_model *m, bool head, fmp_err *err)
 {
-    if (m->trainable) { return FMP_OK; }
-    bool bf16 =
-        fmp_model_is_bf16(m); /* then the loss reads the head packed, and the embedding is read in its file */
-    bool any = false;
+    /* rounded, the loss reads the head packed, and the embedding is read in its file */
+    bool bf16 = fmp_model_is_bf16(m), any = false;
     for (size_t i = 0; i < m->n_params; i++) {
         fmp_param *p = &m->params[i];
         bool table = p == m->embed || p == m->head;
-        if (!p->is_matrix || (table && !bf16)) { FMP_TRY(fmp_param_f32(p, NULL, err)); }
+        bool as_f32 = table && (!bf16 || (p == m->embed && fmp_param_is_f32(p)));
+        if (m->trainable || !p->is_matrix || as_f32) { FMP_TRY(to_device(m, p, err)); }
         bool wanted = p == m->head && (head || bf16);
-        if (!p->is_matrix || (table && !wanted)) { continue; }
+        if (m->trainable || !p->is_matrix || (table && !wanted)) { continue; }
         any = any || !p->packed;
         FMP_TRY(pack(m, p, err));
     }
-    for (size_t i = 0; i < m->n_params && any;
-         i++) { /* reading one tensor brings a page of its neighbours back */
+    for (size_t i = 0; i < m->n_params && any; i++) { /* reading one brings a page of its neighbours back */
         const fmp_param *p = &m->params[i];
         if (p->packed) { forget(m, p); }
     }
@@ -194,11 +223,11 @@ fmp_status fmp_model_unfreeze(fmp_model *m, fmp_err *err)
     for (size_t i = 0; i < m->n_params; i++) {
         fmp_param *p = &m->params[i];
         if (!p->own) {
-            p->own = malloc(fmp_param_count(p) * sizeof *p->own);
-            if (!p->own) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
-            fmp_tensor_to_f32(p->src, p->own);
+            fmp_mirror_free(m->device, &p->values); /* of the file's, which is not to be written to */
+            FMP_TRY(take_own(p, err));
         }
-        fmk_packed_free(p->packed);
+        FMP_TRY(to_device(m, p, err));
+        m->be->packed_free(m->device->dev, p->packed);
         p->packed = NULL;
     }
     m->trainable = true;
@@ -218,30 +247,28 @@ static bool wants_table(const fmp_model_spec *s, int i)
 }
 
 /* Rows of positions 0..len-1. Angles are rounded to f32 as in transformers. */
-static fmp_status make_table(const fmp_model_spec *s, int i, int64_t len, float **cos_out, float **sin_out,
-                             fmp_err *err)
+static fmp_status make_table(fmp_model *m, int i, int64_t len, fmp_err *err)
 {
+    const fmp_model_spec *s = &m->spec;
     int64_t half = fmp_spec_rotary(s) / 2;
     float frequency[FMP_MAX_ROTARY / 2], factor = 1.0f;
-    float *cos_t = malloc((size_t)(len * half) * sizeof *cos_t);
-    float *sin_t = malloc((size_t)(len * half) * sizeof *sin_t);
-    if (!cos_t || !sin_t) {
-        free(cos_t);
-        free(sin_t);
-        return fmp_fail(err, FMP_E_NOMEM, "out of memory for %lld positions", (long long)len);
+    fmp_mirror *table[2] = {&m->rope_cos[i], &m->rope_sin[i]};
+    for (int k = 0; k < 2; k++) {
+        fmp_mirror_free(m->device, table[k]);
+        FMP_TRY(fmp_mirror_new(m->device, (size_t)(len * half), table[k], err));
     }
     fmp_rope_frequencies(s, &s->rope[i], len, frequency, &factor);
     for (int64_t k = 0; k < half; k++) {
         for (int64_t t = 0; t < len; t++) {
             float angle = (float)t * frequency[k];
-            cos_t[t * half + k] = (float)cos((double)angle) * factor;
-            sin_t[t * half + k] = (float)sin((double)angle) * factor;
+            table[0]->host[t * half + k] = (float)cos((double)angle) * factor;
+            table[1]->host[t * half + k] = (float)sin((double)angle) * factor;
         }
     }
-    free(*cos_out);
-    free(*sin_out);
-    *cos_out = cos_t;
-    *sin_out = sin_t;
+    for (int k = 0; k < 2; k++) {
+        fmp_mirror_wrote_host(table[k]);
+        fmp_mirror_push(m->device, table[k]);
+    }
     return FMP_OK;
 }
 
@@ -249,9 +276,9 @@ fmp_status fmp_model_positions(fmp_model *m, int64_t n, fmp_err *err)
 {
     if (n <= m->rope_len) { return FMP_OK; }
     int64_t len = (n + 1023) / 1024 * 1024;
+    m->rope_len = 0;
     for (int i = 0; i < 2; i++) {
-        if (!wants_table(&m->spec, i)) { continue; }
-        FMP_TRY(make_table(&m->spec, i, len, &m->rope_cos[i], &m->rope_sin[i], err));
+        if (wants_table(&m->spec, i)) { FMP_TRY(make_table(m, i, len, err)); }
     }
     m->rope_len = len;
     return FMP_OK;
@@ -267,11 +294,13 @@ static fmp_status new_shell(const fmp_model_options *o, fmp_model **out, fmp_err
     fmp_model *m = calloc(1, sizeof *m);
     if (!m) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a model"); }
     m->precision = o->precision;
-    fmp_status status = fmk_ctx_new(o->n_threads, &m->ctx, err);
+    fmp_status status = fmp_device_open(o->backend, o->n_threads, &m->device, err);
     if (status != FMP_OK) {
         fmp_model_free(m);
         return status;
     }
+    m->be = m->device->be;
+    m->q = m->device->q;
     *out = m;
     return FMP_OK;
 }
@@ -279,9 +308,11 @@ static fmp_status new_shell(const fmp_model_options *o, fmp_model **out, fmp_err
 void fmp_params_free(fmp_model *m)
 {
     for (size_t i = 0; i < m->n_params; i++) {
-        free(m->params[i].name);
-        free(m->params[i].own);
-        fmk_packed_free(m->params[i].packed);
+        fmp_param *p = &m->params[i];
+        fmp_mirror_free(m->device, &p->values);
+        if (p->packed) { m->be->packed_free(m->device->dev, p->packed); }
+        free(p->name);
+        free(p->own);
     }
     free(m->params);
     free(m->layers);
@@ -293,14 +324,14 @@ void fmp_model_free(fmp_model *m)
     fmp_params_free(m);
     free(m->spec.layers);
     for (int i = 0; i < 2; i++) {
-        free(m->rope_cos[i]);
-        free(m->rope_sin[i]);
+        fmp_mirror_free(m->device, &m->rope_cos[i]);
+        fmp_mirror_free(m->device, &m->rope_sin[i]);
     }
     free(m->config_text);
     free(m->generation_text);
     fmp_work_free(m->work);
     fmp_tensors_close(m->files);
-    fmk_ctx_free(m->ctx);
+    fmp_device_drop(m->device);
     free(m);
 }
 
@@ -550,7 +581,7 @@ const fmp_model_spec *fmp_model_get_spec(const fmp_model *m)
 }
 const char *fmp_model_numerics(const fmp_model *m)
 {
-    return fmk_ctx_describe(m->ctx);
+    return m->be->describe(m->device->dev);
 }
 
 uint64_t fmp_model_n_params(const fmp_model *m)
@@ -605,13 +636,14 @@ fmp_status fmp_spec_measure(const fmp_model_spec *spec, const fmp_adapter_option
     return status;
 }
 
-static fmp_status digest_param(fmp_sha256 *h, fmp_param *p, fmp_err *err)
+static fmp_status digest_param(fmp_model *m, fmp_sha256 *h, fmp_param *p, fmp_err *err)
 {
     char shape[64];
     int n = snprintf(shape, sizeof shape, "%lld %lld\n", (long long)p->rows, (long long)p->cols);
     fmp_sha256_add(h, p->name, strlen(p->name) + 1);
     fmp_sha256_add(h, shape, (size_t)n);
     size_t count = fmp_param_count(p);
+    FMP_TRY(fmp_mirror_pull(m->device, &p->values, err));
     if (p->own || p->src->dtype == FMP_DTYPE_F32) {
         fmp_sha256_add(h, p->own ? (const void *)p->own : p->src->data, count * sizeof(float));
         return FMP_OK;
@@ -633,7 +665,7 @@ fmp_status fmp_model_digest(fmp_model *m, char hex[65], fmp_err *err)
     fmp_status status = h && text ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a digest");
     if (status == FMP_OK) { fmp_sha256_add(h, text, strlen(text) + 1); }
     for (size_t i = 0; i < m->n_params && status == FMP_OK; i++) {
-        status = digest_param(h, &m->params[i], err);
+        status = digest_param(m, h, &m->params[i], err);
     }
     free(text);
     unsigned char digest[32] = {0};

@@ -69,33 +69,28 @@ static const fmp_lora *lora_of(const fmp_model *m, const fmp_adapter *ad, const 
 }
 
 /* The tensor's values, owned by *fresh if they had to be made. */
-static fmp_status saved_values(fmp_model *m, const fmp_adapter *ad, const fmp_param *p, const float **data,
+static fmp_status saved_values(fmp_model *m, const fmp_adapter *ad, fmp_param *p, const float **data,
                                float **fresh, fmp_err *err)
 {
     const fmp_lora *lora = lora_of(m, ad, p);
-    bool in_place = p->src && p->src->dtype == FMP_DTYPE_F32 && (uintptr_t)p->src->data % sizeof(float) == 0;
+    const void *file = p->src ? p->src->data : NULL;
+    bool in_place = file && p->src->dtype == FMP_DTYPE_F32 && (uintptr_t)file % sizeof(float) == 0;
     *fresh = NULL;
+    FMP_TRY(fmp_mirror_pull(m->device, &p->values, err));
     if (!lora && (p->own || in_place)) {
-        *data = fmp_param_view(p);
+        *data = p->own ? p->own : file;
         return FMP_OK;
     }
     size_t n = fmp_param_count(p);
-    float *out = malloc(n * sizeof *out);
-    float *tmp = lora ? malloc((size_t)p->rows * ad->rank * sizeof *tmp) : NULL;
-    if (!out || (lora && !tmp)) {
-        free(out);
-        free(tmp);
-        return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name);
-    }
+    float *out = *fresh = malloc(n * sizeof *out);
+    *data = out;
+    if (!out) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for tensor %s", p->name); }
     if (p->own) {
         memcpy(out, p->own, n * sizeof *out);
     } else {
         fmp_tensor_to_f32(p->src, out);
     }
-    if (lora) { fmp_lora_merge(m->ctx, ad, lora, out, tmp); }
-    free(tmp);
-    *data = *fresh = out;
-    return FMP_OK;
+    return lora ? fmp_lora_merge(ad, lora, out, err) : FMP_OK;
 }
 
 static fmp_status save_tensors(fmp_model *m, const fmp_adapter *ad, const char *path, fmp_dtype dtype,
@@ -106,7 +101,7 @@ static fmp_status save_tensors(fmp_model *m, const fmp_adapter *ad, const char *
     fmp_status status =
         src && fresh ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for saving a model");
     for (size_t i = 0; i < m->n_params && status == FMP_OK; i++) {
-        const fmp_param *p = &m->params[i];
+        fmp_param *p = &m->params[i];
         src[i] = (fmp_tensor_src){.name = p->name, .dtype = dtype, .n_dims = p->is_matrix ? 2 : 1};
         src[i].shape[0] = (uint64_t)(p->is_matrix ? p->rows : p->cols);
         src[i].shape[1] = (uint64_t)p->cols;

@@ -1,12 +1,11 @@
 /* What computes, as one line, before any model is opened: part of the cache key of numeric stages. */
-#include <fmk.h>
-#include <fmpipe/model.h>
+#include "internal.h"
 
 fmp_status fmp_numerics_describe(char *line, size_t size, fmp_err *err)
 {
-    fmk_ctx *ctx = NULL;
-    FMP_TRY(fmk_ctx_new(1, &ctx, err));
-    snprintf(line, size, "%s", fmk_ctx_describe(ctx));
-    fmk_ctx_free(ctx);
+    fmp_device *d = NULL;
+    FMP_TRY(fmp_device_open(NULL, 1, &d, err));
+    snprintf(line, size, "%s", d->be->describe(d->dev));
+    fmp_device_drop(d);
     return FMP_OK;
 }

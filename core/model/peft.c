@@ -128,7 +128,7 @@ static fmp_status load_tensor(const fmp_model *m, const fmp_tensors *ts, size_t 
 }
 
 /* PEFT stores the magnitudes as a vector. */
-static fmp_status load_magnitudes(const fmp_model *m, const fmp_tensors *ts, size_t k, const fmp_lora *lora,
+static fmp_status load_magnitudes(const fmp_model *m, const fmp_tensors *ts, size_t k, int64_t n, float *mag,
                                   fmp_err *err)
 {
     char *name = fmp_peft_name(m, k, 'M');
@@ -137,11 +137,11 @@ static fmp_status load_magnitudes(const fmp_model *m, const fmp_tensors *ts, siz
     fmp_status status = FMP_OK;
     if (!t) {
         status = fmp_fail(err, FMP_E_DATA, "tensor '%s' is missing from the adapter", name);
-    } else if (t->n_dims != 1 || t->shape[0] != (uint64_t)lora->out) {
+    } else if (t->n_dims != 1 || t->shape[0] != (uint64_t)n) {
         status = fmp_fail(err, FMP_E_MISMATCH, "tensor '%s': the base model needs the shape (%lld)", name,
-                          (long long)lora->out);
+                          (long long)n);
     } else {
-        fmp_tensor_to_f32(t, lora->mag);
+        fmp_tensor_to_f32(t, mag);
     }
     free(name);
     return status;
@@ -153,11 +153,16 @@ static fmp_status load_values(fmp_adapter *ad, const fmp_tensors *ts, fmp_err *e
     for (size_t k = 0; k < ad->n_lora; k++) {
         const fmp_lora *lora = &ad->lora[k];
         if (!lora->a) { continue; }
-        FMP_TRY(load_tensor(ad->model, ts, k, 'A', ad->rank, lora->in, lora->a, err));
-        FMP_TRY(load_tensor(ad->model, ts, k, 'B', lora->out, ad->rank, lora->b, err));
-        if (lora->mag) { FMP_TRY(load_magnitudes(ad->model, ts, k, lora, err)); }
+        float *a = fmp_adapter_host(ad, lora->a), *b = fmp_adapter_host(ad, lora->b);
+        FMP_TRY(load_tensor(ad->model, ts, k, 'A', ad->rank, lora->in, a, err));
+        FMP_TRY(load_tensor(ad->model, ts, k, 'B', lora->out, ad->rank, b, err));
+        if (lora->mag) {
+            float *mag = fmp_adapter_host(ad, lora->mag);
+            FMP_TRY(load_magnitudes(ad->model, ts, k, lora->out, mag, err));
+        }
         used += lora->mag ? 3 : 2;
     }
+    fmp_mirror_wrote_host(ad->values);
     if (used != fmp_tensors_count(ts)) {
         return fmp_fail(err, FMP_E_UNSUPPORTED,
                         "the adapter has %zu tensors, of which %zu belong to its target_modules",
@@ -266,15 +271,18 @@ static fmp_tensor_src tensor_src(char *name, fmp_dtype dtype, int64_t rows, int6
 static fmp_status save_values(const fmp_adapter *ad, const char *path, fmp_dtype dtype, fmp_err *err)
 {
     size_t n = 0;
+    FMP_TRY(fmp_mirror_pull(ad->device, ad->values, err));
     fmp_tensor_src *src = calloc(3 * ad->n_lora + 1, sizeof *src);
     fmp_status status = src ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for saving an adapter");
     for (size_t k = 0; k < ad->n_lora && status == FMP_OK; k++) {
         const fmp_lora *lora = &ad->lora[k];
         if (!lora->a) { continue; }
-        src[n++] = tensor_src(fmp_peft_name(ad->model, k, 'A'), dtype, ad->rank, lora->in, lora->a);
-        src[n++] = tensor_src(fmp_peft_name(ad->model, k, 'B'), dtype, lora->out, ad->rank, lora->b);
+        const float *a = fmp_adapter_host(ad, lora->a), *b = fmp_adapter_host(ad, lora->b);
+        src[n++] = tensor_src(fmp_peft_name(ad->model, k, 'A'), dtype, ad->rank, lora->in, a);
+        src[n++] = tensor_src(fmp_peft_name(ad->model, k, 'B'), dtype, lora->out, ad->rank, b);
         if (lora->mag) {
-            src[n] = tensor_src(fmp_peft_name(ad->model, k, 'M'), dtype, lora->out, 1, lora->mag);
+            const float *mag = fmp_adapter_host(ad, lora->mag);
+            src[n] = tensor_src(fmp_peft_name(ad->model, k, 'M'), dtype, lora->out, 1, mag);
             src[n++].n_dims = 1;
         }
         if (!src[n - 1].name || !src[n - 2].name || !src[n - (lora->mag ? 3 : 2)].name) {

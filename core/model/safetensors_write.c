@@ -94,6 +94,16 @@ static fmp_status write_all(int fd, const char *path, const void *data, size_t l
     return FMP_OK;
 }
 
+/* Rounded to nearest even; x (n) is finite. */
+static void to_bf16(size_t n, const float *x, uint16_t *y)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = 0;
+        memcpy(&u, x + i, sizeof u);
+        y[i] = (uint16_t)((u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
+    }
+}
+
 static fmp_status write_tensor(int fd, const char *path, const fmp_tensor_src *t, fmp_err *err)
 {
     size_t n = src_values(t);
@@ -103,7 +113,7 @@ static fmp_status write_tensor(int fd, const char *path, const fmp_tensor_src *t
     fmp_status status = FMP_OK;
     for (size_t i = 0; i < n && status == FMP_OK; i += CHUNK_VALUES) {
         size_t k = n - i < CHUNK_VALUES ? n - i : CHUNK_VALUES;
-        fmk_f32_to_bf16((int64_t)k, t->data + i, half);
+        to_bf16(k, t->data + i, half);
         status = write_all(fd, path, half, k * sizeof *half, err);
     }
     free(half);

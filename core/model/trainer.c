@@ -24,12 +24,13 @@ static fmp_status check_options(const fmp_train_options *o, fmp_err *err)
 /* ---- the list of trained tensors ---- */
 
 /* `at`: where its gradient and moments are in the blocks */
-static fmp_status add_tensor(fmp_trainer *tr, char *name, float *w, int64_t rows, int64_t cols, ptrdiff_t at,
-                             fmp_err *err)
+static fmp_status add_tensor(fmp_trainer *tr, char *name, fmp_mirror *values, fmk_f32 *w, int64_t rows,
+                             int64_t cols, ptrdiff_t at, fmp_err *err)
 {
     if (!name) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a tensor's name"); }
     fmp_trained *t = &tr->tensors[tr->n_tensors++];
     *t = (fmp_trained){.name = name,
+                       .values = values,
                        .w = w,
                        .rows = rows,
                        .cols = cols,
@@ -52,17 +53,20 @@ static fmp_status list_adapter(fmp_trainer *tr, fmp_err *err)
         const fmp_lora *lora = &ad->lora[k];
         if (!lora->a) { continue; }
         /* as the values lie in the adapter, so that a group's gradients of A are one matrix too */
-        FMP_TRY(add_tensor(tr, fmp_peft_name(ad->model, k, 'A'), lora->a, ad->rank, lora->in,
-                           lora->a - ad->values, err));
-        FMP_TRY(add_tensor(tr, fmp_peft_name(ad->model, k, 'B'), lora->b, lora->out, ad->rank,
-                           lora->b - ad->values, err));
-        tr->grad_lora[2 * k] = tr->g + (lora->a - ad->values);
-        tr->grad_lora[2 * k + 1] = tr->g + (lora->b - ad->values);
-        if (!lora->mag) { continue; }
-        FMP_TRY(add_tensor(tr, fmp_peft_name(ad->model, k, 'M'), lora->mag, 1, lora->out,
-                           lora->mag - ad->values, err));
-        tr->tensors[tr->n_tensors - 1].matrix = false;
-        tr->grad_mag[k] = tr->g + (lora->mag - ad->values);
+        const struct {
+            char kind;
+            fmk_f32 *w;
+            int64_t rows, cols;
+        } piece[] = {{'A', lora->a, ad->rank, lora->in},
+                     {'B', lora->b, lora->out, ad->rank},
+                     {'M', lora->mag, 1, lora->out}};
+        for (int i = 0; i < (lora->mag ? 3 : 2); i++) {
+            ptrdiff_t at = piece[i].w - ad->values->dev;
+            char *name = fmp_peft_name(ad->model, k, piece[i].kind);
+            FMP_TRY(add_tensor(tr, name, ad->values, piece[i].w, piece[i].rows, piece[i].cols, at, err));
+            *(i < 2 ? &tr->grad_lora[2 * k + (size_t)i] : &tr->grad_mag[k]) = tr->g + at;
+        }
+        tr->tensors[tr->n_tensors - 1].matrix = !lora->mag;
     }
     return FMP_OK;
 }
@@ -76,7 +80,7 @@ static fmp_status list_params(fmp_trainer *tr, fmp_err *err)
     ptrdiff_t at = 0;
     for (size_t i = 0; i < m->n_params; i++) {
         fmp_param *p = &m->params[i];
-        FMP_TRY(add_tensor(tr, strdup(p->name), p->own, p->rows, p->cols, at, err));
+        FMP_TRY(add_tensor(tr, strdup(p->name), &p->values, p->values.dev, p->rows, p->cols, at, err));
         tr->tensors[i].matrix = p->is_matrix;
         tr->grad_param[i] = tr->g + at;
         at += (ptrdiff_t)fmp_param_count(p);
@@ -87,14 +91,20 @@ static fmp_status list_params(fmp_trainer *tr, fmp_err *err)
 static fmp_status take_blocks(fmp_trainer *tr, fmp_err *err)
 {
     tr->n_values = tr->ad ? tr->ad->n_values : (size_t)fmp_model_n_params(tr->m);
-    tr->g = calloc(tr->n_values, sizeof *tr->g);
-    tr->mom1 = calloc(tr->n_values, sizeof *tr->mom1);
-    tr->mom2 = calloc(tr->n_values, sizeof *tr->mom2);
-    if (!tr->g || !tr->mom1 || !tr->mom2) {
-        return fmp_fail(err, FMP_E_NOMEM, "out of memory for the optimizer state of %zu values",
-                        tr->n_values);
+    tr->state = calloc(3, sizeof *tr->state);
+    if (!tr->state) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a trainer"); }
+    for (int i = 0; i < 3; i++) {
+        fmp_status status = fmp_mirror_new(tr->m->device, tr->n_values, &tr->state[i], err);
+        if (status != FMP_OK) {
+            (void)fmp_err_note(err, "while taking memory for the optimizer state of %zu values",
+                               tr->n_values);
+            return status;
+        }
     }
-    return FMP_OK;
+    tr->g = tr->state[0].dev;
+    tr->mom1 = tr->state[1].dev;
+    tr->mom2 = tr->state[2].dev;
+    return tr->m->be->alloc(tr->m->device->dev, sizeof(fmk_f64), &tr->norm_sq, err);
 }
 
 static fmp_status build(fmp_trainer *tr, fmp_err *err)
@@ -142,6 +152,7 @@ fmp_status fmp_trainer_new(fmp_model *m, fmp_adapter *ad, const fmp_train_option
 void fmp_trainer_free(fmp_trainer *tr)
 {
     if (!tr) { return; }
+    fmp_device *d = tr->m->device;
     if (!tr->ad) { tr->m->trainable = false; }
     for (size_t i = 0; i < tr->n_tensors; i++) {
         free(tr->tensors[i].name);
@@ -150,9 +161,11 @@ void fmp_trainer_free(fmp_trainer *tr)
     free(tr->grad_lora);
     free(tr->grad_mag);
     free(tr->grad_param);
-    free(tr->g);
-    free(tr->mom1);
-    free(tr->mom2);
+    for (int i = 0; tr->state && i < 3; i++) {
+        fmp_mirror_free(d, &tr->state[i]);
+    }
+    free(tr->state);
+    if (tr->norm_sq) { d->be->free(d->dev, tr->norm_sq); }
     fmp_work_free(tr->w);
     free(tr);
 }
@@ -164,14 +177,16 @@ fmp_status fmp_trainer_begin(fmp_trainer *tr, double total_weight, fmp_err *err)
     if (!(total_weight > 0.0 && total_weight < INFINITY)) {
         return fmp_fail(err, FMP_E_DATA, "a step needs a total weight above 0, found %g", total_weight);
     }
+    if (!tr->ad) { FMP_TRY(fmp_model_ready(tr->m, false, err)); }
     FMP_TRY(fmp_adapter_ready(tr->m, tr->ad, err));
-    memset(tr->g, 0, tr->n_values * sizeof *tr->g);
+    tr->m->be->zero(tr->m->q, tr->g, tr->n_values * sizeof *tr->g);
+    fmp_mirror_wrote_device(&tr->state[0]);
     tr->total_weight = total_weight;
     tr->sum = (fmp_loss){0};
     tr->n_tokens = 0;
     tr->flops = 0.0;
-    tr->drop = (fmk_drop){.key = fmp_rng_u64(tr->o.seed, DROPOUT_STREAM, (uint64_t)tr->step),
-                          .p_65536 = tr->ad ? (uint32_t)lround(tr->ad->dropout * 65536.0) : 0};
+    tr->drop = (fmk_dev_drop){.key = fmp_rng_u64(tr->o.seed, DROPOUT_STREAM, (uint64_t)tr->step),
+                              .p_65536 = tr->ad ? (uint32_t)lround(tr->ad->dropout * 65536.0) : 0};
     tr->open = true;
     return FMP_OK;
 }
@@ -202,14 +217,17 @@ fmp_status fmp_trainer_micro(fmp_trainer *tr, const fmp_batch *batch, fmp_loss *
                   .grad_mag = tr->grad_mag};
     if (tr->drop.p_65536 > 0) {
         tr->drop.n_seg = (int64_t)batch->n_segments;
-        tr->drop.seg = batch->seg;
-        tr->drop.seg_key = batch->key;
+        tr->drop.seg = tr->w->seg;
+        tr->drop.seg_key = batch->key ? tr->w->seg_key : NULL;
         p.drop = &tr->drop;
+        p.seg_key = batch->key;
     }
-    fmp_pass_positions(&p);
+    fmp_pass_begin(&p);
     fmp_pass_forward(&p);
-    fmp_pass_loss(&p, batch->weight, true, (float)(1.0 / tr->total_weight), &sum, seg_loss);
-    if (sum.n_labels > 0) { fmp_pass_backward(&p); }
+    fmp_pass_loss(&p, batch->weight, true, (float)(1.0 / tr->total_weight));
+    if (tr->w->n_rows > 0) { fmp_pass_backward(&p); }
+    fmp_mirror_wrote_device(&tr->state[0]);
+    FMP_TRY(fmp_pass_sums(&p, &sum, seg_loss, err));
     tr->sum.nll += sum.nll;
     tr->sum.weight += sum.weight;
     tr->sum.n_labels += sum.n_labels;
@@ -224,10 +242,26 @@ static void update(fmp_trainer *tr, float g_scale, float lr)
 {
     for (size_t i = 0; i < tr->n_tensors; i++) {
         const fmp_trained *t = &tr->tensors[i];
-        fmk_adamw(tr->m->ctx, (int64_t)t->n, t->w, tr->g + t->at, tr->mom1 + t->at, tr->mom2 + t->at, g_scale,
-                  lr, tr->o.beta1, tr->o.beta2, tr->o.eps, t->matrix ? tr->o.weight_decay : 0.0f, tr->step);
+        tr->m->be->adamw(tr->m->q, (int64_t)t->n, t->w, tr->g + t->at, tr->mom1 + t->at, tr->mom2 + t->at,
+                         g_scale, lr, tr->o.beta1, tr->o.beta2, tr->o.eps,
+                         t->matrix ? tr->o.weight_decay : 0.0f, tr->step);
+        fmp_mirror_wrote_device(t->values);
     }
+    fmp_mirror_wrote_device(&tr->state[1]);
+    fmp_mirror_wrote_device(&tr->state[2]);
     fmp_adapter_changed(tr->ad);
+}
+
+/* Of the whole gradient; waits for it. */
+static fmp_status gradient_norm(fmp_trainer *tr, double *norm, fmp_err *err)
+{
+    const fmk_backend *be = tr->m->be;
+    double sum = 0.0;
+    be->sum_squares(tr->m->q, (int64_t)tr->n_values, tr->g, tr->norm_sq);
+    be->download(tr->m->q, &sum, tr->norm_sq, sizeof sum);
+    FMP_TRY(be->sync(tr->m->q, err));
+    *norm = sqrt(sum);
+    return FMP_OK;
 }
 
 fmp_status fmp_trainer_end(fmp_trainer *tr, float learning_rate, fmp_step *step, fmp_err *err)
@@ -243,7 +277,8 @@ fmp_status fmp_trainer_end(fmp_trainer *tr, float learning_rate, fmp_step *step,
                         tr->total_weight, tr->sum.weight);
     }
     tr->open = false;
-    double norm = sqrt(fmk_sum_squares(tr->m->ctx, (int64_t)tr->n_values, tr->g));
+    double norm = 0.0;
+    FMP_TRY(gradient_norm(tr, &norm, err));
     double loss = tr->sum.nll / tr->total_weight;
     bool finite = isfinite(loss) && isfinite(norm);
     if (finite) {
@@ -263,20 +298,36 @@ fmp_status fmp_trainer_end(fmp_trainer *tr, float learning_rate, fmp_step *step,
 
 const float *fmp_trainer_grad(const fmp_trainer *tr, const char *name, size_t *n)
 {
+    fmp_err err = FMP_ERR_INIT;
     for (size_t i = 0; i < tr->n_tensors; i++) {
         if (strcmp(tr->tensors[i].name, name) == 0) {
             if (n) { *n = tr->tensors[i].n; }
-            return tr->g + tr->tensors[i].at;
+            bool here = fmp_mirror_pull(tr->m->device, &tr->state[0], &err) == FMP_OK;
+            return here ? tr->state[0].host + tr->tensors[i].at : NULL;
         }
     }
     return NULL;
 }
 
+fmp_status fmp_trainer_pull(const fmp_trainer *tr, fmp_err *err)
+{
+    for (size_t i = 0; i < tr->n_tensors; i++) {
+        FMP_TRY(fmp_mirror_pull(tr->m->device, tr->tensors[i].values, err));
+    }
+    return FMP_OK;
+}
+
 const char *fmp_trainer_tensor(fmp_trainer *tr, size_t i, float **values, size_t *n)
 {
+    fmp_err err = FMP_ERR_INIT;
     if (i >= tr->n_tensors) { return NULL; }
-    fmp_adapter_changed(tr->ad); /* the caller may write */
-    if (values) { *values = tr->tensors[i].w; }
-    if (n) { *n = tr->tensors[i].n; }
-    return tr->tensors[i].name;
+    const fmp_trained *t = &tr->tensors[i];
+    if (values) {
+        if (fmp_mirror_pull(tr->m->device, t->values, &err) != FMP_OK) { return NULL; }
+        *values = fmp_trained_host(t);
+        t->values->lent = true; /* the caller may write */
+        fmp_adapter_changed(tr->ad);
+    }
+    if (n) { *n = t->n; }
+    return t->name;
 }

@@ -13,32 +13,33 @@ size_t fmp_trainer_lowest(const fmp_adapter *ad)
     return k / N_PROJ;
 }
 
-/*
- * What the kernels' scratch grows to: the largest of a product whose operand is laid out at each call (LoRA's
- * gradients; all weights in full training), of attention's keys and values, and of the logits of a block of
- * labelled rows beside the head in both layouts. The limits are those of kernels/cpu.
- */
-static double scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp_train_options *o)
+static size_t most_of(size_t a, size_t b)
 {
-    const double page = 2 << 20, pack_limit = 16 << 20, logits_limit = 32 << 20, tile_rows = 48;
-    const bool packed = ad && fmp_model_is_bf16(m); /* the head: see fmk_xent_packed */
-    const double most_rows = (packed ? 6.0 : 8.0) * tile_rows;
-    double T = (double)o->max_tokens, V = m->spec.vocab_size, head = V * m->spec.n_channels, most = 0.0;
-    double narrow = fmp_model_is_bf16(m) ? 0.5 : 1.0;
+    return a > b ? a : b;
+}
+
+/*
+ * What the device takes beside arguments: the largest of a product whose operand is laid out at each call (LoRA's
+ * gradients; all weights in full training), of attention's keys and values, and of the loss.
+ */
+static size_t scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp_train_options *o)
+{
+    const fmk_backend *be = m->be;
+    const fmk_device *d = m->device->dev;
+    int64_t T = (int64_t)o->max_tokens, kv_width = (int64_t)m->spec.n_kv_heads * m->spec.head_size;
+    bool bf16 = fmp_model_is_bf16(m);
+    size_t most = be->xent_scratch(d, T, m->spec.n_channels, m->spec.vocab_size, bf16, ad && bf16);
+    most = most_of(most, be->attn_scratch(d, T, kv_width));
     for (size_t k = 0; k < (size_t)m->spec.n_layers * N_PROJ; k++) {
         const fmp_param *w = m->layers[k / N_PROJ].w[k % N_PROJ];
         if (!w) { continue; }
-        double rows = ad ? 3.0 * ad->rank : (double)w->rows, cols = (double)w->cols;
-        double operand = fmin(fmax(T * cols, ad ? 0.0 : rows * cols), pack_limit);
-        most = fmax(most, narrow * operand + (narrow < 1.0 ? narrow * T * fmax(rows, (double)w->rows) : 0.0));
+        int64_t rows = ad && 3 * (int64_t)ad->rank > w->rows ? 3 * (int64_t)ad->rank : w->rows;
+        const fmk_mm gradient = {.M = rows, .N = w->cols, .K = T, .bf16 = bf16};
+        const fmk_mm input = {.M = T, .N = w->cols, .K = w->rows, .bf16 = bf16};
+        most = most_of(most, be->matmul_scratch(d, &gradient));
+        if (!ad) { most = most_of(most, be->matmul_scratch(d, &input)); }
     }
-    double rows = fmin(T, fmin(most_rows, fmax(1.0, floor(logits_limit / V / tile_rows)) * tile_rows));
-    most = fmax(most, rows * V + (packed                     ? 0.0
-                                  : head <= 4.0 * pack_limit ? 2.0 * narrow * head
-                                                             : pack_limit));
-    double keys = 4.0 * T * m->spec.n_kv_heads * m->spec.head_size;
-    double bytes = sizeof(float) * fmax(most, fmin(keys, 2.0 * pack_limit));
-    return ceil(bytes / page) * page; /* a reserved range is backed by large pages */
+    return most;
 }
 
 /* f32 copies of the weights that full training will make. */
@@ -57,7 +58,7 @@ static size_t bytes_with(const fmp_model *m, const fmp_adapter *ad, const fmp_tr
     int64_t T = (int64_t)o->max_tokens;
     double n = ad ? (double)ad->n_values : (double)fmp_model_n_params(m);
     double all = (double)fmp_work_bytes(m, ad, T, WORK_TRAIN, fmp_trainer_lowest(ad), n_acts);
-    all += 3.0 * sizeof(float) * n + scratch_bytes(m, ad, o) + (ad ? 0.0 : weight_bytes(m));
+    all += 3.0 * sizeof(float) * n + (double)scratch_bytes(m, ad, o) + (ad ? 0.0 : weight_bytes(m));
     all += o->evaluates ? (double)fmp_work_bytes(m, ad, T, WORK_FORWARD, 0, 1) : 0.0;
     return all < 0x1p62 ? (size_t)all : SIZE_MAX;
 }
@@ -123,32 +124,50 @@ fmp_status fmp_model_prepare(fmp_model *m, fmp_err *err)
     return fmp_model_ready(m, false, err);
 }
 
+/* x (n): small numbers, none of them slow to multiply. */
+static void fill(float *x, int n, int period)
+{
+    for (int i = 0; x && i < n; i++) {
+        x[i] = (float)(i % period) * 0.25f;
+    }
+}
+
+enum { PEAK_ROWS = 384, PEAK_N = 768, PEAK_K = 768 };
+
+/* The best rate of 0.1 s of x W^T. */
+static double best_rate(fmp_model *m, const fmk_packed *w, const fmk_f32 *x, fmk_f32 *y, fmp_err *err)
+{
+    double best = 0.0, start = fmp_now(), last = start;
+    do {
+        m->be->matmul_packed(m->q, PEAK_ROWS, x, w, 0.0f, y);
+        if (m->be->sync(m->q, err) != FMP_OK) { return 0.0; }
+        double now = fmp_now(), rate = now > last ? 2e-9 * PEAK_ROWS * PEAK_N * PEAK_K / (now - last) : 0.0;
+        best = rate > best ? rate : best;
+        last = now;
+    } while (last - start < 0.1);
+    return best;
+}
+
 double fmp_model_measure_gflops(fmp_model *m)
 {
-    enum { ROWS = 384, N = 768, K = 768 };
     fmk_packed *w = NULL;
+    fmp_mirror x = {0}, y = {0};
     fmp_err err = FMP_ERR_INIT;
-    float *x = malloc((size_t)ROWS * K * sizeof *x), *y = malloc((size_t)ROWS * N * sizeof *y);
-    float *values = malloc((size_t)N * K * sizeof *values);
+    float *values = malloc((size_t)PEAK_N * PEAK_K * sizeof *values);
     double best = 0.0;
-    for (int i = 0; x && i < ROWS * K; i++) {
-        x[i] = (float)(i % 7) * 0.25f;
+    fill(values, PEAK_N * PEAK_K, 5);
+    if (values &&
+        m->be->pack(m->device->dev, PEAK_N, PEAK_K, values, fmp_model_is_bf16(m), &w, &err) == FMP_OK &&
+        fmp_mirror_new(m->device, (size_t)PEAK_ROWS * PEAK_K, &x, &err) == FMP_OK &&
+        fmp_mirror_new(m->device, (size_t)PEAK_ROWS * PEAK_N, &y, &err) == FMP_OK) {
+        fill(x.host, PEAK_ROWS * PEAK_K, 7);
+        fmp_mirror_wrote_host(&x);
+        fmp_mirror_push(m->device, &x);
+        best = best_rate(m, w, x.dev, y.dev, &err);
     }
-    for (int i = 0; values && i < N * K; i++) {
-        values[i] = (float)(i % 5) * 0.25f;
-    }
-    if (x && y && values && fmk_matmul_pack(m->ctx, N, K, values, fmp_model_is_bf16(m), &w, &err) == FMP_OK) {
-        double start = fmp_now(), last = start;
-        do {
-            fmk_matmul_packed(m->ctx, ROWS, x, w, 0.0f, y);
-            double now = fmp_now(), rate = now > last ? 2e-9 * ROWS * N * K / (now - last) : 0.0;
-            best = rate > best ? rate : best;
-            last = now;
-        } while (last - start < 0.1);
-    }
-    fmk_packed_free(w);
-    free(x);
-    free(y);
+    m->be->packed_free(m->device->dev, w);
+    fmp_mirror_free(m->device, &x);
+    fmp_mirror_free(m->device, &y);
     free(values);
     return best;
 }

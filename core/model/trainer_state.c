@@ -26,10 +26,10 @@ static void free_files(state_files *f)
     free(f->json);
 }
 
-/* The three pieces of a trained tensor: weight, first and second moment. */
+/* The three pieces of a trained tensor on the host: weight, first and second moment. */
 static float *piece(const fmp_trainer *tr, const fmp_trained *t, int which)
 {
-    return which == 0 ? t->w : (which == 1 ? tr->mom1 : tr->mom2) + t->at;
+    return which == 0 ? fmp_trained_host(t) : tr->state[which].host + t->at;
 }
 static char *piece_name(const fmp_trained *t, int which)
 {
@@ -41,6 +41,29 @@ static char *piece_name(const fmp_trained *t, int which)
                     t->name) < 0
                ? NULL
                : name;
+}
+
+/* All of them are on the host. */
+static fmp_status pull_all(const fmp_trainer *tr, fmp_err *err)
+{
+    FMP_TRY(fmp_trainer_pull(tr, err));
+    FMP_TRY(fmp_mirror_pull(tr->m->device, &tr->state[1], err));
+    return fmp_mirror_pull(tr->m->device, &tr->state[2], err);
+}
+
+/* What the host wrote goes to the device. */
+static void push_all(fmp_trainer *tr)
+{
+    for (size_t i = 0; i < tr->n_tensors; i++) {
+        fmp_mirror_wrote_host(tr->tensors[i].values);
+    }
+    for (size_t i = 0; i < tr->n_tensors; i++) {
+        fmp_mirror_push(tr->m->device, tr->tensors[i].values);
+    }
+    for (int i = 1; i < 3; i++) {
+        fmp_mirror_wrote_host(&tr->state[i]);
+        fmp_mirror_push(tr->m->device, &tr->state[i]);
+    }
 }
 
 static fmp_status save_tensors(const fmp_trainer *tr, const char *path, fmp_err *err)
@@ -85,6 +108,7 @@ fmp_status fmp_trainer_save(fmp_trainer *tr, const char *dir, fmp_err *err)
     state_files f = {0};
     if (tr->open) { return fmp_fail(err, FMP_E_USAGE, "a checkpoint inside a step"); }
     FMP_TRY(fmp_mkdirs(dir, err));
+    FMP_TRY(pull_all(tr, err));
     fmp_status status = name_files(dir, &f, err);
     if (status == FMP_OK) { status = save_tensors(tr, f.tensors, err); }
     if (status == FMP_OK) { status = save_json(tr, &f, err); }
@@ -151,9 +175,11 @@ fmp_status fmp_trainer_load(fmp_trainer *tr, const char *dir, fmp_err *err)
     if (status == FMP_OK) { status = check_json(tr, &f, &step, err); }
     if (status == FMP_OK) { status = fmp_tensors_open(f.tensors, &ts, err); }
     if (status == FMP_OK) { status = load_tensors(tr, ts, false, err); }
+    if (status == FMP_OK) { status = pull_all(tr, err); }
     if (status == FMP_OK) { status = load_tensors(tr, ts, true, err); }
     fmp_adapter_changed(tr->ad);
     if (status == FMP_OK) {
+        push_all(tr);
         tr->step = step;
         tr->open = false;
     } else {

@@ -5,7 +5,7 @@
  *
  * WORK_FORWARD has one x, updated in place, and one set of activations that every layer overwrites.
  * WORK_TRAIN keeps all x; with fewer sets than layers the lower layers share the first set. Every piece starts
- * at a multiple of 64 bytes.
+ * at a multiple of 64 bytes. A second, small block holds the host's side of what is uploaded and downloaded.
  */
 #include "internal.h"
 
@@ -21,9 +21,9 @@ static void *carve(carver *c, int64_t count, size_t size_bytes)
     c->used += ((size_t)count * size_bytes + 63) & ~(size_t)63;
     return p;
 }
-static float *carve_f32(carver *c, int64_t count)
+static fmk_f32 *carve_f32(carver *c, int64_t count)
 {
-    return carve(c, count, sizeof(float));
+    return carve(c, count, sizeof(fmk_f32));
 }
 
 /* Of the adapted projections of this kind, or of the kind N_PROJ: of any. */
@@ -78,7 +78,7 @@ static void carve_attention(carver *c, const fmp_model_spec *s, int64_t T, fmp_a
 
 /* n (T,C), h (T,F): of all layers, made again by the backward pass */
 static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place,
-                       float *n, float *h, fmp_acts *a)
+                       fmk_f32 *n, fmk_f32 *h, fmp_acts *a)
 {
     const fmp_model_spec *s = &m->spec;
     int64_t C = s->n_channels, F = s->n_ff;
@@ -141,7 +141,17 @@ static void carve_rows(carver *c, int64_t T, int64_t C, bool gradients, fmp_work
     w->row = carve(c, T, sizeof *w->row);
     w->label = carve(c, T, sizeof *w->label);
     w->hit = carve(c, T, sizeof *w->hit);
+}
+
+/* What the batch says. */
+static void carve_batch(carver *c, int64_t T, fmp_work *w)
+{
+    w->id = carve(c, T, sizeof *w->id);
+    w->seg = carve(c, T + 1, sizeof *w->seg);
+    w->seg_key = carve(c, T, sizeof *w->seg_key);
     w->pos = carve(c, T, sizeof *w->pos);
+    w->slot = carve(c, T, sizeof *w->slot);
+    w->len = carve(c, T, sizeof *w->len);
 }
 
 /* What outlives a layer: keys and values that later layers use. */
@@ -173,22 +183,44 @@ static void carve_rope(carver *c, const fmp_model_spec *s, int64_t T, fmp_work *
     w->rope_row = any ? carve(c, T, sizeof *w->rope_row) : NULL;
 }
 
+static void carve_staging(carver *c, const fmp_model *m, int64_t T, fmp_work *w)
+{
+    const fmp_model_spec *s = &m->spec;
+    fmp_staging *h = &w->staging;
+    int64_t half = fmp_spec_rotary(s) / 2;
+    h->pos = carve(c, T, sizeof *h->pos);
+    h->slot = carve(c, T, sizeof *h->slot);
+    h->row = carve(c, T, sizeof *h->row);
+    h->label = carve(c, T, sizeof *h->label);
+    h->w_lab = carve(c, T, sizeof *h->w_lab);
+    h->nll = carve(c, T, sizeof *h->nll);
+    h->hit = carve(c, T, sizeof *h->hit);
+    h->rope_row = carve(c, T, sizeof *h->rope_row);
+    h->x = fmp_param_is_f32(m->embed) ? NULL : carve(c, T * s->n_channels, sizeof *h->x);
+    for (int i = 0; i < 2; i++) {
+        bool own = fmp_rope_by_length(&s->rope[i]);
+        h->rope_cos[i] = own ? carve(c, T * half, sizeof(float)) : NULL;
+        h->rope_sin[i] = own ? carve(c, T * half, sizeof(float)) : NULL;
+    }
+}
+
 static void lay_out(carver *c, const fmp_model *m, const fmp_adapter *ad, fmp_work *w)
 {
     size_t L = m->spec.n_layers;
     int64_t T = w->T, C = m->spec.n_channels;
     bool in_place = w->mode == WORK_FORWARD;
-    float *x = NULL;
+    fmk_f32 *x = NULL;
     for (size_t l = 0; l <= L; l++) {
         if (l == 0 || (!in_place && l > w->first)) { x = carve_f32(c, T * C); }
         w->x[l] = x;
     }
-    float *n = carve_f32(c, m->spec.norms != FMP_NORM_POST ? T * C : 0);
-    float *h = carve_f32(c, T * (int64_t)m->spec.n_ff);
+    fmk_f32 *n = carve_f32(c, m->spec.norms != FMP_NORM_POST ? T * C : 0);
+    fmk_f32 *h = carve_f32(c, T * (int64_t)m->spec.n_ff);
     for (size_t i = 0; i < w->n_acts; i++) {
         carve_acts(c, m, ad, T, in_place, n, h, &w->acts[i]);
     }
     carve_rows(c, T, C, !in_place, w);
+    carve_batch(c, T, w);
     carve_lent(c, &m->spec, T, !in_place, w);
     carve_rope(c, &m->spec, T, w);
     w->y = m->spec.norms != FMP_NORM_PRE ? carve_f32(c, T * C) : NULL;
@@ -200,7 +232,7 @@ static fmp_work *new_shell(const fmp_model *m, int64_t T, fmp_work_mode mode, si
 {
     fmp_work *w = calloc(1, sizeof *w);
     if (!w) { return NULL; }
-    *w = (fmp_work){.T = T, .mode = mode, .first = first};
+    *w = (fmp_work){.T = T, .most_tokens = T, .mode = mode, .first = first};
     w->n_acts = n_acts;
     w->keep = m->spec.n_layers - n_acts;
     w->acts = calloc(w->n_acts, sizeof *w->acts);
@@ -213,15 +245,32 @@ static fmp_work *new_shell(const fmp_model *m, int64_t T, fmp_work_mode mode, si
     return w;
 }
 
+/* Bytes of the device's block and of the host's. */
+static void measure(const fmp_model *m, const fmp_adapter *ad, fmp_work *w, size_t *device, size_t *staging)
+{
+    carver d = {0}, h = {0};
+    lay_out(&d, m, ad, w);
+    carve_staging(&h, m, w->T, w);
+    *device = d.used;
+    *staging = h.used;
+}
+
 size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first,
                       size_t n_acts)
 {
     fmp_work *w = new_shell(m, T, mode, first, n_acts);
-    carver c = {0};
+    size_t device = 0, staging = 0;
     if (!w) { return SIZE_MAX; }
-    lay_out(&c, m, ad, w);
+    measure(m, ad, w, &device, &staging);
     fmp_work_free(w);
-    return c.used;
+    return device + staging;
+}
+
+static void cut(const fmp_model *m, const fmp_adapter *ad, fmp_work *w)
+{
+    carver device = {.base = w->block}, host = {.base = w->staging_block};
+    lay_out(&device, m, ad, w);
+    carve_staging(&host, m, w->T, w);
 }
 
 fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode,
@@ -229,18 +278,19 @@ fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fm
 {
     *out = NULL;
     fmp_work *w = new_shell(m, T, mode, first, n_acts);
-    size_t bytes = fmp_work_bytes(m, ad, T, mode, first, n_acts);
-    void *block = w && bytes < SIZE_MAX / 2 ? aligned_alloc(64, bytes + 64 - bytes % 64) : NULL;
-    if (!block) {
+    if (!w) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for a workspace"); }
+    w->device = fmp_device_keep(m->device);
+    size_t staging = 0;
+    measure(m, ad, w, &w->size_bytes, &staging);
+    w->staging_block = malloc(staging);
+    fmp_status status = w->staging_block ? m->be->alloc(m->device->dev, w->size_bytes, &w->block, err)
+                                         : fmp_fail(err, FMP_E_NOMEM, "out of memory for a batch");
+    if (status != FMP_OK) {
+        (void)fmp_err_note(err, "while taking memory for the activations of %lld tokens", (long long)T);
         fmp_work_free(w);
-        return fmp_fail(err, FMP_E_NOMEM, "out of memory for activations: %zu MiB for %lld tokens",
-                        bytes >> 20, (long long)T);
+        return status;
     }
-    fmk_huge_pages(block, bytes);
-    w->block = block;
-    w->size_bytes = bytes;
-    carver c = {.base = block};
-    lay_out(&c, m, ad, w);
+    cut(m, ad, w);
     *out = w;
     return FMP_OK;
 }
@@ -248,26 +298,34 @@ fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fm
 void fmp_work_free(fmp_work *w)
 {
     if (!w) { return; }
-    free(w->block);
+    if (w->block) { w->device->be->free(w->device->dev, w->block); }
+    fmp_device_drop(w->device);
+    free(w->staging_block);
     free(w->acts);
     free(w->x);
     free(w->lent);
     free(w);
 }
 
+/* Whether a workspace's blocks allow a pass of T tokens with this adapter; leaves it to be cut. */
+static bool fits(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work *w)
+{
+    size_t device = 0, staging = 0;
+    w->T = T;
+    measure(m, ad, w, &device, &staging);
+    return device <= w->size_bytes && T <= w->most_tokens;
+}
+
 fmp_status fmp_work_shared(fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work **out, fmp_err *err)
 {
     FMP_TRY(fmp_adapter_ready(m, ad, err));
-    size_t need = fmp_work_bytes(m, ad, T, WORK_FORWARD, 0, 1);
-    if (!m->work || m->work->size_bytes < need) {
+    if (!m->work || !fits(m, ad, T, m->work)) {
         fmp_work_free(m->work);
         m->work = NULL;
         FMP_TRY(fmp_work_new(m, ad, T, WORK_FORWARD, 0, 1, &m->work, err));
     }
-    /* An adapter or a batch size that differs cuts the same block anew. */
-    carver c = {.base = m->work->block};
-    m->work->T = T;
-    lay_out(&c, m, ad, m->work);
+    /* An adapter or a batch size that differs cuts the same blocks anew. */
+    cut(m, ad, m->work);
     *out = m->work;
     return FMP_OK;
 }

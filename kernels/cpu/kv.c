@@ -233,9 +233,10 @@ static void attend_task(void *arg, size_t i)
     const fmk_kv *kv = job->kv;
     int64_t b = (int64_t)i / a->H, h = (int64_t)i % a->H, len = a->len[b];
     int64_t from = a->window > 0 ? fmk_max(0, len - a->window) : 0;
-    int64_t row = (b * a->H + h) * kv->D;
+    int64_t ldq = a->ldq > 0 ? a->ldq : a->H * kv->D;
     assert(len >= 1 && len <= kv->cap);
-    attend_any(job, a->slot[b], h / (a->H / kv->G), from, len, job->q + row, job->o + row);
+    attend_any(job, a->slot[b], h / (a->H / kv->G), from, len, job->q + b * ldq + h * kv->D,
+               job->o + (b * a->H + h) * kv->D);
 }
 
 void fmk_kv_attend(fmk_ctx *ctx, const fmk_kv_attn *a, const fmk_kv *kv, const float *q, float *o)
@@ -288,8 +289,8 @@ void fmk_kv_attend_ref(const fmk_kv_attn *a, const fmk_kv *kv, const float *q, f
 {
     for (int64_t b = 0; b < a->B; b++) {
         for (int64_t h = 0; h < a->H; h++) {
-            int64_t row = (b * a->H + h) * kv->D;
-            ref_head(a, kv, b, h, q + row, o + row);
+            int64_t ldq = a->ldq > 0 ? a->ldq : a->H * kv->D;
+            ref_head(a, kv, b, h, q + b * ldq + h * kv->D, o + (b * a->H + h) * kv->D);
         }
     }
 }

@@ -15,6 +15,7 @@
 #ifndef FMK_H
 #define FMK_H
 
+#include <fmk_types.h>
 #include <fmpipe/err.h>
 
 #ifdef __cplusplus
@@ -41,19 +42,11 @@ void fmk_huge_pages(void *p, size_t size_bytes);
 /* f32 matmul GFLOP/s reached on this machine now with all threads of ctx (about 0.2 s of work). */
 double fmk_measure_peak_gflops(fmk_ctx *ctx);
 
-/* ---- matrix product: out (M,N) = op(A) op(B) + beta*out; op is transpose when ta/tb ---- */
-typedef struct fmk_mm {
-    int64_t M, N, K;
-    bool ta, tb;            /* A is (K,M) when ta; B is (N,K) when tb                 */
-    int64_t lda, ldb, ldc;  /* row strides in elements                                */
-    float beta;             /* 0 or 1                                                 */
-    bool bf16;              /* round A and B to bf16 before multiplying (f32 sums)    */
-} fmk_mm;
+/* ---- matrix product, described by an fmk_mm ---- */
 void fmk_matmul(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const float *b, float *out);
 void fmk_matmul_ref(const fmk_mm *mm, const float *a, const float *b, float *out);
 
-/* A frozen weight (N,K), as in y = x W^T, laid out once for fmk_matmul_packed in both directions. */
-typedef struct fmk_packed fmk_packed;
+/* w (N,K)                                                                          returned; fmk_packed_free */
 FMP_MUST_USE fmp_status fmk_matmul_pack(fmk_ctx *ctx, int64_t N, int64_t K, const float *w, bool bf16,
                                         fmk_packed **out, fmp_err *err);
 void fmk_packed_free(fmk_packed *w);
@@ -70,7 +63,6 @@ void fmk_matmul_packed_bwd(fmk_ctx *ctx, int64_t T, const float *dy, const fmk_p
  *
  * u_i are R columns of u. The same numbers as the single products, less laying out. Everything is borrowed.
  */
-#define FMK_LORA_MAX 3
 typedef struct fmk_lora_proj {
     const fmk_packed *w; /* (N_i,K), bf16                         */
     const float *b;      /* (N_i,R), or NULL: no LoRA here        */
@@ -129,7 +121,6 @@ void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
 void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
                   const float *lse, const float *d_o, float *dq, float *dk, float *dv);
 /* ---- the cache of keys and values that generation reads ---- */
-typedef enum fmk_kv_kind { FMK_KV_F32, FMK_KV_BF16, FMK_KV_Q8 } fmk_kv_kind;
 /*
  * One layer's cache, k and v (slots, cap, G, D), a slot for each sequence; borrowed.
  *   FMK_KV_F32 float; FMK_KV_BF16 uint16_t, rounded to nearest even; FMK_KV_Q8 int8_t with k_scale, v_scale (slots, cap, G)
@@ -153,6 +144,7 @@ typedef struct fmk_kv_attn {
     float softcap;          /* 0: off; else a score s becomes softcap * tanh(s / softcap) */
     const int32_t *slot;    /* (B) */
     const int32_t *len;     /* (B) */
+    int64_t ldq;            /* from one row of q to the next; 0: H*D */
 } fmk_kv_attn;
 /* q (B,H,D) -> o (B,H,D) */
 void fmk_kv_attend(fmk_ctx *ctx, const fmk_kv_attn *a, const fmk_kv *kv, const float *q, float *o);

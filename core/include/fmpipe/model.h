@@ -174,6 +174,11 @@ typedef enum fmp_precision {
 typedef struct fmp_model_options {
     int n_threads; /* >= 1 */
     fmp_precision precision;
+    /*
+     * What computes: NULL is "cpu". A name (a-z, 0-9, _) is the file fmpipe_backend_NAME.so in fmpipe/backends/ beside
+     * the library, anything with a '/' a path; kernels/include/fmk_backend.h says what is in it. Borrowed.
+     */
+    const char *backend;
 } fmp_model_options;
 
 typedef struct fmp_model fmp_model;
@@ -371,9 +376,13 @@ FMP_MUST_USE fmp_status fmp_trainer_micro(fmp_trainer *trainer, const fmp_batch 
 FMP_MUST_USE fmp_status fmp_trainer_end(fmp_trainer *trainer, float learning_rate, fmp_step *step,
                                         fmp_err *err);
 
-/* The running step's gradient of the trained tensor `name`, (n), borrowed until begin; NULL: no such one. */
+/* The running step's gradient of the trained tensor `name`, (n), borrowed until begin; NULL: no such one, or a
+ * device failed. */
 const float *fmp_trainer_grad(const fmp_trainer *trainer, const char *name, size_t *n);
-/* The i-th trained tensor's name and values, to read or (in tests) to change; NULL beyond the last. */
+/*
+ * The i-th trained tensor's name and values, to read or (in tests) to change until the step after; NULL beyond the last,
+ * or where a device failed. A change counts from the next pass on.
+ */
 const char *fmp_trainer_tensor(fmp_trainer *trainer, size_t i, float **values, size_t *n);
 
 /*
