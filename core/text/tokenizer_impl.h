@@ -40,7 +40,9 @@ typedef struct tk_text {
     char *s;
     uint32_t *end_of;
     size_t len, cap;
+    size_t limit; /* bytes that it may have; 0: 4 GiB */
     bool failed;
+    bool over; /* failed for the limit, not for memory */
 } tk_text;
 
 typedef struct tk_piece {

@@ -30,8 +30,8 @@ static bool text_grow(tk_text *t, size_t extra)
 {
     if (t->failed) { return false; }
     size_t need;
-    if (!fmp_add_ok(t->len, extra, &need) || need > UINT32_MAX) {
-        t->failed = true;
+    if (!fmp_add_ok(t->len, extra, &need) || need > (t->limit ? t->limit : UINT32_MAX)) {
+        t->failed = t->over = true;
         return false;
     }
     if (need <= t->cap) { return true; }
@@ -284,6 +284,13 @@ static fmp_status normalize_step(const fmp_tokenizer *tok, const tk_norm *step, 
     return FMP_OK;
 }
 
+/* Rules of a file may double a text many times over; those of real models make it a few times longer. */
+static size_t longest_normalized(size_t len)
+{
+    enum { TIMES = 64, AT_LEAST = 1 << 20 };
+    return len > (UINT32_MAX - AT_LEAST) / TIMES ? UINT32_MAX : len * TIMES + AT_LEAST;
+}
+
 fmp_status tk_normalize(const fmp_tokenizer *tok, tk_matcher *m, const tk_view *in, tk_text *a, tk_text *b,
                         tk_view *out, fmp_err *err)
 {
@@ -295,7 +302,13 @@ fmp_status tk_normalize(const fmp_tokenizer *tok, tk_matcher *m, const tk_view *
         }
         tk_text *to = out->s == a->s && out->end_of == a->end_of ? b : a;
         to->len = 0;
+        to->limit = longest_normalized(in->len);
+        to->over = false;
         FMP_TRY(normalize_step(tok, &tok->norm[i], m, out, to, err));
+        if (to->over) {
+            return fmp_fail(err, FMP_E_RANGE, "the tokenizer's normalizer makes more than %zu bytes of %zu",
+                            to->limit, in->len);
+        }
         if (to->failed) {
             return fmp_fail(err, FMP_E_NOMEM, "out of memory while normalizing %zu bytes", in->len);
         }

@@ -430,6 +430,33 @@ static void files_that_lie_are_refused_with_the_place(void **state)
     fmp_buf_free(&b);
 }
 
+/* Each rule makes eight letters of one: of twelve, 8^12 bytes would come. */
+static void a_normalizer_that_blows_a_text_up_is_stopped(void **state)
+{
+    (void)state;
+    fmp_buf json = {0};
+    fmp_err err = FMP_ERR_INIT;
+    fmp_token_list out = {0};
+    fmp_buf_puts(&json, "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+    for (int i = 0; i < 12; i++) {
+        fmp_buf_printf(&json,
+                       "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaa\"}",
+                       i ? "," : "");
+    }
+    fmp_buf_puts(&json,
+                 "]},\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"a\":1}}}");
+    fmp_tokenizer *tok = parse(json.data, json.len);
+    fmp_tok_scratch *scratch = fmp_tok_scratch_new();
+    assert_int_equal(fmp_tokenizer_encode(tok, scratch, "b a", 3, 0, &out, &err), FMP_E_RANGE);
+    assert_non_null(strstr(err.message, "normalizer"));
+    assert_int_equal(fmp_tokenizer_encode(tok, scratch, "b", 1, 0, &out, &err), FMP_OK);
+    assert_int_equal(out.n, 1);
+    fmp_tok_scratch_free(scratch);
+    fmp_token_list_free(&out);
+    fmp_tokenizer_free(tok);
+    fmp_buf_free(&json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +470,7 @@ int main(void)
         cmocka_unit_test(gguf_unigram_takes_white_space_together),
         cmocka_unit_test(a_gguf_vocabulary_is_copied_without_its_tensors),
         cmocka_unit_test(files_that_lie_are_refused_with_the_place),
+        cmocka_unit_test(a_normalizer_that_blows_a_text_up_is_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
