@@ -53,7 +53,8 @@ for name in $names; do
     case $name in
     model) compare model "random models of each family" "$python" "$here/model_parity.py" "$probe" ;;
     lora) compare lora "LoRA, rank-stabilised LoRA, DoRA of each family beside PEFT" "$python" "$here/lora_parity.py" "$probe" ;;
-    template) compare template "chat templates" "$python" "$here/template_parity.py" "$build/bin/fmpipe" "$data" --random 500 ;;
+    template) compare template "chat templates" "$python" "$here/template_parity.py" "$build/bin/fmpipe" "$data" --random 500 \
+        --table "$root/docs/reference/chat-templates.md" ;;
     chat) compare chat "the tokens of conversations" "$python" "$here/chat_parity.py" "$build/bin/fmpipe" "$data" --rows 40 ;;
     tokenizer)
         compare tokenizer "tokenizer files of every kind" "$python" "$here/tokenizer_parity.py" "$build/bin/tokenizer_probe" \

@@ -1,11 +1,12 @@
 """Compare `fmpipe render` with Python's jinja2, set up as transformers' apply_chat_template sets it up.
 
-    python template_parity.py PATH/TO/fmpipe SHARED_DATA [--random N]
+    python template_parity.py PATH/TO/fmpipe SHARED_DATA [--random N] [--table FILE [--write]]
 
 Needs jinja2. Renders every template below SHARED_DATA/chat-templates (*.jinja, and chat_template members of JSON files) with
 every context there, with conversations of SHARED_DATA/sgd, and with conversations made here for what those leave out; then N
 random templates of a small grammar. Both must give the same bytes, or both an error. Prints every difference; exits 1 if
-there is one.
+there is one. FILE is the page of the reference that says how each template did: it must say what this run found; --write
+writes it.
 """
 
 import argparse
@@ -195,6 +196,10 @@ def made_contexts():
     yield "unknown role", {"messages": [{"role": "robot", "content": "x"}], **tokens, **none}
     yield "two users", {"messages": [talk[1], talk[3]], **tokens, **none}
     yield "nothing", {"messages": [], **tokens, **none, "add_generation_prompt": True}
+    yield "functions as text", {
+        "messages": talk[:5], "functions": json.dumps(tools), "datetime": "26 July 2024", **tokens, "add_generation_prompt": True,
+    }
+    yield "functions as text, a talk", {"messages": talk[1:4], "functions": "[]", "datetime": "today", **tokens, "add_generation_prompt": True}
     yield "documents", {
         "messages": talk[:2],
         "documents": [{"title": "T", "text": "one\ntwo"}, {"title": "U", "text": "three"}],
@@ -357,16 +362,24 @@ class Tally:
         self.n += 1
         self.errors += want is None and got is None
         if want == got:
-            return
+            return True
         address = want is not None and re.search(r" at 0x[0-9a-f]+>", want)  # a method or a generator, printed
         if lenient and got is None and ("unsupported" in message or address):
             self.unsupported += 1
             self.reasons.append(message.split("error: ")[-1].split("\n")[0].split(";")[0])
-            return
+            return False
         self.different += 1
         print(f"-- {what}\n   template {template!r}"[:600] if lenient else f"-- {what}")
         print(f"   jinja2 {excerpt(want, got) if want is not None else why}")
         print(f"   fmpipe {excerpt(got, want) if got is not None else message}")
+        return False
+
+    def facts(self, template):
+        """What fmpipe finds out about a template when it opens it."""
+        with open(f"{self.tmp}/t.jinja", "w", encoding="utf-8", newline="") as f:
+            f.write(template)
+        done = subprocess.run([self.program, "render", "--template", f"{self.tmp}/t.jinja", "--facts", "--json"], capture_output=True)
+        return json.loads(done.stdout) if done.returncode == 0 else {}
 
     def line(self, what):
         print(f"{what}: {self.n} renderings, {self.errors} of them errors on both sides, {self.unsupported} refused as unsupported, "
@@ -382,24 +395,67 @@ def excerpt(text, other):
     return f"…{text[max(0, at - 30):at + 60]!r} at {at}"
 
 
+# ---- the page of the reference
+
+PAGE = """# Chat templates: how each real one does
+
+Written by `tests/parity/template_parity.py --table`, which renders each template with every conversation at hand, by fmpipe and by
+Python's jinja2: *equal* counts renderings with the same bytes (or an error on both sides, in brackets: the template refuses that
+conversation). The other columns are what fmpipe finds out when it opens the template; see [Chat templates](../explanation/chat-templates.md).
+
+| template | equal | tools | arguments | calls | ends turns, calls | rewrites the past |
+|---|---|---|---|---|---|---|
+"""
+
+
+def yes(value):
+    return "yes" if value else "no"
+
+
+def page_row(name, equal, n, refused, facts):
+    return (f"| {name} | {equal} of {n} ({refused}) | {yes(facts.get('tools'))} | {facts.get('arguments', '?')} | {facts.get('calls', '?')} "
+            f"| {yes(facts.get('ends_turn'))}, {yes(facts.get('ends_calls'))} | {yes(facts.get('rewrites_past'))} |\n")
+
+
+def page_name(name):
+    return os.path.splitext(os.path.basename(name.replace(".json.", "/").replace(".json:", "/")))[0]
+
+
+def check_page(path, text, write):
+    if write:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+    with open(path, encoding="utf-8") as f:
+        if f.read() == text:
+            return True
+    print(f"{path} does not say what this run found: run with --write")
+    return False
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("fmpipe")
     parser.add_argument("shared")
     parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--table")
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     tally = Tally(given.fmpipe)
     contexts = list(shared_contexts(given.shared)) + list(made_contexts())
     templates = list(shared_templates(given.shared))
+    page = PAGE
     for name, template, own in templates:
+        n, errors, equal = tally.n, tally.errors, 0
         for context_name, context in [("its own context", own)] if own else contexts:
-            tally.compare(template, context, f"{name} x {context_name}")
+            equal += tally.compare(template, context, f"{name} x {context_name}")
+        page += page_row(page_name(name), equal, tally.n - n, tally.errors - errors, tally.facts(template))
     tally.line(f"{len(templates)} templates, {len(contexts)} contexts")
     drawn = Tally(given.fmpipe)
     for name, template in random_cases(given.random):
         drawn.compare(template, CONTEXT, name, lenient=True)
     drawn.line("random templates")
-    return 1 if tally.different or drawn.different else 0
+    same_page = not given.table or check_page(given.table, page, given.write)
+    return 1 if tally.different or drawn.different or not same_page else 0
 
 
 if __name__ == "__main__":
