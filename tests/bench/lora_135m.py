@@ -1,7 +1,8 @@
 """The peer of lora_135m.c: torch + PEFT, eager, bf16, two threads, on the same model folder and the same sequences.
 
-  lora_135m.py MODEL FILE STEPS [THREADS]    one optimizer step for every 4 lines of FILE, padded to the longest of the four
-FILE has a sequence a line, ids separated by blanks, a supervised one marked by '*'. One line of JSON goes to stdout.
+  lora_135m.py MODEL FILE STEPS [THREADS] [f32|bf16]    one optimizer step for every 4 lines of FILE, padded to the longest of the four
+FILE has a sequence a line, ids separated by blanks, a supervised one marked by '*'. f32: the adapter's values as get_peft_model makes
+them if it is not told otherwise; bf16: rounded, which computes faster. One line of JSON goes to stdout.
 """
 
 import json
@@ -48,8 +49,8 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     model.config.use_cache = False
     config = LoraConfig(r=32, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    # The adapter in bf16 too: its f32 default makes each product of LoRA an f32 one, which is slower here.
-    model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    kind = sys.argv[5] if len(sys.argv) > 5 else "f32"
+    model = get_peft_model(model, config, autocast_adapter_dtype=kind == "f32")
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
@@ -69,7 +70,7 @@ def main():
     seconds = time.perf_counter() - start
     n = len(losses) - 1
     print(json.dumps({
-        "what": f"torch {torch.__version__}, {model.config._attn_implementation} attention",
+        "what": f"torch {torch.__version__}, {model.config._attn_implementation} attention, adapter {trained[0].dtype}".replace("torch.", ""),
         "steps": n,
         "tokens_per_s": tokens / seconds,
         "sequences_per_s": PER_STEP * n / seconds,
