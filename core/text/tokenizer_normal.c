@@ -287,7 +287,7 @@ static fmp_status normalize_step(const fmp_tokenizer *tok, const tk_norm *step, 
 /* Rules of a file may double a text many times over; those of real models make it a few times longer. */
 static size_t longest_normalized(size_t len)
 {
-    enum { TIMES = 64, AT_LEAST = 1 << 20 };
+    enum { TIMES = 64, AT_LEAST = 1 << 16 };
     return len > (UINT32_MAX - AT_LEAST) / TIMES ? UINT32_MAX : len * TIMES + AT_LEAST;
 }
 

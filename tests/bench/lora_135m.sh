@@ -13,7 +13,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=${BUILD:?set BUILD to a release build}
-python=${PYTHON:-/tmp/venv-model/bin/python}
+python=${PYTHON:-python3}
 data=${DATA:-${FMP_SHARED_DATA:-$here/../../../shared/data}}
 rounds=${ROUNDS:-2} steps=${STEPS:-4} threads=${THREADS:-2} cases=${CASES:-dense sgd} prefix=${RUN:-}
 fmpipe=$build/bin/fmpipe bench=$build/bin/lora_135m
