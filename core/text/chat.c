@@ -69,21 +69,6 @@ static int trust_of_span(const cJSON *doc, const fmp_rendered *r, const fmp_span
     return span->kind == FMP_SPAN_INPUT ? trust_of_path(doc, r->paths[span->path]) : TRUST_ALL;
 }
 
-/* The span that byte `at` lies in. */
-static size_t span_at(const fmp_rendered *r, size_t at)
-{
-    size_t low = 0, high = r->n_spans;
-    while (low + 1 < high) {
-        size_t mid = low + (high - low) / 2;
-        if (r->spans[mid].begin > at) {
-            high = mid;
-        } else {
-            low = mid;
-        }
-    }
-    return low;
-}
-
 /* ---------------------------------------------------------------------------------------------- encoding */
 
 typedef struct truster {
@@ -99,7 +84,7 @@ static bool is_trusted(void *arg, uint32_t id, size_t begin, size_t end)
     const fmp_rendered *r = &t->r->rendered;
     int kind = t->chat->token_kind[id];
     if (kind == CHAT_TOKEN_PLAIN) { return true; }
-    for (size_t k = span_at(r, begin); k < r->n_spans && r->spans[k].begin < end; k++) {
+    for (size_t k = fmp_rendered_span_at(r, begin); k < r->n_spans && r->spans[k].begin < end; k++) {
         if (trust_of_span(t->doc, r, &r->spans[k]) < kind) {
             t->r->n_control_text++;
             return false;

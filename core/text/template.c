@@ -82,6 +82,20 @@ void fmp_rendered_free(fmp_rendered *rendered)
     memset(rendered, 0, sizeof *rendered);
 }
 
+size_t fmp_rendered_span_at(const fmp_rendered *rendered, size_t at)
+{
+    size_t low = 0, high = rendered->n_spans;
+    while (low + 1 < high) {
+        size_t mid = low + (high - low) / 2;
+        if (rendered->spans[mid].begin > at) {
+            high = mid;
+        } else {
+            low = mid;
+        }
+    }
+    return low;
+}
+
 /* ---- rendering ---- */
 
 static fmp_status init_globals(tpl_rt *rt, const cJSON *context)

@@ -6,24 +6,10 @@
  * Source   the tokenizer.json files of the models; llama.cpp (src/llama-vocab.cpp) for which name means which.
  */
 #include "tokenizer_impl.h"
+#include "tokenizer_patterns.h"
 
-#define GPT2        FMP_TOK_PATTERN_GPT2
-#define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define REST        "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define QWEN2       CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" REST
-#define LLAMA3      CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" REST
-#define QWEN35                                                                                               \
-    CONTRACTION                                                                                              \
-    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"      \
-    "\\s+(?!\\S)|\\s+"
-#define UPPER       "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER       "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define ODD         "[^\\r\\n\\p{L}\\p{N}]?"
-#define SIGNS_SLASH "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define GPT4O                                                                                                \
-    ODD UPPER "*" LOWER "+" CONTRACTION "?|" ODD UPPER "+" LOWER "*" CONTRACTION "?|\\p{N}{1,3}" SIGNS_SLASH
-#define TEKKEN ODD UPPER "*" LOWER "+|" ODD UPPER "+" LOWER "*|\\p{N}" SIGNS_SLASH
-#define BLOOM  " ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"
+#define GPT2  FMP_TOK_PATTERN_GPT2
+#define BLOOM " ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"
 /* Han (one range of it), kana excluded; and what the file's authors wrote after it. */
 #define DEEPSEEK_CJK "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+"
 #define DEEPSEEK3                                                                                            \
@@ -59,8 +45,6 @@
 #define DEEPSEEK_SIGNS                                                                                       \
     "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+"
 
-#define NO_HAN(set) "(?:(?!\\p{Han})" set ")"
-
 static const struct pre {
     const char *names; /* between spaces */
     unsigned flags;
@@ -77,10 +61,7 @@ static const struct pre {
     {" dbrx smaug-bpe chatglm-bpe glm4 ", 0, {LLAMA3}},
     {" qwen2 deepseek-r1-qwen kormo stablelm2 megrez hunyuan grok-2 solar-open ", 0, {QWEN2}},
     {" qwen35 ", 0, {QWEN35}},
-    {" kimi-k2 ",
-     0,
-     {"\\p{Han}+|" ODD NO_HAN(UPPER) "*" NO_HAN(LOWER) "+" CONTRACTION "?|" ODD NO_HAN(UPPER) "+" NO_HAN(
-         LOWER) "*" CONTRACTION "?|\\p{N}{1,3}" REST}},
+    {" kimi-k2 ", 0, {KIMI}},
     {" starcoder refact command-r smollm codeshell exaone minerva-7b ", 0, {"\\p{N}", GPT2}},
     {" falcon ", 0, {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
     {" default ", 0, {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
@@ -92,7 +73,7 @@ static const struct pre {
     {" poro-chat bloom gpt3-finnish ", 0, {BLOOM}},
     {" viking ", 0, {BLOOM, "\\p{N}"}},
     {" tekken ", TK_PRE_IGNORE_MERGES | TK_PRE_BOS, {TEKKEN}},
-    {" gpt-4o llama4 kanana2 minimax-m2 ", 0, {GPT4O}},
+    {" gpt-4o llama4 kanana2 minimax-m2 ", 0, {O200K}},
     {" chameleon ",
      TK_PRE_BOS,
      {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",

@@ -14,21 +14,6 @@ const char *fmp_view_kind_name(fmp_view_kind kind)
     return names[kind];
 }
 
-/* The span that byte `at` of the rendering lies in. */
-static size_t span_at(const fmp_rendered *r, size_t at)
-{
-    size_t low = 0, high = r->n_spans;
-    while (low + 1 < high) {
-        size_t mid = low + (high - low) / 2;
-        if (r->spans[mid].begin > at) {
-            high = mid;
-        } else {
-            low = mid;
-        }
-    }
-    return low;
-}
-
 static const char *span_name(const fmp_rendered *r, const fmp_span *span)
 {
     if (span->kind == FMP_SPAN_INPUT) { return r->paths[span->path]; }
@@ -38,7 +23,7 @@ static const char *span_name(const fmp_rendered *r, const fmp_span *span)
 /* Names of the spans that a token lies in, each once in a row. */
 static const char *source_of(const fmp_rendered *r, const fmp_token_view *v, fmp_arena *arena)
 {
-    size_t first = span_at(r, v->begin), last = first;
+    size_t first = fmp_rendered_span_at(r, v->begin), last = first;
     const char *name = span_name(r, &r->spans[first]);
     while (last + 1 < r->n_spans && r->spans[last + 1].begin < v->end) {
         last++;
@@ -54,7 +39,7 @@ static const char *source_of(const fmp_rendered *r, const fmp_token_view *v, fmp
 
 static bool is_template(const fmp_rendered *r, const fmp_token_view *v)
 {
-    for (size_t i = span_at(r, v->begin); i < r->n_spans && r->spans[i].begin < v->end; i++) {
+    for (size_t i = fmp_rendered_span_at(r, v->begin); i < r->n_spans && r->spans[i].begin < v->end; i++) {
         if (r->spans[i].kind == FMP_SPAN_INPUT) { return false; }
     }
     return true;

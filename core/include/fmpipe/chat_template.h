@@ -87,6 +87,8 @@ typedef struct fmp_rendered {
     fmp_arena *arena;
 } fmp_rendered;
 void fmp_rendered_free(fmp_rendered *rendered);
+/* Index of the span that byte `at` of the text lies in; there is at least one span.        cost: log2(n_spans) */
+size_t fmp_rendered_span_at(const fmp_rendered *rendered, size_t at);
 
 /*
  * fmp_template_render: fill the template with the variables of `context` (an object: messages, tools,
