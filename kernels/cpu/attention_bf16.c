@@ -121,7 +121,7 @@ static uint32_t *along_at(const attn_job *job, const layout *l, int64_t head, in
 /* (D, all tokens / pair): the block's first column */
 static int64_t turned_ld(const attn_job *job)
 {
-    return job->block.n * FMK_NR / job->pair;
+    return fmk_odd_lines(job->block.n * FMK_NR / job->pair);
 }
 static uint32_t *turned_at(const attn_job *job, const layout *l, int64_t head, int64_t block)
 {
@@ -132,11 +132,11 @@ static layout take_layout(fmk_ctx *ctx, const attn_job *job, int64_t heads, bool
                           bool along, bool turned)
 {
     layout l = {0};
-    size_t tokens = (size_t)(heads * job->block.n * FMK_NR), pair = (size_t)job->pair;
+    size_t tokens = (size_t)(heads * job->block.n * FMK_NR);
     if (rows) { l.rows = fmk_take(ctx, tokens * (size_t)job->Du, sizeof *l.rows); }
     if (across) { l.across = fmk_take(ctx, tokens * (size_t)job->Du, sizeof *l.across); }
-    if (along) { l.along = fmk_take(ctx, tokens / pair * (size_t)job->Dp, sizeof *l.along); }
-    if (turned) { l.turned = fmk_take(ctx, tokens / pair * (size_t)job->a.D, sizeof *l.turned); }
+    if (along) { l.along = fmk_take(ctx, tokens / (size_t)job->pair * (size_t)job->Dp, sizeof *l.along); }
+    if (turned) { l.turned = fmk_take(ctx, (size_t)(heads * job->a.D * turned_ld(job)), sizeof *l.turned); }
     return l;
 }
 

@@ -99,7 +99,7 @@ static size_t cpu_xent_scratch(const fmk_device *d, int64_t N, int64_t C, int64_
     double laid_out = packed ? 0.0 : head <= 4.0 * PACK_LIMIT ? 2.0 * narrow * head : PACK_LIMIT;
     double blocks = fmax(1.0, floor(LOGITS_LIMIT / (double)V / TILE_ROWS));
     double rows = fmin((double)N, fmin(packed ? PACKED_ROWS : MOST_ROWS, blocks * TILE_ROWS));
-    return bytes_of(rows * (double)V + laid_out);
+    return bytes_of(rows * ((double)V + 32.0) + laid_out);
 }
 
 static size_t cpu_attn_scratch(const fmk_device *d, int64_t T, int64_t kv_width)

@@ -75,6 +75,29 @@ T512_BF16 static void pair_cols_512(int64_t m, int64_t n, const float *x, int64_
         }
     }
 }
+
+/* Thirty-two columns of two rows of pairs: pairs along the rows become pairs of rows. */
+T512_BF16 static void turn_pairs_512(int64_t m, int64_t n, const uint32_t *rows, int64_t ld, uint32_t *out,
+                                     int64_t ld_out)
+{
+    __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38,
+                                     6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    __m512i behind = _mm512_add_epi16(order, _mm512_set1_epi16(16));
+    for (int64_t i = 0; i < m; i += 2) {
+        const uint16_t *lo = (const uint16_t *)(rows + i * ld), *hi = (const uint16_t *)(rows + (i + 1) * ld);
+        uint32_t *to = out + i / 2 * ld_out;
+        for (int64_t j = 0; j < n; j += 32) {
+            __mmask32 have = n - j >= 32 ? 0xFFFFFFFFu : (1u << (n - j)) - 1u;
+            __m512i x = _mm512_maskz_loadu_epi16(have, lo + j);
+            __m512i y = i + 1 < m ? _mm512_maskz_loadu_epi16(have, hi + j) : _mm512_setzero_si512();
+            _mm512_mask_storeu_epi32(to + j, (__mmask16)have, _mm512_permutex2var_epi16(x, order, y));
+            if (n - j > 16) {
+                _mm512_mask_storeu_epi32(to + j + 16, (__mmask16)(have >> 16),
+                                         _mm512_permutex2var_epi16(x, behind, y));
+            }
+        }
+    }
+}
 #endif
 
 FMK_INLINE void round_some_body(int64_t m, int64_t n, const float *x, int64_t ld, float *out, int64_t ld_out)
@@ -99,14 +122,35 @@ void fmk_round_rows(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *
     round_some(m, n, x, ld, (float *)out, ld_out);
 }
 
-void fmk_round_cols(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out, bool pad)
+/* Zeros behind n columns, up to a whole panel. */
+static void pad_panel(int64_t m, int64_t n, uint32_t *out, int64_t ld_out)
 {
-    int64_t wide = fmk_ceil_div(n, FMK_NR) * FMK_NR, pair = fmk_pair();
-    for (int64_t i = 0; i < fmk_ceil_div(m, pair) && pad && wide > n; i++) {
+    int64_t wide = fmk_ceil_div(n, FMK_NR) * FMK_NR;
+    for (int64_t i = 0; i < fmk_ceil_div(m, fmk_pair()) && wide > n; i++) {
         memset(out + i * ld_out + n, 0, (size_t)(wide - n) * sizeof *out);
     }
+}
+
+void fmk_pair_rows(int64_t m, int64_t n, const uint32_t *rows, int64_t ld, uint32_t *out, int64_t ld_out,
+                   bool pad)
+{
+    if (pad) { pad_panel(m, n, out, ld_out); }
 #if FMK_X86
-    if (pair == 2) {
+    if (fmk_pair() == 2) {
+        turn_pairs_512(m, n, rows, ld, out, ld_out);
+        return;
+    }
+#endif
+    for (int64_t i = 0; i < m; i++) {
+        memcpy(out + i * ld_out, rows + i * ld, (size_t)n * sizeof *out);
+    }
+}
+
+void fmk_round_cols(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out, bool pad)
+{
+    if (pad) { pad_panel(m, n, out, ld_out); }
+#if FMK_X86
+    if (fmk_pair() == 2) {
         pair_cols_512(m, n, x, ld, out, ld_out);
         return;
     }

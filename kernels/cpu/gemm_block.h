@@ -42,13 +42,20 @@ GB_TARGET FMK_INLINE void GB(block)(int mr, int nv, int64_t K, const GB_E *a, in
         sum[i][0] = (GB_V){0};
         sum[i][1] = (GB_V){0};
     }
+    const GB_E *three[(GB_MR + 2) / 3]; /* rows 0, 3, 6, ...: so few pointers that each has a register */
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i += 3) {
+        three[i / 3] = a + i * ars;
+        __asm__("" : "+r"(three[i / 3])); /* nor does the compiler make one of each row again */
+    }
     for (int64_t k = 0; k < K; k++) {
         GB_BV b0 = *(const GB_BV *)(b + k * b_row);
         GB_BV b1 = *(const GB_BV *)(b + k * b_row + (nv - 1) * GB_VW);
 #pragma GCC unroll 16
         for (int i = 0; i < mr; i++) {
-            sum[i][0] = GB_FMA(sum[i][0], a[i * ars + k * acs], b0);
-            if (nv > 1) { sum[i][1] = GB_FMA(sum[i][1], a[i * ars + k * acs], b1); }
+            const GB_E *x = three[i / 3] + i % 3 * ars + k * acs;
+            sum[i][0] = GB_FMA(sum[i][0], *x, b0);
+            if (nv > 1) { sum[i][1] = GB_FMA(sum[i][1], *x, b1); }
         }
     }
     GB(store)(mr, nv, sum, c, ldc, n, add);

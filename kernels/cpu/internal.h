@@ -127,6 +127,14 @@ struct fmk_packed {
 /* b (K,N) or, when t, (N,K) into panels [N/NR][K][NR] f32, or [N/NR][(K+1)/2][NR] bf16 pairs; zero padded. */
 void fmk_pack_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b, int64_t ldb, bool bf16,
                      uint32_t *out);
+/* The same for a caller with a loop of its own: fmk_pack_task(job, i) makes panel i. */
+typedef struct fmk_pack_job {
+    int64_t N, K, ldb;
+    bool t, bf16;
+    const float *b;
+    uint32_t *out;
+} fmk_pack_job;
+void fmk_pack_task(void *job, size_t i);
 /* One panel (D,FMK_NR) from w <= FMK_NR rows of D values, transposed; the other columns zero. */
 void fmk_pack_block_t(int64_t D, int64_t w, const float *rows, int64_t ld, float *panel);
 size_t fmk_panels_count(int64_t N, int64_t K, bool bf16); /* 32-bit elements */
@@ -137,6 +145,7 @@ size_t fmk_panels_count(int64_t N, int64_t K, bool bf16); /* 32-bit elements */
  *   fmk_round_rows   rows (m,n) to (m, ceil(n/pair)), ld_out units apart: left operands, pairs along a row
  *   fmk_round_cols   rows (m,n) to (ceil(m/pair), n), ld_out units apart: pairs of rows; n rounded up to whole panels
  *                    when `pad`, zeros there
+ *   fmk_pair_rows    the same from rows that fmk_round_rows made, ld units apart
  */
 FMK_INLINE int64_t fmk_pair(void)
 {
@@ -145,6 +154,8 @@ FMK_INLINE int64_t fmk_pair(void)
 void fmk_round_rows(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out);
 void fmk_round_cols(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out, int64_t ld_out,
                     bool pad);
+void fmk_pair_rows(int64_t m, int64_t n, const uint32_t *rows, int64_t ld, uint32_t *out, int64_t ld_out,
+                   bool pad);
 void fmk_tile_rounded(const fmk_tile *t);
 
 /* attention_bf16.c: fmk_attn_fwd and _bwd where a->bf16 */
@@ -166,6 +177,12 @@ FMK_INLINE int64_t fmk_max(int64_t a, int64_t b)
 FMK_INLINE int64_t fmk_ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
+}
+
+/* At least n 32-bit units, an odd number of cache lines: rows so far apart share no place in a cache. */
+FMK_INLINE int64_t fmk_odd_lines(int64_t n)
+{
+    return (fmk_ceil_div(n, 16) | 1) * 16;
 }
 
 FMK_INLINE uint32_t fmk_bits(float x)

@@ -4,8 +4,9 @@
  *
  * The products of LoRA are so thin (R columns, or R deep) that laying out their operands costs more than multiplying.
  * So an input and an output gradient are rounded once for all products that read them, LoRA's part is added while the
- * tile of the frozen part lies in the cache, and the sums over tokens (dA, dB) round a strip of columns where they
- * multiply it. Rows come in blocks that bound the scratch.
+ * tile of the frozen part lies in the cache, and the sums over tokens (dA, dB) lay out a strip of columns where they
+ * multiply it. What needs no other's result is one loop: threads meet three times in a pass. Rows come in blocks that
+ * bound the scratch.
  *
  *   forward    u = scale x A^T                y_i = x W_i^T + u_i B_i^T
  *   backward   du = scale dy_i B_i            dx = sum of dy_i W_i, + du A        dB_i += dy_i^T u_i    dA += du^T x
@@ -34,11 +35,12 @@ typedef struct product {
     bool add;
 } product;
 
-/* out (M,N) += a (M,T) x (T,N) for tokens; turned: out is (N,M). */
+/* out (M,N) += a (M,T) x (T,N) for tokens; x or, where they were wanted anyway, its rounded rows. turned: out is (N,M). */
 typedef struct token_sum {
     int64_t M, N, first; /* first: number of its first strip */
     operand a;
     const float *x;
+    operand rows;
     float *out;
     bool turned;
 } token_sum;
@@ -46,7 +48,7 @@ typedef struct token_sum {
 typedef struct lora_job {
     fmk_lora l;
     int64_t T, t0, pair, row_tiles; /* the block of rows: T from t0 */
-    operand x, x_lora, u[FMK_LORA_MAX], dy[FMK_LORA_MAX], du;
+    operand x, x_lora, u[FMK_LORA_MAX], dy[FMK_LORA_MAX], du, du_turned;
     uint32_t *a, *b[FMK_LORA_MAX]; /* panels */
     float *u_out;                  /* (T,n_u) of the block: u, or du */
     product product[FMK_LORA_MAX];
@@ -66,78 +68,107 @@ static operand take_rows(fmk_ctx *ctx, const lora_job *job, int64_t n)
     return (operand){fmk_take(ctx, (size_t)(job->T * ld), sizeof(uint32_t)), ld};
 }
 
-static uint32_t *take_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b, int64_t ldb)
+/* Out of which an operand is made that is (n, T) in units. */
+static operand take_turned(fmk_ctx *ctx, const lora_job *job, int64_t n)
 {
-    uint32_t *p = fmk_take(ctx, fmk_panels_count(N, K, true), sizeof *p);
-    fmk_pack_panels(ctx, N, K, t, b, ldb, true, p);
-    return p;
+    int64_t ld = fmk_odd_lines(units(job, job->T));
+    return (operand){fmk_take(ctx, (size_t)(n * ld), sizeof(uint32_t)), ld};
 }
 
-/* ---- rounding rows ---- */
-typedef struct round_job {
-    int64_t T, n[FMK_LORA_MAX];
-    const float *x[FMK_LORA_MAX];
-    operand out[FMK_LORA_MAX];
-    int n_operands;
-} round_job;
+/* ---- laying out: one loop over all that is wanted ---- */
+#define MOST_LAYOUTS (3 * FMK_LORA_MAX + 1)
 
-static void round_task(void *arg, size_t i)
-{
-    const round_job *job = arg;
-    int64_t t = (int64_t)i * 16, m = fmk_min(16, job->T - t);
-    for (int k = 0; k < job->n_operands; k++) {
-        const operand *out = &job->out[k];
-        fmk_round_rows(m, job->n[k], job->x[k] + t * job->n[k], job->n[k], out->p + t * out->ld, out->ld);
-    }
-}
-
-static void add_operand(round_job *job, int64_t n, const float *x, operand out)
-{
-    job->n[job->n_operands] = n;
-    job->x[job->n_operands] = x;
-    job->out[job->n_operands++] = out;
-}
-
-static void round_all(fmk_ctx *ctx, const round_job *job)
-{
-    double work = 0.0;
-    for (int k = 0; k < job->n_operands; k++) {
-        work += 2.0 * (double)job->n[k];
-    }
-    fmk_par(ctx, fmk_ceil_div(job->T, 16), work, round_task, (void *)(uintptr_t)job);
-}
-
-/* out (n, T/pair) = x (T,n) transposed */
-typedef struct turn_job {
-    int64_t T, n, ldx;
+/* x (T,n), its rows ldx apart, rounded to rows, or turned to (n, T/pair); or a packed matrix. */
+typedef struct layout {
+    enum { ROWS, TURNED, PANELS } kind;
+    int64_t T, n, ldx, first; /* first: number of its first task */
     const float *x;
     operand out;
-} turn_job;
+    fmk_pack_job pack;
+} layout;
+typedef struct layouts {
+    layout l[MOST_LAYOUTS];
+    int n;
+    int64_t n_tasks;
+    double work; /* of all tasks */
+} layouts;
 
-static void turn_task(void *arg, size_t i)
+/* m rows from t; as many as fit in a panel of pairs */
+static void turn_rows(const layout *l, int64_t t, int64_t m)
 {
-    const turn_job *job = arg;
-    int64_t pair = fmk_pair(), column = (int64_t)i * FMK_NR, t = column * pair;
-    int64_t m = fmk_min(FMK_NR * pair, job->T - t), n_units = fmk_ceil_div(m, pair);
-    for (int64_t j = 0; j < job->n; j += FMK_NR) {
+    int64_t pair = fmk_pair(), n_units = fmk_ceil_div(m, pair);
+    for (int64_t j = 0; j < l->n; j += FMK_NR) {
         uint32_t cols[FMK_NR * FMK_NR], part[FMK_NR * FMK_NR];
-        int64_t n = fmk_min(FMK_NR, job->n - j);
-        fmk_round_cols(m, n, job->x + t * job->ldx + j, job->ldx, cols, FMK_NR, true);
+        int64_t n = fmk_min(FMK_NR, l->n - j);
+        fmk_round_cols(m, n, l->x + t * l->ldx + j, l->ldx, cols, FMK_NR, true);
         fmk_pack_block_t(n, n_units, (float *)cols, FMK_NR, (float *)part);
         for (int64_t r = 0; r < n; r++) {
-            memcpy(job->out.p + (j + r) * job->out.ld + column, part + r * FMK_NR,
+            memcpy(l->out.p + (j + r) * l->out.ld + t / pair, part + r * FMK_NR,
                    (size_t)n_units * sizeof *part);
         }
     }
 }
 
-static operand turn(fmk_ctx *ctx, int64_t T, int64_t n, const float *x, int64_t ldx)
+static void layout_task(void *arg, size_t task)
 {
-    turn_job job = {.T = T, .n = n, .ldx = ldx, .x = x};
-    job.out.ld = fmk_ceil_div(T, fmk_pair());
-    job.out.p = fmk_take(ctx, (size_t)(n * job.out.ld), sizeof *job.out.p);
-    fmk_par(ctx, fmk_ceil_div(job.out.ld, FMK_NR), 4.0 * FMK_NR * (double)n, turn_task, &job);
-    return job.out;
+    layouts *all = arg;
+    int k = 0;
+    while (k + 1 < all->n && (int64_t)task >= all->l[k + 1].first) {
+        k++;
+    }
+    layout *l = &all->l[k];
+    int64_t i = (int64_t)task - l->first;
+    if (l->kind == PANELS) {
+        fmk_pack_task(&l->pack, (size_t)i);
+        return;
+    }
+    int64_t step = l->kind == ROWS ? 16 : FMK_NR * fmk_pair(), t = i * step, m = fmk_min(step, l->T - t);
+    if (l->kind == TURNED) {
+        turn_rows(l, t, m);
+    } else {
+        fmk_round_rows(m, l->n, l->x + t * l->ldx, l->ldx, l->out.p + t * l->out.ld, l->out.ld);
+    }
+}
+
+static void add_layout(layouts *all, layout l, int64_t n_tasks, double work)
+{
+    assert(all->n < MOST_LAYOUTS);
+    l.first = all->n_tasks;
+    all->l[all->n++] = l;
+    all->n_tasks += n_tasks;
+    all->work += work;
+}
+
+static operand add_rows(fmk_ctx *ctx, const lora_job *job, layouts *all, int64_t n, const float *x)
+{
+    operand out = take_rows(ctx, job, n);
+    layout l = {.kind = ROWS, .T = job->T, .n = n, .ldx = n, .x = x + job->t0 * n, .out = out};
+    add_layout(all, l, fmk_ceil_div(job->T, 16), 2.0 * (double)(job->T * n) / 16);
+    return out;
+}
+
+static operand add_turned(fmk_ctx *ctx, const lora_job *job, layouts *all, int64_t n, const float *x,
+                          int64_t ldx)
+{
+    operand out = take_turned(ctx, job, n);
+    layout l = {.kind = TURNED, .T = job->T, .n = n, .ldx = ldx, .x = x + job->t0 * ldx, .out = out};
+    add_layout(all, l, fmk_ceil_div(job->T, FMK_NR * fmk_pair()), 2.0 * (double)(job->T * n));
+    return out;
+}
+
+static uint32_t *add_panels(fmk_ctx *ctx, layouts *all, int64_t N, int64_t K, bool t, const float *b,
+                            int64_t ldb)
+{
+    uint32_t *out = fmk_take(ctx, fmk_panels_count(N, K, true), sizeof *out);
+    layout l = {.kind = PANELS,
+                .pack = {.N = N, .K = K, .ldb = ldb, .t = t, .bf16 = true, .b = b, .out = out}};
+    add_layout(all, l, fmk_ceil_div(N, FMK_NR), (double)(N * K));
+    return out;
+}
+
+static void lay_out(fmk_ctx *ctx, layouts *all)
+{
+    fmk_par(ctx, all->n_tasks, all->work / (double)all->n_tasks, layout_task, all);
 }
 
 /* ---- products ---- */
@@ -160,15 +191,14 @@ static void multiply(int64_t M, int64_t N, const range *r, int64_t row, int64_t 
 }
 
 /* Rows in the inner loop: the panels of a column of tiles stay in the cache. */
-static void product_task(void *arg, size_t i)
+static void product_task(const lora_job *job, int64_t i)
 {
-    const lora_job *job = arg;
     int p = 0;
-    while (p + 1 < job->n_products && (int64_t)i >= job->product[p + 1].first) {
+    while (p + 1 < job->n_products && i >= job->product[p + 1].first) {
         p++;
     }
     const product *m = &job->product[p];
-    int64_t at = (int64_t)i - m->first, row = at % job->row_tiles * FMK_TILE_ROWS;
+    int64_t at = i - m->first, row = at % job->row_tiles * FMK_TILE_ROWS;
     int64_t col = at / job->row_tiles * TILE_COLS;
     for (int64_t r = 0; r < m->n_ranges; r++) {
         multiply(fmk_min(FMK_TILE_ROWS, job->T - row), fmk_min(TILE_COLS, m->N - col), &m->range[r], row, col,
@@ -189,16 +219,16 @@ static void add_range(product *p, const operand *a, const uint32_t *b, int64_t K
     p->range[p->n_ranges++] = (range){.a = a->p, .b = b, .lda = a->ld, .K = K};
 }
 
-static void run_products(fmk_ctx *ctx, lora_job *job)
+static int64_t count_products(const lora_job *job)
 {
+    if (job->n_products == 0) { return 0; }
     const product *last = &job->product[job->n_products - 1];
-    int64_t n = last->first + job->row_tiles * fmk_ceil_div(last->N, TILE_COLS);
-    fmk_par(ctx, n, (double)FMK_TILE_ROWS * TILE_COLS * (double)job->l.K / 32, product_task, job);
+    return last->first + job->row_tiles * fmk_ceil_div(last->N, TILE_COLS);
 }
 
 /* ---- sums over tokens ---- */
 /* out (n,m) += part (m,n) transposed */
-static void add_turned(int64_t m, int64_t n, const float *part, float *out, int64_t ld)
+static void add_transposed(int64_t m, int64_t n, const float *part, float *out, int64_t ld)
 {
     for (int64_t j = 0; j < n; j++) {
         for (int64_t k = 0; k < m; k++) {
@@ -207,23 +237,35 @@ static void add_turned(int64_t m, int64_t n, const float *part, float *out, int6
     }
 }
 
-static void sum_task(void *arg, size_t i)
+/* Tokens t..t+depth-1 of n columns as panels. */
+static void lay_out_strip(const lora_job *job, const token_sum *q, int64_t t, int64_t depth, int64_t col,
+                          int64_t n, uint32_t *panels)
 {
-    const lora_job *job = arg;
+    int64_t K = units(job, depth);
+    for (int64_t j = 0; j < n; j += FMK_NR) {
+        int64_t w = fmk_min(FMK_NR, n - j);
+        if (q->rows.p) {
+            const uint32_t *rows = q->rows.p + t * q->rows.ld + (col + j) / job->pair;
+            fmk_pair_rows(depth, w, rows, q->rows.ld, panels + j * K, FMK_NR, true);
+        } else {
+            fmk_round_cols(depth, w, q->x + t * q->N + col + j, q->N, panels + j * K, FMK_NR, true);
+        }
+    }
+}
+
+static void sum_task(const lora_job *job, int64_t i)
+{
     int s = 0;
-    while (s + 1 < job->n_sums && (int64_t)i >= job->sum[s + 1].first) {
+    while (s + 1 < job->n_sums && i >= job->sum[s + 1].first) {
         s++;
     }
     const token_sum *q = &job->sum[s];
-    int64_t col = ((int64_t)i - q->first) * STRIP, n = fmk_min(STRIP, q->N - col);
+    int64_t col = (i - q->first) * STRIP, n = fmk_min(STRIP, q->N - col);
     uint32_t panels[STRIP * DEPTH];
     float part[FMK_TILE_ROWS * STRIP];
     for (int64_t t = 0; t < job->T; t += DEPTH) {
         int64_t depth = fmk_min(DEPTH, job->T - t), K = units(job, depth);
-        for (int64_t j = 0; j < n; j += FMK_NR) {
-            fmk_round_cols(depth, fmk_min(FMK_NR, n - j), q->x + t * q->N + col + j, q->N, panels + j * K,
-                           FMK_NR, true);
-        }
+        lay_out_strip(job, q, t, depth, col, n, panels);
         for (int64_t r = 0; r < q->M; r += FMK_TILE_ROWS) {
             int64_t m = fmk_min(FMK_TILE_ROWS, q->M - r);
             const range x = {.a = q->a.p + t / job->pair, .b = panels, .lda = q->a.ld, .K = K};
@@ -232,24 +274,43 @@ static void sum_task(void *arg, size_t i)
                 continue;
             }
             multiply(m, n, &x, r, 0, part, STRIP, false);
-            add_turned(m, n, part, q->out + col * q->M + r, q->M);
+            add_transposed(m, n, part, q->out + col * q->M + r, q->M);
         }
     }
 }
 
-static void add_sum(lora_job *job, int64_t M, int64_t N, operand a, const float *x, float *out, bool turned)
+static void add_sum(lora_job *job, token_sum sum)
 {
     token_sum *s = &job->sum[job->n_sums++];
     int64_t first = s == job->sum ? 0 : s[-1].first + fmk_ceil_div(s[-1].N, STRIP);
-    *s = (token_sum){
-        .M = M, .N = N, .first = first, .a = a, .x = x + job->t0 * N, .out = out, .turned = turned};
+    *s = sum;
+    s->first = first;
 }
 
-static void run_sums(fmk_ctx *ctx, lora_job *job)
+static int64_t count_sums(const lora_job *job)
 {
+    if (job->n_sums == 0) { return 0; }
     const token_sum *last = &job->sum[job->n_sums - 1];
-    fmk_par(ctx, last->first + fmk_ceil_div(last->N, STRIP), (double)job->T * STRIP * (double)job->l.R / 16,
-            sum_task, job);
+    return last->first + fmk_ceil_div(last->N, STRIP);
+}
+
+static void multiply_task(void *arg, size_t i)
+{
+    const lora_job *job = arg;
+    int64_t n = count_sums(job);
+    if ((int64_t)i < n) {
+        sum_task(job, (int64_t)i);
+    } else {
+        product_task(job, (int64_t)i - n);
+    }
+}
+
+/* All sums, all products that were added. */
+static void run_all(fmk_ctx *ctx, lora_job *job)
+{
+    fmk_par(ctx, count_sums(job) + count_products(job),
+            (double)FMK_TILE_ROWS * TILE_COLS * (double)job->l.K / 32, multiply_task, job);
+    job->n_sums = job->n_products = 0;
 }
 
 /* ---- forward ---- */
@@ -284,33 +345,31 @@ static void u_task(void *arg, size_t i)
 static void forward_block(fmk_ctx *ctx, lora_job *job, float *u)
 {
     const fmk_lora *l = &job->l;
-    round_job rounds = {.T = job->T};
-    job->x = take_rows(ctx, job, l->K);
-    add_operand(&rounds, l->K, l->x + job->t0 * l->K, job->x);
-    job->x_lora = job->x;
-    if (l->x_lora != l->x) {
-        job->x_lora = take_rows(ctx, job, l->K);
-        add_operand(&rounds, l->K, l->x_lora + job->t0 * l->K, job->x_lora);
-    }
-    round_all(ctx, &rounds);
-    job->a = take_panels(ctx, l->n_u, l->K, true, l->a, l->K);
+    const uint32_t *b[FMK_LORA_MAX] = {0};
+    layouts all = {0};
+    job->x = add_rows(ctx, job, &all, l->K, l->x);
+    job->x_lora = l->x_lora != l->x ? add_rows(ctx, job, &all, l->K, l->x_lora) : job->x;
+    job->a = add_panels(ctx, &all, l->n_u, l->K, true, l->a, l->K);
     job->u_out = u + job->t0 * l->n_u;
     for (int p = 0; p < l->n; p++) {
-        if (l->proj[p].b) { job->u[p] = take_rows(ctx, job, l->R); }
+        const fmk_lora_proj *proj = &l->proj[p];
+        if (!proj->b) { continue; }
+        job->u[p] = take_rows(ctx, job, l->R);
+        b[p] = add_panels(ctx, &all, proj->w->N, l->R, true, proj->b, l->R);
     }
+    lay_out(ctx, &all);
     fmk_par(ctx, job->row_tiles, (double)FMK_TILE_ROWS * (double)(l->n_u * l->K) / 16, u_task, job);
     for (int p = 0; p < l->n; p++) {
         const fmk_lora_proj *proj = &l->proj[p];
         product *y = add_product(job, proj->w->N, proj->y, proj->add);
         add_range(y, &job->x, proj->w->fwd, units(job, l->K));
-        if (!proj->b) { continue; }
-        add_range(y, &job->u[p], take_panels(ctx, proj->w->N, l->R, true, proj->b, l->R), units(job, l->R));
+        if (proj->b) { add_range(y, &job->u[p], b[p], units(job, l->R)); }
     }
-    run_products(ctx, job);
+    run_all(ctx, job);
 }
 
 /* ---- backward ---- */
-/* du of a tile's rows, and rounded. */
+/* du of a tile's rows, rounded, and turned. */
 static void du_task(void *arg, size_t i)
 {
     const lora_job *job = arg;
@@ -324,45 +383,58 @@ static void du_task(void *arg, size_t i)
     }
     scale_rows(m, l->n_u, l->n_u, l->scale, du);
     fmk_round_rows(m, l->n_u, du, l->n_u, job->du.p + row * job->du.ld, job->du.ld);
+    const layout turned = {.n = l->n_u, .ldx = l->n_u, .x = job->u_out, .out = job->du_turned};
+    int64_t most = FMK_NR * job->pair;
+    for (int64_t r = 0; r < m; r += most) {
+        turn_rows(&turned, row + r, fmk_min(most, m - r));
+    }
 }
 
-static void input_gradient(fmk_ctx *ctx, lora_job *job, float *dx, float *dx_lora)
+static void input_gradient(lora_job *job, const uint32_t *a, float *dx, float *dx_lora)
 {
     const fmk_lora *l = &job->l;
-    const uint32_t *a = take_panels(ctx, l->K, l->n_u, false, l->a, l->K);
     product *sum = add_product(job, l->K, dx, false);
     for (int p = 0; p < l->n; p++) {
         add_range(sum, &job->dy[p], l->proj[p].w->bwd, units(job, l->proj[p].w->N));
     }
     if (dx_lora) { sum = add_product(job, l->K, dx_lora, false); }
     add_range(sum, &job->du, a, units(job, l->n_u));
-    run_products(ctx, job);
 }
 
 static void backward_block(fmk_ctx *ctx, lora_job *job, const float *u, float *da, float *dx, float *dx_lora)
 {
     const fmk_lora *l = &job->l;
-    round_job rounds = {.T = job->T};
+    layouts all = {0};
+    operand u_turned[FMK_LORA_MAX] = {0};
     for (int p = 0; p < l->n; p++) {
         const fmk_lora_proj *proj = &l->proj[p];
-        int64_t N = proj->w->N;
-        job->dy[p] = take_rows(ctx, job, N);
-        add_operand(&rounds, N, proj->dy + job->t0 * N, job->dy[p]);
-        if (proj->b) { job->b[p] = take_panels(ctx, l->R, N, false, proj->b, l->R); }
+        job->dy[p] = add_rows(ctx, job, &all, proj->w->N, proj->dy);
+        if (!proj->b) { continue; }
+        job->b[p] = add_panels(ctx, &all, l->R, proj->w->N, false, proj->b, l->R);
+        u_turned[p] = add_turned(ctx, job, &all, l->R, u + proj->column, l->n_u);
     }
-    round_all(ctx, &rounds);
+    const uint32_t *a = dx ? add_panels(ctx, &all, l->K, l->n_u, false, l->a, l->K) : NULL;
+    lay_out(ctx, &all);
     job->u_out = fmk_take(ctx, (size_t)(job->T * l->n_u), sizeof(float));
     job->du = take_rows(ctx, job, l->n_u);
+    job->du_turned = take_turned(ctx, job, l->n_u);
     fmk_par(ctx, job->row_tiles, (double)FMK_TILE_ROWS * (double)(l->n_u * l->K) / 16, du_task, job);
     for (int p = 0; p < l->n; p++) {
         const fmk_lora_proj *proj = &l->proj[p];
         if (!proj->b) { continue; }
-        operand turned = turn(ctx, job->T, l->R, u + job->t0 * l->n_u + proj->column, l->n_u);
-        add_sum(job, l->R, proj->w->N, turned, proj->dy, proj->db, true);
+        add_sum(job, (token_sum){.M = l->R,
+                                 .N = proj->w->N,
+                                 .a = u_turned[p],
+                                 .rows = job->dy[p],
+                                 .out = proj->db,
+                                 .turned = true});
     }
-    add_sum(job, l->n_u, l->K, turn(ctx, job->T, l->n_u, job->u_out, l->n_u), l->x_lora, da, false);
-    run_sums(ctx, job);
-    if (dx) { input_gradient(ctx, job, dx, dx_lora); }
+    add_sum(
+        job,
+        (token_sum){.M = l->n_u, .N = l->K, .a = job->du_turned, .x = l->x_lora + job->t0 * l->K, .out = da});
+    if (dx_lora) { run_all(ctx, job); } /* it may be x_lora, which the sums read */
+    if (dx) { input_gradient(job, a, dx, dx_lora); }
+    run_all(ctx, job);
 }
 
 /* ---- blocks of rows ---- */

@@ -8,13 +8,6 @@
  */
 #include "internal.h"
 
-typedef struct pack_job {
-    int64_t N, K, ldb;
-    bool t, bf16;
-    const float *b;
-    uint32_t *out;
-} pack_job;
-
 /* dst (kn,FMK_NR) from columns of a row-major matrix: src (kn, >= w). */
 FMK_INLINE void pack_cols_body(int64_t kn, int64_t w, const float *src, int64_t ld, bool round, float *dst)
 {
@@ -77,7 +70,7 @@ FMK_INLINE void pair_rows_body(int64_t kn, const float *rows, uint32_t *dst)
 }
 FMK_BY_ISA(pair_rows, (int64_t kn, const float *rows, uint32_t *dst), (kn, rows, dst))
 
-static void pack_strip(const pack_job *job, int64_t j0, int64_t k0, int64_t kn, bool round, float *dst)
+static void pack_strip(const fmk_pack_job *job, int64_t j0, int64_t k0, int64_t kn, bool round, float *dst)
 {
     int64_t w = fmk_min(FMK_NR, job->N - j0);
     if (job->t) {
@@ -87,10 +80,10 @@ static void pack_strip(const pack_job *job, int64_t j0, int64_t k0, int64_t kn, 
     }
 }
 
-static void pack_task(void *arg, size_t i)
+void fmk_pack_task(void *arg, size_t i)
 {
     enum { STRIP = 64 };
-    const pack_job *job = arg;
+    const fmk_pack_job *job = arg;
     int64_t j0 = (int64_t)i * FMK_NR;
     if (!job->bf16) {
         pack_strip(job, j0, 0, job->K, false, (float *)job->out + j0 * job->K);
@@ -123,6 +116,6 @@ size_t fmk_panels_count(int64_t N, int64_t K, bool bf16)
 void fmk_pack_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b, int64_t ldb, bool bf16,
                      uint32_t *out)
 {
-    pack_job job = {.N = N, .K = K, .ldb = ldb, .t = t, .bf16 = bf16, .b = b, .out = out};
-    fmk_par(ctx, fmk_ceil_div(N, FMK_NR), (double)K * FMK_NR, pack_task, &job);
+    fmk_pack_job job = {.N = N, .K = K, .ldb = ldb, .t = t, .bf16 = bf16, .b = b, .out = out};
+    fmk_par(ctx, fmk_ceil_div(N, FMK_NR), (double)K * FMK_NR, fmk_pack_task, &job);
 }

@@ -23,8 +23,9 @@ typedef struct head_job {
     const fmk_packed *E;
     int64_t rows, row0, n_parts;
     int64_t Cu, Vu; /* units of a row of x, of the gradient */
+    int64_t ld;     /* from one row of logits to the next */
     const uint32_t *x;
-    float *logits; /* (rows,V); then (rows, Vu) units with the same stride */
+    float *logits; /* (rows,V), ld apart; then as far apart (rows, Vu) units */
     part *parts;   /* (rows, n_parts) */
     const uint32_t *label;
     const float *weight;
@@ -36,7 +37,7 @@ typedef struct head_job {
 FMK_INLINE void tile_parts_body(const head_job *job, int64_t r0, int64_t m, int64_t col, int64_t n)
 {
     for (int64_t r = r0; r < r0 + m; r++) {
-        float *l = job->logits + r * job->E->N + col; /* (n) */
+        float *l = job->logits + r * job->ld + col; /* (n) */
         float e[COLS];
         for (int64_t j = 0; j < n && job->softcap > 0.0f; j++) {
             l[j] = fmk_softcap(job->softcap, l[j]);
@@ -66,8 +67,8 @@ static void logits_task(void *arg, size_t i)
                         .b = job->E->fwd + col * job->Cu,
                         .b_panel = job->Cu * FMK_NR,
                         .b_row = FMK_NR,
-                        .c = job->logits + row * V + col,
-                        .ldc = V};
+                        .c = job->logits + row * job->ld + col,
+                        .ldc = job->ld};
     fmk_tile_rounded(&t);
     tile_parts(job, row, t.M, col, t.N);
 }
@@ -106,7 +107,7 @@ static void row_task(void *arg, size_t i)
     const head_job *job = arg;
     int64_t r = (int64_t)i, n = job->row0 + r, V = job->E->N, label = job->label[n];
     const part *parts = job->parts + r * job->n_parts;
-    float *l = job->logits + r * V; /* (V) */
+    float *l = job->logits + r * job->ld; /* (V) */
     uint32_t *units = (uint32_t *)l;
     float max = parts[0].max;
     double sum = 0.0;
@@ -137,8 +138,8 @@ static void dx_task(void *arg, size_t i)
     const fmk_tile t = {.M = fmk_min(GRAD_ROWS, job->rows - row),
                         .N = fmk_min(GRAD_COLS, C - col),
                         .K = job->Vu,
-                        .a = (const uint32_t *)job->logits + row * job->E->N,
-                        .ars = job->E->N,
+                        .a = (const uint32_t *)job->logits + row * job->ld,
+                        .ars = job->ld,
                         .acs = 1,
                         .b = job->E->bwd + col * job->Vu,
                         .b_panel = job->Vu * FMK_NR,
@@ -176,6 +177,7 @@ void fmk_xent_packed(fmk_ctx *ctx, int64_t N, const float *x, const fmk_packed *
                     .n_parts = fmk_ceil_div(V, COLS),
                     .Cu = fmk_ceil_div(C, pair),
                     .Vu = fmk_ceil_div(V, pair),
+                    .ld = fmk_odd_lines(V),
                     .label = label,
                     .weight = weight,
                     .grad_scale = grad_scale,
@@ -184,7 +186,7 @@ void fmk_xent_packed(fmk_ctx *ctx, int64_t N, const float *x, const fmk_packed *
                     .hit = hit,
                     .dx = dx};
     uint32_t *xr = fmk_take(ctx, (size_t)(rows * job.Cu), sizeof *xr);
-    job.logits = fmk_take(ctx, (size_t)(rows * V), sizeof *job.logits);
+    job.logits = fmk_take(ctx, (size_t)(rows * job.ld), sizeof *job.logits);
     job.parts = fmk_take(ctx, (size_t)(rows * job.n_parts), sizeof *job.parts);
     job.x = xr;
     for (int64_t n = 0; n < N; n += rows) {
