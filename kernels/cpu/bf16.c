@@ -58,20 +58,26 @@ T512_BF16 static void pair_rows_512(int64_t m, int64_t n, const float *x, int64_
 /* Sixteen columns of two rows: the lower halves are the first row's. */
 T512_BF16 FMK_INLINE __m512i two_rows(__m512 lo, __m512 hi)
 {
-    __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(lo));
-    __m512i second = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(hi));
-    return _mm512_or_si512(first, _mm512_slli_epi32(second, 16));
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
 }
 
 T512_BF16 static void pair_cols_512(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *out,
                                     int64_t ld_out)
 {
     for (int64_t i = 0; i < m; i += 2) {
-        for (int64_t j = 0; j < n; j += 16) {
+        const float *row = x + i * ld;
+        uint32_t *to = out + i / 2 * ld_out;
+        int64_t j = 0;
+        for (; j + 16 <= n && i + 1 < m; j += 16) {
+            _mm512_storeu_si512(to + j, two_rows(_mm512_loadu_ps(row + j), _mm512_loadu_ps(row + ld + j)));
+        }
+        for (; j < n; j += 16) {
             __mmask16 have = n - j >= 16 ? 0xFFFF : (__mmask16)((1u << (n - j)) - 1u);
-            __m512 lo = _mm512_maskz_loadu_ps(have, x + i * ld + j);
-            __m512 hi = _mm512_maskz_loadu_ps(i + 1 < m ? have : 0, x + (i + 1) * ld + j);
-            _mm512_mask_storeu_epi32(out + i / 2 * ld_out + j, have, two_rows(lo, hi));
+            __m512 lo = _mm512_maskz_loadu_ps(have, row + j);
+            __m512 hi = i + 1 < m ? _mm512_maskz_loadu_ps(have, row + ld + j) : _mm512_setzero_ps();
+            _mm512_mask_storeu_epi32(to + j, have, two_rows(lo, hi));
         }
     }
 }

@@ -294,14 +294,15 @@ static int64_t count_sums(const lora_job *job)
     return last->first + fmk_ceil_div(last->N, STRIP);
 }
 
+/* The sums come last: they are short, so that no thread waits for long. */
 static void multiply_task(void *arg, size_t i)
 {
     const lora_job *job = arg;
-    int64_t n = count_sums(job);
+    int64_t n = count_products(job);
     if ((int64_t)i < n) {
-        sum_task(job, (int64_t)i);
+        product_task(job, (int64_t)i);
     } else {
-        product_task(job, (int64_t)i - n);
+        sum_task(job, (int64_t)i - n);
     }
 }
 

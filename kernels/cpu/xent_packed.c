@@ -2,15 +2,15 @@
  * xent_packed.c: the fused head and cross-entropy of xent.c for a frozen head that was packed for bf16.
  *
  * Logits are 4 V bytes a row, more than any cache holds, so they are written once and read once: the task that makes a
- * tile of them also finds its rows' maxima and sums of exponentials, and the second pass turns a row into its gradient,
- * already rounded for the last product, in the row's own memory.
+ * tile of them also finds its rows' maxima and sums of exponentials, and leaves e^(l - its maximum) where no cap's slope
+ * asks for l itself; the second pass turns a row into its gradient, already rounded for the last product, in the row's
+ * own memory.
  */
 #include "internal.h"
 
 #define LOGITS_LIMIT ((int64_t)32 << 20) /* logits held at once */
 #define MAX_ROWS     (6 * FMK_TILE_ROWS)
-#define COLS         384  /* of a tile of logits          */
-#define STRIP        1024 /* logits of a step of a row    */
+#define COLS         384 /* of a tile of logits          */
 #define GRAD_ROWS    (2 * FMK_TILE_ROWS)
 #define GRAD_COLS    192
 
@@ -18,6 +18,12 @@
 typedef struct part {
     float max, sum; /* sum of e^(l - max) */
 } part;
+
+/* Of one row at its label. */
+typedef struct own {
+    float logit;
+    bool first; /* no logit before it in its tile is as large */
+} own;
 
 typedef struct head_job {
     const fmk_packed *E;
@@ -27,6 +33,7 @@ typedef struct head_job {
     const uint32_t *x;
     float *logits; /* (rows,V), ld apart; then as far apart (rows, Vu) units */
     part *parts;   /* (rows, n_parts) */
+    own *own;      /* (rows) */
     const uint32_t *label;
     const float *weight;
     float grad_scale, softcap;
@@ -34,19 +41,31 @@ typedef struct head_job {
     uint8_t *hit;
 } head_job;
 
+static own own_of(const float *l, int64_t at)
+{
+    own o = {.logit = l[at], .first = true};
+    for (int64_t j = 0; j < at && o.first; j++) {
+        o.first = l[j] < o.logit;
+    }
+    return o;
+}
+
 FMK_INLINE void tile_parts_body(const head_job *job, int64_t r0, int64_t m, int64_t col, int64_t n)
 {
     for (int64_t r = r0; r < r0 + m; r++) {
         float *l = job->logits + r * job->ld + col; /* (n) */
+        int64_t label = (int64_t)job->label[job->row0 + r] - col;
         float e[COLS];
         for (int64_t j = 0; j < n && job->softcap > 0.0f; j++) {
             l[j] = fmk_softcap(job->softcap, l[j]);
         }
+        if (label >= 0 && label < n) { job->own[r] = own_of(l, label); }
         float max = fmk_row_max(n, l);
         for (int64_t j = 0; j < n; j++) {
             e[j] = fmk_exp(l[j] - max);
         }
         job->parts[r * job->n_parts + col / COLS] = (part){max, fmk_row_sum(n, e)};
+        if (!(job->softcap > 0.0f)) { memcpy(l, e, (size_t)n * sizeof *l); }
     }
 }
 FMK_BY_ISA(tile_parts, (const head_job *job, int64_t r0, int64_t m, int64_t col, int64_t n),
@@ -73,34 +92,37 @@ static void logits_task(void *arg, size_t i)
     tile_parts(job, row, t.M, col, t.N);
 }
 
-static bool is_argmax(const float *l, int64_t label, float max)
+/* The largest logit, and none before it is as large. */
+static bool is_argmax(const part *parts, int64_t label, own o, float max)
 {
-    bool first = l[label] == max;
-    for (int64_t j = 0; j < label && first; j++) {
-        first = l[j] != max;
+    bool first = o.first && o.logit == max;
+    for (int64_t p = 0; p < label / COLS && first; p++) {
+        first = parts[p].max != max;
     }
     return first;
 }
 
-/* l (n) becomes e^(l-max) * scale, times the cap's slope */
-FMK_INLINE void grad_strip_body(int64_t n, float max, float scale, float softcap, const float *restrict l,
-                                float *restrict out)
+/* A tile's columns of a row become e^(l - max) scale, times the cap's slope; there, x (n) is l, else e^(l - top). */
+FMK_INLINE void grad_strip_body(int64_t n, float top, float max, float scale, float softcap,
+                                const float *restrict x, float *restrict out)
 {
     if (!(softcap > 0.0f)) {
+        float by = fmk_exp(top - max) * scale;
         for (int64_t j = 0; j < n; j++) {
-            out[j] = fmk_exp(l[j] - max) * scale;
+            out[j] = x[j] * by;
         }
         return;
     }
     float per_cap = 1.0f / softcap;
     for (int64_t j = 0; j < n; j++) {
-        float y = l[j] * per_cap;
-        out[j] = fmk_exp(l[j] - max) * scale * (1.0f - y * y);
+        float y = x[j] * per_cap;
+        out[j] = fmk_exp(x[j] - max) * scale * (1.0f - y * y);
     }
 }
 FMK_BY_ISA(grad_strip,
-           (int64_t n, float max, float scale, float softcap, const float *restrict l, float *restrict out),
-           (n, max, scale, softcap, l, out))
+           (int64_t n, float top, float max, float scale, float softcap, const float *restrict x,
+            float *restrict out),
+           (n, top, max, scale, softcap, x, out))
 
 static void row_task(void *arg, size_t i)
 {
@@ -109,6 +131,7 @@ static void row_task(void *arg, size_t i)
     const part *parts = job->parts + r * job->n_parts;
     float *l = job->logits + r * job->ld; /* (V) */
     uint32_t *units = (uint32_t *)l;
+    own o = job->own[r];
     float max = parts[0].max;
     double sum = 0.0;
     for (int64_t p = 1; p < job->n_parts; p++) {
@@ -117,14 +140,14 @@ static void row_task(void *arg, size_t i)
     for (int64_t p = 0; p < job->n_parts; p++) {
         sum += (double)parts[p].sum * exp((double)parts[p].max - max);
     }
-    if (job->hit) { job->hit[n] = is_argmax(l, label, max); }
-    job->nll[n] = (float)(log(sum) + (double)max - l[label]);
+    if (job->hit) { job->hit[n] = is_argmax(parts, label, o, max); }
+    job->nll[n] = (float)(log(sum) + (double)max - o.logit);
     if (!job->dx) { return; }
-    float c = job->weight[n] * job->grad_scale, y = job->softcap > 0.0f ? l[label] / job->softcap : 0.0f;
-    for (int64_t j = 0; j < V; j += STRIP) { /* a strip's units end before the next strip's logits begin */
-        float d[STRIP];
-        int64_t here = fmk_min(STRIP, V - j);
-        grad_strip(here, max, (float)(c / sum), job->softcap, l + j, d);
+    float c = job->weight[n] * job->grad_scale, y = job->softcap > 0.0f ? o.logit / job->softcap : 0.0f;
+    for (int64_t j = 0; j < V; j += COLS) { /* a tile's units end before the next tile's logits begin */
+        float d[COLS];
+        int64_t here = fmk_min(COLS, V - j);
+        grad_strip(here, parts[j / COLS].max, max, (float)(c / sum), job->softcap, l + j, d);
         if (label >= j && label < j + here) { d[label - j] -= c * (1.0f - y * y); }
         fmk_round_rows(1, here, d, here, units + j / fmk_pair(), here);
     }
@@ -188,6 +211,7 @@ void fmk_xent_packed(fmk_ctx *ctx, int64_t N, const float *x, const fmk_packed *
     uint32_t *xr = fmk_take(ctx, (size_t)(rows * job.Cu), sizeof *xr);
     job.logits = fmk_take(ctx, (size_t)(rows * job.ld), sizeof *job.logits);
     job.parts = fmk_take(ctx, (size_t)(rows * job.n_parts), sizeof *job.parts);
+    job.own = fmk_take(ctx, (size_t)rows, sizeof *job.own);
     job.x = xr;
     for (int64_t n = 0; n < N; n += rows) {
         job.row0 = n;
