@@ -13,7 +13,7 @@
  */
 #include "internal.h"
 
-#define TILE_COLS 384
+#define TILE_COLS 192
 #define STRIP     (2 * FMK_NR) /* columns of a sum over tokens  */
 #define DEPTH     1024         /* tokens of a sum at once       */
 
