@@ -21,7 +21,8 @@ cat "$data"/text/english-novels/*.txt | take en
 cat "$data"/sgd/train.openai.jsonl | take json
 cat "$data"/text/wagahaiwa_nekodearu.txt | take ja
 cat "$data"/text/french-novels/*.txt | take fr
-cat "$here"/../../core/*/*.c | take code
+# The peers recognise special tokens in text, which fmpipe does only where asked: no line with one.
+cat "$here"/../../core/*/*.c | grep -vE '<\||</?[a-z]+>|>>' | take code
 
 python=${PYTHON:-}
 if [ -z "$python" ]; then
