@@ -68,21 +68,24 @@ static fmp_status add_file(template_list *l, const char *path, const char *name,
     return status;
 }
 
-/* additional_chat_templates/NAME.jinja */
+/* additional_chat_templates/NAME.jinja, in order of the names */
 static fmp_status add_folder(template_list *l, const char *path, fmp_err *err)
 {
     static const char end[] = ".jinja";
-    DIR *dir = opendir(path);
+    struct dirent **entry = NULL;
+    int n_entries = scandir(path, &entry, NULL, alphasort); /* -1: there is no such folder */
     fmp_status status = FMP_OK;
-    for (struct dirent *e; dir && status == FMP_OK && (e = readdir(dir)) != NULL;) {
-        size_t n = strlen(e->d_name), m = sizeof end - 1;
-        if (n <= m || strcmp(e->d_name + n - m, end) != 0) { continue; }
-        char *file = fmp_path_join(path, e->d_name);
-        status =
-            file ? add_file(l, file, e->d_name, n - m, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
-        free(file);
+    for (int i = 0; i < n_entries; i++) {
+        const char *name = entry[i]->d_name;
+        size_t n = strlen(name), m = sizeof end - 1;
+        if (status == FMP_OK && n > m && strcmp(name + n - m, end) == 0) {
+            char *file = fmp_path_join(path, name);
+            status = file ? add_file(l, file, name, n - m, err) : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+            free(file);
+        }
+        free(entry[i]);
     }
-    if (dir) { (void)closedir(dir); }
+    free(entry);
     return status;
 }
 

@@ -1,5 +1,5 @@
 /*
- * bf16.c: f32 to bf16 and back, and operands of bf16 products; see fmk_bf16_bits in internal.h for the one rounding
+ * bf16.c: f32 to bf16, and operands of bf16 products; see fmk_bf16_bits in internal.h for the one rounding
  * in use. The CPU's own conversion differs from it in one point, subnormals, which become zero; its bf16 products
  * read subnormals as zero too, so that no product can tell.
  */
@@ -17,21 +17,9 @@ FMK_INLINE void to_bf16_body(int64_t n, const float *restrict x, uint16_t *restr
 }
 FMK_BY_ISA(to_bf16, (int64_t n, const float *restrict x, uint16_t *restrict y), (n, x, y))
 
-FMK_INLINE void to_f32_body(int64_t n, const uint16_t *restrict x, float *restrict y)
-{
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = fmk_float((uint32_t)x[i] << 16);
-    }
-}
-FMK_BY_ISA(to_f32, (int64_t n, const uint16_t *restrict x, float *restrict y), (n, x, y))
-
 void fmk_f32_to_bf16(int64_t n, const float *x, uint16_t *y)
 {
     to_bf16(n, x, y);
-}
-void fmk_bf16_to_f32(int64_t n, const uint16_t *x, float *y)
-{
-    to_f32(n, x, y);
 }
 
 /* ---- operands ---- */

@@ -3,20 +3,13 @@
  *
  *     gelu(z) = z/2 (1 + tanh u) = z s,   s = 1 / (1 + e^-2u),   u = sqrt(2/pi) (z + 0.044715 z^3)
  *
- * Elementwise, cut as swiglu.c.
+ * Elementwise; glu.c cuts it into blocks.
  */
-#include "internal.h"
+#include "glu.h"
 
-#define BLOCK 8192
 /* 2 sqrt(2/pi) and its product with 0.044715 */
 #define SLOPE 1.5957691216057308
 #define CUBIC 0.07135481282638045
-
-typedef struct geglu_job {
-    fmk_glu_cut cut;
-    const float *gate, *up, *dh;
-    float *h, *dgate, *dup;
-} geglu_job;
 
 FMK_INLINE float sigmoid_2u(float z)
 {
@@ -55,33 +48,16 @@ FMK_BY_ISA(bwd_block,
            (int64_t n, const float *gate, const float *up, const float *dh, float *dgate, float *dup),
            (n, gate, up, dh, dgate, dup))
 
-static void fwd_task(void *arg, size_t i)
-{
-    const geglu_job *job = arg;
-    int64_t at, out, n = fmk_glu_block(&job->cut, (int64_t)i, &at, &out);
-    fwd_block(n, job->gate + at, job->up + at, job->h + out);
-}
-
-static void bwd_task(void *arg, size_t i)
-{
-    const geglu_job *job = arg;
-    int64_t at, out, n = fmk_glu_block(&job->cut, (int64_t)i, &at, &out);
-    bwd_block(n, job->gate + at, job->up + at, job->dh + out, job->dgate + at, job->dup + at);
-}
-
 void fmk_geglu_fwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
                    float *h)
 {
-    geglu_job job = {.cut = fmk_glu_cut_of(T, F, ld, BLOCK), .gate = gate, .up = up, .h = h};
-    fmk_par(ctx, job.cut.n_blocks, (double)job.cut.block, fwd_task, &job);
+    fmk_glu_fwd(ctx, fwd_block, T, F, ld, gate, up, h);
 }
 
 void fmk_geglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
                    const float *dh, float *dgate, float *dup)
 {
-    geglu_job job = {
-        .cut = fmk_glu_cut_of(T, F, ld, BLOCK), .gate = gate, .up = up, .dh = dh, .dgate = dgate, .dup = dup};
-    fmk_par(ctx, job.cut.n_blocks, 2.0 * (double)job.cut.block, bwd_task, &job);
+    fmk_glu_bwd(ctx, bwd_block, T, F, ld, gate, up, dh, dgate, dup);
 }
 
 static double ref_tanh_u(double z)

@@ -246,30 +246,6 @@ FMK_INLINE float fmk_softcap(float cap, float s)
     return cap - 2.0f * cap / (fmk_exp(2.0f * s / cap) + 1.0f);
 }
 
-/*
- * How a gated unit's (T,F) values are cut: gate and up have rows ld apart, h is contiguous. Without gaps one run
- * of T*F values in blocks of `block`; else a row a block.
- */
-typedef struct fmk_glu_cut {
-    int64_t n, n_blocks, block, step;
-} fmk_glu_cut;
-FMK_INLINE fmk_glu_cut fmk_glu_cut_of(int64_t T, int64_t F, int64_t ld, int64_t block)
-{
-    assert(ld >= F);
-    if (ld == F) {
-        return (fmk_glu_cut){
-            .n = T * F, .n_blocks = fmk_ceil_div(T * F, block), .block = block, .step = block};
-    }
-    return (fmk_glu_cut){.n = T * F, .n_blocks = F > 0 ? T : 0, .block = F, .step = ld};
-}
-/* Block i's length; where it begins in gate and up, and in h. */
-FMK_INLINE int64_t fmk_glu_block(const fmk_glu_cut *cut, int64_t i, int64_t *at, int64_t *out)
-{
-    *at = i * cut->step;
-    *out = i * cut->block;
-    return fmk_min(cut->block, cut->n - *out);
-}
-
 /* Sixteen lanes, any alignment: sums run in lanes and are folded by one fixed tree. */
 typedef float fmk_v16 __attribute__((vector_size(64), aligned(4), may_alias));
 

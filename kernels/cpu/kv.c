@@ -24,11 +24,6 @@ static size_t value_bytes(fmk_kv_kind kind)
     return kind == FMK_KV_F32 ? sizeof(float) : kind == FMK_KV_BF16 ? sizeof(uint16_t) : sizeof(int8_t);
 }
 
-size_t fmk_kv_bytes(fmk_kv_kind kind, int64_t D)
-{
-    return (size_t)D * value_bytes(kind) + (kind == FMK_KV_Q8 ? sizeof(float) : 0);
-}
-
 /* ---- rows in ---- */
 
 /* One head's row to 8 bits: x is within half a scale of q * scale. */

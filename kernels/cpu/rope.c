@@ -14,17 +14,6 @@ typedef struct rope_job {
     float *x;
 } rope_job;
 
-void fmk_rope_table(int64_t max_pos, int64_t D, double theta, float *cos_t, float *sin_t)
-{
-    for (int64_t i = 0; i < D / 2; i++) {
-        double freq = pow(theta, -2.0 * (double)i / (double)D);
-        for (int64_t p = 0; p < max_pos; p++) {
-            cos_t[p * (D / 2) + i] = (float)cos((double)p * freq);
-            sin_t[p * (D / 2) + i] = (float)sin((double)p * freq);
-        }
-    }
-}
-
 FMK_INLINE void turn_half_split(int64_t half, const float *c, const float *s, float sign, float *restrict lo,
                                 float *restrict hi)
 {

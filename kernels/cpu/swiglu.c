@@ -1,17 +1,7 @@
 /*
- * swiglu.c: h = silu(gate) * up, silu(z) = z / (1 + e^-z) (Shazeer 2020). Elementwise, cut into blocks.
- *
- * Rows of gate and up may lie ld apart (a fused projection makes both in one row): then a block is a row.
+ * swiglu.c: h = silu(gate) * up, silu(z) = z / (1 + e^-z) (Shazeer 2020). Elementwise; glu.c cuts it into blocks.
  */
-#include "internal.h"
-
-#define BLOCK 8192
-
-typedef struct swiglu_job {
-    fmk_glu_cut cut;
-    const float *gate, *up, *dh;
-    float *h, *dgate, *dup;
-} swiglu_job;
+#include "glu.h"
 
 FMK_INLINE void fwd_block_body(int64_t n, const float *restrict gate, const float *restrict up,
                                float *restrict h)
@@ -45,33 +35,16 @@ FMK_BY_ISA(bwd_block,
            (int64_t n, const float *gate, const float *up, const float *dh, float *dgate, float *dup),
            (n, gate, up, dh, dgate, dup))
 
-static void fwd_task(void *arg, size_t i)
-{
-    const swiglu_job *job = arg;
-    int64_t at, out, n = fmk_glu_block(&job->cut, (int64_t)i, &at, &out);
-    fwd_block(n, job->gate + at, job->up + at, job->h + out);
-}
-
-static void bwd_task(void *arg, size_t i)
-{
-    const swiglu_job *job = arg;
-    int64_t at, out, n = fmk_glu_block(&job->cut, (int64_t)i, &at, &out);
-    bwd_block(n, job->gate + at, job->up + at, job->dh + out, job->dgate + at, job->dup + at);
-}
-
 void fmk_swiglu_fwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
                     float *h)
 {
-    swiglu_job job = {.cut = fmk_glu_cut_of(T, F, ld, BLOCK), .gate = gate, .up = up, .h = h};
-    fmk_par(ctx, job.cut.n_blocks, (double)job.cut.block, fwd_task, &job);
+    fmk_glu_fwd(ctx, fwd_block, T, F, ld, gate, up, h);
 }
 
 void fmk_swiglu_bwd(fmk_ctx *ctx, int64_t T, int64_t F, int64_t ld, const float *gate, const float *up,
                     const float *dh, float *dgate, float *dup)
 {
-    swiglu_job job = {
-        .cut = fmk_glu_cut_of(T, F, ld, BLOCK), .gate = gate, .up = up, .dh = dh, .dgate = dgate, .dup = dup};
-    fmk_par(ctx, job.cut.n_blocks, 2.0 * (double)job.cut.block, bwd_task, &job);
+    fmk_glu_bwd(ctx, bwd_block, T, F, ld, gate, up, dh, dgate, dup);
 }
 
 void fmk_swiglu_fwd_ref(int64_t T, int64_t F, int64_t ld, const float *gate, const float *up, float *h)

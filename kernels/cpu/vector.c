@@ -1,5 +1,5 @@
 /*
- * vector.c: sums, scaling, norms and the finiteness check over long vectors.
+ * vector.c: sums, scaling and norms over long vectors.
  *
  * Reductions cut the vector into blocks of BLOCK elements, whatever the number of threads, and add the
  * blocks' f64 sums in order.
@@ -14,7 +14,6 @@ typedef struct vec_job {
     float *y;
     float a;
     double *partial;
-    bool *finite;
 } vec_job;
 
 FMK_INLINE void add_block_body(int64_t n, const float *restrict x, float *restrict y)
@@ -48,16 +47,6 @@ FMK_INLINE void squares_block_body(int64_t n, const float *x, double *out)
 }
 FMK_BY_ISA(squares_block, (int64_t n, const float *x, double *out), (n, x, out))
 
-FMK_INLINE void finite_block_body(int64_t n, const float *x, bool *out)
-{
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) {
-        bad |= (uint32_t)((fmk_bits(x[i]) & 0x7F800000u) == 0x7F800000u);
-    }
-    *out = bad == 0;
-}
-FMK_BY_ISA(finite_block, (int64_t n, const float *x, bool *out), (n, x, out))
-
 static void add_task(void *arg, size_t i)
 {
     const vec_job *job = arg;
@@ -77,13 +66,6 @@ static void squares_task(void *arg, size_t i)
     const vec_job *job = arg;
     int64_t at = (int64_t)i * BLOCK;
     squares_block(fmk_min(BLOCK, job->n - at), job->x + at, job->partial + i);
-}
-
-static void finite_task(void *arg, size_t i)
-{
-    const vec_job *job = arg;
-    int64_t at = (int64_t)i * BLOCK;
-    finite_block(fmk_min(BLOCK, job->n - at), job->x + at, job->finite + i);
 }
 
 void fmk_add(fmk_ctx *ctx, int64_t n, const float *x, float *y)
@@ -112,20 +94,6 @@ double fmk_sum_squares(fmk_ctx *ctx, int64_t n, const float *x)
     return sum;
 }
 
-bool fmk_all_finite(fmk_ctx *ctx, int64_t n, const float *x)
-{
-    size_t mark = fmk_mark(ctx);
-    int64_t n_blocks = fmk_ceil_div(n, BLOCK);
-    vec_job job = {.n = n, .x = x, .finite = fmk_take(ctx, (size_t)n_blocks, sizeof(bool))};
-    fmk_par(ctx, n_blocks, BLOCK / 8.0, finite_task, &job);
-    bool finite = true;
-    for (int64_t b = 0; b < n_blocks; b++) {
-        finite = finite && job.finite[b];
-    }
-    fmk_release(ctx, mark);
-    return finite;
-}
-
 void fmk_add_ref(int64_t n, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -147,12 +115,4 @@ double fmk_sum_squares_ref(int64_t n, const float *x)
         sum += (double)x[i] * x[i];
     }
     return sum;
-}
-
-bool fmk_all_finite_ref(int64_t n, const float *x)
-{
-    for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(x[i])) { return false; }
-    }
-    return true;
 }

@@ -99,7 +99,6 @@ void fmk_rmsnorm_bwd(fmk_ctx *ctx, int64_t T, int64_t C, float offset, const flo
  * The first n_rot values of each head are turned, the others left. interleaved: pairs (2i, 2i+1); else half-split
  * pairs (i, i + n_rot/2), the Hugging Face layout. inverse: backward.
  */
-void fmk_rope_table(int64_t max_pos, int64_t D, double theta, float *cos_t, float *sin_t);
 void fmk_rope(fmk_ctx *ctx, int64_t T, int64_t n_heads, int64_t D, int64_t n_rot, int64_t ld, const int32_t *pos,
               const float *cos_t, const float *sin_t, bool interleaved, bool inverse, float *x);
 
@@ -132,8 +131,6 @@ typedef struct fmk_kv {
     void *k, *v;
     float *k_scale, *v_scale; /* NULL unless Q8 */
 } fmk_kv;
-/* Bytes of one head's row, its scale included. */
-size_t fmk_kv_bytes(fmk_kv_kind kind, int64_t D);
 /* k, v (n,G,D): the tokens at positions pos..pos+n-1 of a slot. */
 void fmk_kv_store(const fmk_kv *kv, int64_t slot, int64_t pos, int64_t n, const float *k, const float *v);
 /* One new token for each of B sequences: it sees its slot's first len tokens, itself among them. */
@@ -206,13 +203,11 @@ void fmk_dora_bwd(fmk_ctx *ctx, int64_t T, int64_t N, const float *z, const floa
 void fmk_add(fmk_ctx *ctx, int64_t n, const float *x, float *y);              /* y += x      */
 void fmk_scale(fmk_ctx *ctx, int64_t n, float a, float *y);                   /* y *= a      */
 double fmk_sum_squares(fmk_ctx *ctx, int64_t n, const float *x);              /* f64, fixed order */
-bool fmk_all_finite(fmk_ctx *ctx, int64_t n, const float *x);
 /* AdamW, Loshchilov & Hutter 2019: decoupled decay; step counts from 1; g is multiplied by g_scale (clipping) first. */
 void fmk_adamw(fmk_ctx *ctx, int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr,
                float beta1, float beta2, float eps, float weight_decay, int64_t step);
 /* The one rounding in use: round to nearest even. */
 void fmk_f32_to_bf16(int64_t n, const float *x, uint16_t *y);
-void fmk_bf16_to_f32(int64_t n, const uint16_t *x, float *y);
 
 #ifdef __cplusplus
 }

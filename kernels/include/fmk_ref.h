@@ -60,7 +60,6 @@ void fmk_dora_bwd_ref(int64_t T, int64_t N, const float *z, const float *g, cons
 void fmk_add_ref(int64_t n, const float *x, float *y);
 void fmk_scale_ref(int64_t n, float a, float *y);
 double fmk_sum_squares_ref(int64_t n, const float *x);
-bool fmk_all_finite_ref(int64_t n, const float *x);
 void fmk_adamw_ref(int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr,
                    float beta1, float beta2, float eps, float weight_decay, int64_t step);
 void fmk_f32_to_bf16_ref(int64_t n, const float *x, uint16_t *y);

@@ -191,13 +191,22 @@ static void rmsnorm_equals_its_reference_forward_and_backward(void **state)
     }
 }
 
+static void fill_rope_table(int64_t n_pos, int64_t D, double theta, float *cos_t, float *sin_t)
+{
+    for (int64_t i = 0; i < n_pos * (D / 2); i++) {
+        double angle = (double)(i / (D / 2)) * pow(theta, -2.0 * (double)(i % (D / 2)) / (double)D);
+        cos_t[i] = (float)cos(angle);
+        sin_t[i] = (float)sin(angle);
+    }
+}
+
 static void rope_turns_both_layouts_and_its_inverse_turns_back(void **state)
 {
     (void)state;
     enum { T = 70, H = 3, D = 24, LD = 80, MAX_POS = 100 };
     float *c = filled(MAX_POS * D / 2, 0), *s = filled(MAX_POS * D / 2, 0);
     int32_t pos[T];
-    fmk_rope_table(MAX_POS, D, 10000.0, c, s);
+    fill_rope_table(MAX_POS, D, 10000.0, c, s);
     for (int t = 0; t < T; t++) {
         pos[t] = (t * 7) % MAX_POS;
     }
@@ -310,25 +319,6 @@ static void vectors_add_scale_and_sum(void **state)
     }
 }
 
-static void all_finite_finds_one_bad_value_anywhere(void **state)
-{
-    (void)state;
-    const float bad[] = {INFINITY, -INFINITY, NAN};
-    const int64_t at[] = {0, 16383, 16384, 50000};
-    float *x = noise(1, 50001);
-    assert_true(fmk_all_finite(CTX, 50001, x) && fmk_all_finite(CTX, 0, x));
-    for (int i = 0; i < 4; i++) {
-        for (int j = 0; j < 3; j++) {
-            float keep = x[at[i]];
-            x[at[i]] = bad[j];
-            assert_false(fmk_all_finite(CTX, 50001, x));
-            assert_false(fmk_all_finite_ref(50001, x));
-            x[at[i]] = keep;
-        }
-    }
-    free(x);
-}
-
 static void bf16_rounds_to_nearest_even_and_keeps_nan(void **state)
 {
     (void)state;
@@ -343,15 +333,12 @@ static void bf16_rounds_to_nearest_even_and_keeps_nan(void **state)
         assert_int_equal(y, cases[i][1]);
     }
     enum { N = 4099 };
-    float *x = noise(1, N), *back = filled(N, 0);
+    float *x = noise(1, N);
     uint16_t y[N], y2[N];
     fmk_f32_to_bf16(N, x, y);
     fmk_f32_to_bf16_ref(N, x, y2);
     assert_memory_equal(y, y2, sizeof y);
-    fmk_bf16_to_f32(N, y, back);
-    check_close("bf16 and back", N, back, x, 1.0 / 256);
     free(x);
-    free(back);
 }
 
 static void adamw_follows_its_reference_over_twenty_steps(void **state)
@@ -530,7 +517,6 @@ int main(void)
         cmocka_unit_test(embedding_gathers_rows_and_adds_gradients_in_token_order),
         cmocka_unit_test(a_cap_flattens_as_tanh_does),
         cmocka_unit_test(vectors_add_scale_and_sum),
-        cmocka_unit_test(all_finite_finds_one_bad_value_anywhere),
         cmocka_unit_test(bf16_rounds_to_nearest_even_and_keeps_nan),
         cmocka_unit_test(adamw_follows_its_reference_over_twenty_steps),
         cmocka_unit_test(row_kernels_have_the_same_bits_for_any_thread_count),

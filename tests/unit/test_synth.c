@@ -347,8 +347,8 @@ static void check_part(const synth_lang *lang, const synth_field *field, const c
         assert_int_equal(sscanf(text, "%d:%d", &hour, &minute), 2);
         assert_int_equal((hour + minute / 5) % 4 == 3, held);
         return;
-    case SLOT_PHONE: assert_int_equal(atoi(text + 4) % 4 == 3, held); return;
-    case SLOT_NUMBER: assert_int_equal(atoi(text) % 4 == 3, held); return;
+    case SLOT_PHONE: assert_int_equal(strtol(text + 4, NULL, 10) % 4 == 3, held); return;
+    case SLOT_NUMBER: assert_int_equal(strtol(text, NULL, 10) % 4 == 3, held); return;
     }
 }
 
