@@ -60,7 +60,7 @@ double train_rate_at(const train_loop *t, uint64_t step)
     const fmp_train_config *c = t->config;
     double warm = floor(c->warmup * (double)t->n_steps), s = (double)step;
     if (s < warm) { return c->learning_rate * (s + 1) / warm; }
-    double left = (double)t->n_steps - warm, done = left > 1 ? (s - warm) / (left - 1) : 0;
+    double done = (s - warm) / ((double)t->n_steps - warm); /* < 1: the last step moves, too */
     double shape = c->schedule == FMP_SCHEDULE_COSINE   ? 0.5 * (1 + cos(pi * done))
                    : c->schedule == FMP_SCHEDULE_LINEAR ? 1 - done
                                                         : 1;

@@ -468,6 +468,31 @@ static void many_sources_end_in_one(void **state)
     fmp_sources_free(&sources);
 }
 
+static void every_step_has_the_rate_of_its_schedule(void **state)
+{
+    (void)state;
+    static const int schedules[] = {FMP_SCHEDULE_COSINE, FMP_SCHEDULE_LINEAR, FMP_SCHEDULE_CONSTANT};
+    fmp_err err = FMP_ERR_INIT;
+    fmp_train_result result;
+    for (int k = 0; k < 3; k++) {
+        job j = plain_job();
+        j.config.schedule = schedules[k];
+        j.config.log_every = 1;
+        j.config.min_lr = 0.1f;
+        OK(run_here(&j, &result, &err));
+        double n = (double)result.steps, warm = floor(j.config.warmup * n);
+        assert_true(warm >= 1 && n > warm + 2);
+        for (uint64_t step = 1; step <= result.steps; step++) {
+            double s = (double)step - 1, done = (s - warm) / (n - warm);
+            double shape = k == 0 ? 0.5 * (1 + cos(acos(-1.0) * done)) : k == 1 ? 1 - done : 1;
+            double rate = s < warm ? (s + 1) / warm : 0.1 + 0.9 * shape;
+            assert_true(fabs(find_point("lr", step)->value - rate * j.config.learning_rate) < 1e-8);
+        }
+        assert_true(find_point("lr", result.steps)->value >
+                    0.11 * j.config.learning_rate); /* the last one moves, too */
+    }
+}
+
 static void training_ends_when_patience_does(void **state)
 {
     (void)state;
@@ -659,6 +684,7 @@ int main(void)
         cmocka_unit_test(losses_by_locale_add_up_to_the_loss),
         cmocka_unit_test(losses_by_source_add_up_to_the_loss),
         cmocka_unit_test(many_sources_end_in_one),
+        cmocka_unit_test(every_step_has_the_rate_of_its_schedule),
         cmocka_unit_test(training_ends_when_patience_does),
         cmocka_unit_test(options_that_would_have_no_effect_are_refused),
         cmocka_unit_test(a_budget_is_kept_or_refused_with_the_least_that_would_do),
