@@ -294,6 +294,17 @@ static void clear_lent(fmp_pass *p)
     }
 }
 
+/* The activations of a layer: computed again where they were not kept, rounded in any case. */
+static void restore(fmp_pass *p, size_t l)
+{
+    const fmp_acts *a = fmp_work_acts(p->w, l);
+    if (l < p->w->keep) {
+        fmp_layer_forward(p, l);
+        fmp_layer_keep(p, l);
+    }
+    if (a->kept) { p->m->be->widen(p->m->q, p->w->n_wide, a->kept, p->w->wide); }
+}
+
 void fmp_pass_backward(fmp_pass *p)
 {
     fmp_model *m = p->m;
@@ -302,7 +313,7 @@ void fmp_pass_backward(fmp_pass *p)
     for (size_t l = m->spec.n_layers; l-- > w->first;) {
         bool below = l > w->first || trains_weights(p);
         bool attention = below || adapted(p, l, PROJ_Q, PROJ_O);
-        if (l < w->keep) { fmp_layer_forward(p, l); }
+        restore(p, l);
         mlp_backward(p, l, attention);
         if (attention) { attention_backward(p, l, below); }
     }

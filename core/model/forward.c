@@ -328,6 +328,12 @@ void fmp_layer_forward(fmp_pass *p, size_t l)
     add_unit(p, l, GROUP_DOWN, a->h, layer->post2, x_mid, a->y2, a->rstd_y2, w->x[l + 1]);
 }
 
+void fmp_layer_keep(fmp_pass *p, size_t l)
+{
+    const fmp_acts *a = fmp_work_acts(p->w, l);
+    if (a->kept) { p->m->be->narrow(p->m->q, p->w->n_wide, p->w->wide, a->kept); }
+}
+
 /* A row of cosines and sines for each token, by the length of its own text. */
 static void rope_rows(fmp_pass *p, int set)
 {
@@ -401,6 +407,7 @@ void fmp_pass_forward(fmp_pass *p)
     if (m->spec.embed_scale > 0.0) { m->be->scale(m->q, p->T * C, (float)m->spec.embed_scale, p->w->x[0]); }
     for (size_t l = 0; l < m->spec.n_layers; l++) {
         fmp_layer_forward(p, l);
+        if (l >= p->w->keep) { fmp_layer_keep(p, l); }
     }
 }
 

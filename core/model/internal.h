@@ -324,12 +324,17 @@ char *fmp_peft_name(const fmp_model *m, size_t k, char which);
  * q_raw == q and k_raw == k without QK-norm. y1, y2 only where a norm follows the output projection; no n1, n2
  * where none comes before. Fused projections make q, k, v, and gate, up, side by side in one row: see fmp_strides.
  * u[g] (T,n*R) is scale * input A^T of a group's n adapted projections.
+ *
+ * Training in bf16, the matrices of all sets are the same f32 memory, fmp_work.wide, and a layer keeps them in `kept`,
+ * rounded: the backward pass reads them back. So it does after computing a layer again, which keeps bits the same
+ * whatever is kept.
  */
 typedef struct fmp_acts {
     fmk_f32 *n1, *rstd1, *q_raw, *k_raw, *q, *k, *v, *rq, *rk, *o, *lse;
     fmk_f32 *y1, *rstd_y1, *x_mid, *n2, *rstd2, *gate, *up, *h, *y2, *rstd_y2;
     fmk_f32 *u[N_GROUP];
     fmk_f32 *z[N_PROJ]; /* (T,out) DoRA: an adapted projection before its scaling */
+    fmk_bf16 *kept;     /* (n_wide); NULL: the matrices are this set's own */
 } fmp_acts;
 
 /* From one row to the next of q, of k and v, of gate and up. */
@@ -372,6 +377,8 @@ typedef struct fmp_work {
     size_t first, n_acts; /* layers below `first` keep nothing */
     size_t keep;    /* layers above it have activations of their own; it and those below share the first */
     fmp_acts *acts; /* (n_acts) */
+    fmk_f32 *wide;  /* (n_wide) the matrices of every set whose `kept` is not NULL */
+    int64_t n_wide;
     fmp_lent *lent; /* (L) */
     fmk_f32 **x;    /* (L+1) layer inputs; equal pointers where x is updated in place */
     fmp_staging staging;
@@ -400,6 +407,8 @@ typedef struct fmp_work {
 fmp_status fmp_work_new(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode,
                         size_t first, size_t n_acts, fmp_work **out, fmp_err *err);
 void fmp_work_free(fmp_work *w);
+/* Cut anew for a pass of T tokens, at most as many as it was made for. */
+void fmp_work_cut(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work *w);
 size_t fmp_work_bytes(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work_mode mode, size_t first,
                       size_t n_acts);
 /* Where layer l's activations are. */
@@ -444,6 +453,8 @@ fmp_status fmp_batch_check(const fmp_model *m, const fmp_batch *b, fmp_err *err)
 void fmp_pass_begin(fmp_pass *p);
 void fmp_pass_forward(fmp_pass *p); /* w->x[L] holds the last layer's output */
 void fmp_layer_forward(fmp_pass *p, size_t l);
+/* In bf16: the layer's activations, just computed, into its set. */
+void fmp_layer_keep(fmp_pass *p, size_t l);
 /* a->h of a layer's gate and up; the layers share it, so that the backward pass makes it again. */
 void fmp_gate_forward(const fmp_pass *p, const fmp_acts *a);
 /* y = norm of x, rows of C values by the gain g, and dx += its gradient, dg += unless NULL. */

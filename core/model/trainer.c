@@ -205,6 +205,7 @@ fmp_status fmp_trainer_micro(fmp_trainer *tr, const fmp_batch *batch, fmp_loss *
                                 tr->m->spec.max_positions < tr->o.max_tokens ? tr->m->spec.max_positions
                                                                              : (int64_t)tr->o.max_tokens,
                                 err));
+    fmp_work_cut(tr->m, tr->ad, (int64_t)batch->n_tokens, tr->w);
     fmp_pass p = {.m = tr->m,
                   .ad = tr->ad,
                   .w = tr->w,

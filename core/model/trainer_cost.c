@@ -18,9 +18,28 @@ static size_t most_of(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Of a layer's groups: the projections that read one input, with LoRA beside them. */
+static size_t lora_scratch(const fmp_model *m, const fmp_adapter *ad, int64_t T, size_t l)
+{
+    size_t most = 0;
+    for (int g = 0; g < N_GROUP; g++) {
+        const fmp_param *const *w = (const fmp_param *const *)m->layers[l].w;
+        int64_t rows = 0, n_u = fmp_group_count(ad, l, (fmp_group)g, NULL) * (int64_t)ad->rank;
+        for (int k = fmp_group_first[g]; k < (int)fmp_group_first[g + 1]; k++) {
+            rows += w[k] ? w[k]->rows : 0;
+        }
+        if (n_u > 0) {
+            most =
+                most_of(most, m->be->lora_scratch(m->device->dev, T, w[fmp_group_first[g]]->cols, rows, n_u));
+        }
+    }
+    return most;
+}
+
 /*
  * What the device takes beside arguments: the largest of a product whose operand is laid out at each call (LoRA's
- * gradients; all weights in full training), of attention's keys and values, and of the loss.
+ * gradients; weights on the way back, in full training on both), of LoRA's groups, of attention's keys and values, and
+ * of the loss.
  */
 static size_t scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp_train_options *o)
 {
@@ -37,7 +56,10 @@ static size_t scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp
         const fmk_mm gradient = {.M = rows, .N = w->cols, .K = T, .bf16 = bf16};
         const fmk_mm input = {.M = T, .N = w->cols, .K = w->rows, .bf16 = bf16};
         most = most_of(most, be->matmul_scratch(d, &gradient));
-        if (!ad) { most = most_of(most, be->matmul_scratch(d, &input)); }
+        most = most_of(most, be->matmul_scratch(d, &input));
+    }
+    for (size_t l = 0; ad && bf16 && l < m->spec.n_layers; l++) {
+        most = most_of(most, lora_scratch(m, ad, T, l));
     }
     return most;
 }

@@ -4,8 +4,9 @@
  *   | layer inputs x[first..L] | activations of layer first | ... of layer L-1 | labelled rows | gradients |
  *
  * WORK_FORWARD has one x, updated in place, and one set of activations that every layer overwrites.
- * WORK_TRAIN keeps all x; with fewer sets than layers the lower layers share the first set. Every piece starts
- * at a multiple of 64 bytes. A second, small block holds the host's side of what is uploaded and downloaded.
+ * WORK_TRAIN keeps all x; with fewer sets than layers the lower layers share the first set. In bf16 a set holds the
+ * matrices rounded (fmp_acts.kept), and the layers compute on one set of them in f32. Every piece starts at a multiple
+ * of 64 bytes. A second, small block holds the host's side of what is uploaded and downloaded.
  */
 #include "internal.h"
 
@@ -70,40 +71,69 @@ static void carve_attention(carver *c, const fmp_model_spec *s, int64_t T, fmp_a
     a->v = s->fused ? a->k + G * D : carve_f32(c, T * G * D);
     a->q_raw = qk_norm ? carve_f32(c, T * H * D) : a->q;
     a->k_raw = qk_norm ? carve_f32(c, T * G * D) : a->k;
-    a->rq = carve_f32(c, qk_norm ? T * H : 0);
-    a->rk = carve_f32(c, qk_norm ? T * G : 0);
     a->o = carve_f32(c, T * H * D);
-    a->lse = carve_f32(c, T * H);
 }
 
-/* n (T,C), h (T,F): of all layers, made again by the backward pass */
-static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place,
-                       fmk_f32 *n, fmk_f32 *h, fmp_acts *a)
+/* A number or a few for each token. */
+static void carve_columns(carver *c, const fmp_model_spec *s, int64_t T, fmp_acts *a)
+{
+    bool qk_norm = any_qk_norm(s), after = s->norms != FMP_NORM_PRE;
+    a->rstd1 = carve_f32(c, T);
+    a->rstd2 = carve_f32(c, T);
+    a->rstd_y1 = carve_f32(c, after ? T : 0);
+    a->rstd_y2 = carve_f32(c, after ? T : 0);
+    a->rq = carve_f32(c, qk_norm ? T * s->n_heads : 0);
+    a->rk = carve_f32(c, qk_norm ? T * s->n_kv_heads : 0);
+    a->lse = carve_f32(c, T * s->n_heads);
+}
+
+static void carve_matrices(carver *c, const fmp_model *m, const fmp_adapter *ad, int64_t T, bool in_place,
+                           fmp_acts *a)
 {
     const fmp_model_spec *s = &m->spec;
     int64_t C = s->n_channels, F = s->n_ff;
-    bool before = s->norms != FMP_NORM_POST, after = s->norms != FMP_NORM_PRE;
-    memset(a, 0, sizeof *a);
-    a->n1 = before ? n : NULL;
-    a->rstd1 = carve_f32(c, T);
+    bool after = s->norms != FMP_NORM_PRE;
     carve_attention(c, s, T, a);
     a->x_mid = in_place ? NULL : carve_f32(c, T * C);
-    a->n2 = a->n1;
-    a->rstd2 = carve_f32(c, T);
     a->gate = carve_f32(c, T * fmp_strides_of(s).ff);
     a->up = s->fused ? a->gate + F : carve_f32(c, T * F);
-    a->h = h;
     if (after) {
         a->y1 = carve_f32(c, T * C);
         a->y2 = in_place ? a->y1 : carve_f32(c, T * C);
-        a->rstd_y1 = carve_f32(c, T);
-        a->rstd_y2 = carve_f32(c, T);
     }
     for (int g = 0; ad && g < N_GROUP; g++) {
         a->u[g] = carve_f32(c, T * ad->rank * ((int64_t)fmp_group_first[g + 1] - fmp_group_first[g]));
     }
     for (int k = 0; ad && ad->dora && k < N_PROJ; k++) {
         a->z[k] = carve_f32(c, T * widest_output(ad, (fmp_proj)k));
+    }
+}
+
+/* The sets; n1, n2 (T,C) and h (T,F) are of all layers, made again by the backward pass. */
+static void carve_acts(carver *c, const fmp_model *m, const fmp_adapter *ad, bool in_place, fmp_work *w)
+{
+    const fmp_model_spec *s = &m->spec;
+    bool rounded = !in_place && fmp_model_is_bf16(m);
+    fmk_f32 *n = s->norms != FMP_NORM_POST ? carve_f32(c, w->T * s->n_channels) : NULL;
+    fmk_f32 *h = carve_f32(c, w->T * (int64_t)s->n_ff);
+    fmp_acts one = {0};
+    size_t from = c->used;
+    if (rounded) {
+        w->wide = carve_f32(c, 0);
+        carve_matrices(c, m, ad, w->T, in_place, &one);
+        w->n_wide = (int64_t)((c->used - from) / sizeof(fmk_f32));
+    }
+    for (size_t i = 0; i < w->n_acts; i++) {
+        fmp_acts *a = &w->acts[i];
+        *a = one;
+        if (rounded) {
+            a->kept = carve(c, w->n_wide, sizeof *a->kept);
+        } else {
+            carve_matrices(c, m, ad, w->T, in_place, a);
+        }
+        carve_columns(c, s, w->T, a);
+        a->n1 = a->n2 = n;
+        a->h = h;
     }
 }
 
@@ -214,11 +244,7 @@ static void lay_out(carver *c, const fmp_model *m, const fmp_adapter *ad, fmp_wo
         if (l == 0 || (!in_place && l > w->first)) { x = carve_f32(c, T * C); }
         w->x[l] = x;
     }
-    fmk_f32 *n = carve_f32(c, m->spec.norms != FMP_NORM_POST ? T * C : 0);
-    fmk_f32 *h = carve_f32(c, T * (int64_t)m->spec.n_ff);
-    for (size_t i = 0; i < w->n_acts; i++) {
-        carve_acts(c, m, ad, T, in_place, n, h, &w->acts[i]);
-    }
+    carve_acts(c, m, ad, in_place, w);
     carve_rows(c, T, C, !in_place, w);
     carve_batch(c, T, w);
     carve_lent(c, &m->spec, T, !in_place, w);
@@ -314,6 +340,12 @@ static bool fits(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work 
     w->T = T;
     measure(m, ad, w, &device, &staging);
     return device <= w->size_bytes && T <= w->most_tokens;
+}
+
+void fmp_work_cut(const fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work *w)
+{
+    w->T = T;
+    cut(m, ad, w);
 }
 
 fmp_status fmp_work_shared(fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_work **out, fmp_err *err)

@@ -5,7 +5,7 @@
  * used where it lies and sync has nothing to wait for. Operations that are no kernel of their own (biases, scattered
  * rows, DoRA's gains) are plain loops here: they touch each value once.
  */
-#include <fmk.h>
+#include "internal.h"
 #include <fmk_backend.h>
 #include <math.h>
 #include <stdlib.h>
@@ -70,9 +70,9 @@ static int64_t cpu_exact_rows(const fmk_device *d, bool bf16)
 
 /* ---- scratch: the limits are those of matmul.c, xent.c and attention.c ---- */
 
-#define PACK_LIMIT   ((double)(16 << 20)) /* elements of an operand laid out at once */
+#define PACK_LIMIT   ((double)FMK_PACK_LIMIT)
 #define LOGITS_LIMIT ((double)(32 << 20)) /* logits of a block of rows               */
-#define TILE_ROWS    48.0
+#define TILE_ROWS    ((double)FMK_TILE_ROWS)
 #define MOST_ROWS    (8.0 * TILE_ROWS)
 #define PACKED_ROWS  (6.0 * TILE_ROWS)
 #define PAGE         ((double)(2 << 20)) /* a reserved range is backed by large pages */
@@ -82,20 +82,36 @@ static size_t bytes_of(double values)
     return values < 0x1p60 ? (size_t)(ceil(sizeof(float) * values / PAGE) * PAGE) : SIZE_MAX;
 }
 
+/* What an operand's element takes, in f32. */
+static double narrow_of(bool bf16)
+{
+    return bf16 ? 1.0 / (double)fmk_pair() : 1.0;
+}
+
 /* The right operand is laid out at each call; with bf16 the left one too. */
 static size_t cpu_matmul_scratch(const fmk_device *d, const fmk_mm *mm)
 {
     (void)d;
-    double narrow = mm->bf16 ? 0.5 : 1.0;
+    double narrow = narrow_of(mm->bf16);
     double right = fmin((double)mm->N * (double)mm->K, PACK_LIMIT), left = (double)mm->M * (double)mm->K;
     return bytes_of(narrow * right + (mm->bf16 ? narrow * left : 0.0));
+}
+
+/* A block of rows: dy, the input with and without dropout, u and du; A, B; the weights, turned. */
+static size_t cpu_lora_scratch(const fmk_device *d, int64_t T, int64_t K, int64_t N, int64_t n_u)
+{
+    (void)d;
+    double k = (double)K, n = (double)N, u = (double)n_u, narrow = narrow_of(true);
+    double rows = fmin((double)T, 2.0 * PACK_LIMIT / (2.0 * k + 2.0 * u + n));
+    double forward = rows * (2.0 * k + u), backward = rows * (n + 3.0 * u) + fmin(n * k, PACK_LIMIT);
+    return bytes_of(narrow * (fmax(forward, backward) + u * (k + n)) + rows * u);
 }
 
 /* The logits of a block of rows, beside the head in both layouts unless it is packed. */
 static size_t cpu_xent_scratch(const fmk_device *d, int64_t N, int64_t C, int64_t V, bool bf16, bool packed)
 {
     (void)d;
-    double head = (double)V * (double)C, narrow = bf16 ? 0.5 : 1.0;
+    double head = (double)V * (double)C, narrow = narrow_of(bf16);
     double laid_out = packed ? 0.0 : head <= 4.0 * PACK_LIMIT ? 2.0 * narrow * head : PACK_LIMIT;
     double blocks = fmax(1.0, floor(LOGITS_LIMIT / (double)V / TILE_ROWS));
     double rows = fmin((double)N, fmin(packed ? PACKED_ROWS : MOST_ROWS, blocks * TILE_ROWS));
@@ -471,6 +487,14 @@ static void cpu_scale(fmk_stream *q, int64_t n, float a, fmk_f32 *y)
 {
     fmk_scale(q->ctx, n, a, f(y));
 }
+static void cpu_narrow(fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_bf16 *y)
+{
+    fmk_narrow(q->ctx, n, cf(x), &y->v_);
+}
+static void cpu_widen(fmk_stream *q, int64_t n, const fmk_bf16 *x, fmk_f32 *y)
+{
+    fmk_widen(q->ctx, n, &x->v_, f(y));
+}
 static void cpu_sum_squares(fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_f64 *sum)
 {
     sum->v_ = fmk_sum_squares(q->ctx, n, cf(x));
@@ -491,6 +515,7 @@ static const fmk_backend table = {
     .describe = cpu_describe,
     .exact_rows = cpu_exact_rows,
     .matmul_scratch = cpu_matmul_scratch,
+    .lora_scratch = cpu_lora_scratch,
     .xent_scratch = cpu_xent_scratch,
     .attn_scratch = cpu_attn_scratch,
     .alloc = cpu_alloc,
@@ -535,6 +560,8 @@ static const fmk_backend table = {
     .dora_gain = cpu_dora_gain,
     .add = cpu_add,
     .scale = cpu_scale,
+    .narrow = cpu_narrow,
+    .widen = cpu_widen,
     .sum_squares = cpu_sum_squares,
     .adamw = cpu_adamw,
 };

@@ -46,7 +46,7 @@ static void describe(fmk_ctx *ctx)
     static const char *const isa[] = {"baseline", "avx2", "avx512"};
     char dnn[64] = "";
     if (ctx->dnn) { fmk_dnn_describe(dnn, sizeof dnn); }
-    snprintf(ctx->describe, sizeof ctx->describe, "fmk2 %s f32:%s bf16:%s", isa[fmk_isa()],
+    snprintf(ctx->describe, sizeof ctx->describe, "fmk3 %s f32:%s bf16:%s", isa[fmk_isa()],
              ctx->dnn_f32 ? dnn : "own",
              ctx->dnn_bf16    ? dnn
              : fmk_has_bf16() ? "avx512_bf16"

@@ -114,15 +114,19 @@ typedef struct fmk_tile {
 void fmk_tile_f32(const fmk_tile *t);
 void fmk_tile_bf16(const fmk_tile *t);
 
-/* A frozen weight (N,K), in 32-bit units: see fmk_pair. */
+/* A frozen weight (N,K), in 32-bit units: see fmk_pair. What the way back needs is turned when it is needed. */
 struct fmk_packed {
     int64_t N, K;
     bool bf16;
-    uint32_t *fwd; /* W^T in panels over N */
-    uint32_t *bwd; /* W in panels over K   */
-    size_t n_fwd, n_bwd;
+    uint32_t *panels; /* (n_units) W^T in panels over N */
+    size_t n_units;
     uint16_t *plain; /* (N,K) for oneDNN, or NULL */
 };
+/*
+ * W's columns from k0 (a multiple of FMK_NR) as one panel over K: for rows n0 (too) .. n0+n-1, as the right operand of a
+ * product that sums over them: out [ceil(n/pair)][FMK_NR], zeros behind K.
+ */
+void fmk_turn_panel(const fmk_packed *w, int64_t k0, int64_t n0, int64_t n, uint32_t *out);
 
 /* b (K,N) or, when t, (N,K) into panels [N/NR][K][NR] f32, or [N/NR][(K+1)/2][NR] bf16 pairs; zero padded. */
 void fmk_pack_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b, int64_t ldb, bool bf16,

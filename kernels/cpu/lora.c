@@ -78,13 +78,15 @@ static operand take_turned(fmk_ctx *ctx, const lora_job *job, int64_t n)
 /* ---- laying out: one loop over all that is wanted ---- */
 #define MOST_LAYOUTS (3 * FMK_LORA_MAX + 1)
 
-/* x (T,n), its rows ldx apart, rounded to rows, or turned to (n, T/pair); or a packed matrix. */
+/* x (T,n), its rows ldx apart, rounded to rows, or turned to (n, T/pair); a matrix in panels; columns of a weight. */
 typedef struct layout {
-    enum { ROWS, TURNED, PANELS } kind;
+    enum { ROWS, TURNED, PANELS, WEIGHT } kind;
     int64_t T, n, ldx, first; /* first: number of its first task */
     const float *x;
-    operand out;
+    operand out; /* ld: of a panel */
     fmk_pack_job pack;
+    const fmk_packed *w;
+    int64_t k0;
 } layout;
 typedef struct layouts {
     layout l[MOST_LAYOUTS];
@@ -120,6 +122,10 @@ static void layout_task(void *arg, size_t task)
     int64_t i = (int64_t)task - l->first;
     if (l->kind == PANELS) {
         fmk_pack_task(&l->pack, (size_t)i);
+        return;
+    }
+    if (l->kind == WEIGHT) {
+        fmk_turn_panel(l->w, l->k0 + i * FMK_NR, 0, l->w->N, l->out.p + i * l->out.ld);
         return;
     }
     int64_t step = l->kind == ROWS ? 16 : FMK_NR * fmk_pair(), t = i * step, m = fmk_min(step, l->T - t);
@@ -166,6 +172,16 @@ static uint32_t *add_panels(fmk_ctx *ctx, layouts *all, int64_t N, int64_t K, bo
     return out;
 }
 
+/* The weight's columns k0..k0+n-1 as panels that a product reads which sums over its rows. */
+static uint32_t *add_weight(fmk_ctx *ctx, const lora_job *job, layouts *all, const fmk_packed *w, int64_t k0,
+                            int64_t n)
+{
+    int64_t n_panels = fmk_ceil_div(n, FMK_NR), size = units(job, w->N) * FMK_NR;
+    operand out = {fmk_take(ctx, (size_t)(n_panels * size), sizeof *out.p), size};
+    add_layout(all, (layout){.kind = WEIGHT, .w = w, .k0 = k0, .out = out}, n_panels, (double)(n * w->N) / 4);
+    return out.p;
+}
+
 static void lay_out(fmk_ctx *ctx, layouts *all)
 {
     fmk_par(ctx, all->n_tasks, all->work / (double)all->n_tasks, layout_task, all);
@@ -206,11 +222,12 @@ static void product_task(const lora_job *job, int64_t i)
     }
 }
 
-static product *add_product(lora_job *job, int64_t N, float *out, bool add)
+/* N columns of rows ldc apart */
+static product *add_product(lora_job *job, int64_t N, int64_t ldc, float *out, bool add)
 {
     product *p = &job->product[job->n_products++];
     int64_t first = p == job->product ? 0 : p[-1].first + job->row_tiles * fmk_ceil_div(p[-1].N, TILE_COLS);
-    *p = (product){.N = N, .ldc = N, .first = first, .out = out + job->t0 * N, .add = add};
+    *p = (product){.N = N, .ldc = ldc, .first = first, .out = out + job->t0 * ldc, .add = add};
     return p;
 }
 
@@ -362,8 +379,8 @@ static void forward_block(fmk_ctx *ctx, lora_job *job, float *u)
     fmk_par(ctx, job->row_tiles, (double)FMK_TILE_ROWS * (double)(l->n_u * l->K) / 16, u_task, job);
     for (int p = 0; p < l->n; p++) {
         const fmk_lora_proj *proj = &l->proj[p];
-        product *y = add_product(job, proj->w->N, proj->y, proj->add);
-        add_range(y, &job->x, proj->w->fwd, units(job, l->K));
+        product *y = add_product(job, proj->w->N, proj->w->N, proj->y, proj->add);
+        add_range(y, &job->x, proj->w->panels, units(job, l->K));
         if (proj->b) { add_range(y, &job->u[p], b[p], units(job, l->R)); }
     }
     run_all(ctx, job);
@@ -391,15 +408,36 @@ static void du_task(void *arg, size_t i)
     }
 }
 
-static void input_gradient(lora_job *job, const uint32_t *a, float *dx, float *dx_lora)
+/* Columns k0..k0+n-1 of dx; the sums that wait run beside it. */
+static void input_columns(fmk_ctx *ctx, lora_job *job, const uint32_t *a, int64_t k0, int64_t n, float *dx,
+                          float *dx_lora)
 {
     const fmk_lora *l = &job->l;
-    product *sum = add_product(job, l->K, dx, false);
+    layouts all = {0};
+    product *sum = add_product(job, n, l->K, dx + k0, false);
     for (int p = 0; p < l->n; p++) {
-        add_range(sum, &job->dy[p], l->proj[p].w->bwd, units(job, l->proj[p].w->N));
+        const fmk_packed *w = l->proj[p].w;
+        add_range(sum, &job->dy[p], add_weight(ctx, job, &all, w, k0, n), units(job, w->N));
     }
-    if (dx_lora) { sum = add_product(job, l->K, dx_lora, false); }
-    add_range(sum, &job->du, a, units(job, l->n_u));
+    lay_out(ctx, &all);
+    if (dx_lora) { sum = add_product(job, n, l->K, dx_lora + k0, false); }
+    add_range(sum, &job->du, a + k0 * units(job, l->n_u), units(job, l->n_u));
+    run_all(ctx, job);
+}
+
+static void input_gradient(fmk_ctx *ctx, lora_job *job, const uint32_t *a, float *dx, float *dx_lora)
+{
+    const fmk_lora *l = &job->l;
+    size_t mark = fmk_mark(ctx);
+    int64_t rows = 1;
+    for (int p = 0; p < l->n; p++) {
+        rows += l->proj[p].w->N;
+    }
+    int64_t cols = fmk_max(1, FMK_PACK_LIMIT / rows / TILE_COLS) * TILE_COLS;
+    for (int64_t k = 0; k < l->K; k += cols) {
+        input_columns(ctx, job, a, k, fmk_min(cols, l->K - k), dx, dx_lora);
+        fmk_release(ctx, mark);
+    }
 }
 
 static void backward_block(fmk_ctx *ctx, lora_job *job, const float *u, float *da, float *dx, float *dx_lora)
@@ -433,9 +471,8 @@ static void backward_block(fmk_ctx *ctx, lora_job *job, const float *u, float *d
     add_sum(
         job,
         (token_sum){.M = l->n_u, .N = l->K, .a = job->du_turned, .x = l->x_lora + job->t0 * l->K, .out = da});
-    if (dx_lora) { run_all(ctx, job); } /* it may be x_lora, which the sums read */
-    if (dx) { input_gradient(job, a, dx, dx_lora); }
-    run_all(ctx, job);
+    if (!dx || dx_lora) { run_all(ctx, job); } /* dx_lora may be x_lora, which the sums read */
+    if (dx) { input_gradient(ctx, job, a, dx, dx_lora); }
 }
 
 /* ---- blocks of rows ---- */

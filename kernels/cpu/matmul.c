@@ -259,11 +259,9 @@ fmp_status fmk_matmul_pack(fmk_ctx *ctx, int64_t N, int64_t K, const float *w, b
     p->N = N;
     p->K = K;
     p->bf16 = bf16;
-    p->n_fwd = fmk_panels_count(N, K, bf16);
-    p->n_bwd = fmk_panels_count(K, N, bf16);
-    p->fwd = aligned_alloc(64, (p->n_fwd * sizeof *p->fwd + 127) / 64 * 64);
-    p->bwd = aligned_alloc(64, (p->n_bwd * sizeof *p->bwd + 127) / 64 * 64);
-    if (!p->fwd || !p->bwd) {
+    p->n_units = fmk_panels_count(N, K, bf16);
+    p->panels = aligned_alloc(64, (p->n_units * sizeof *p->panels + 127) / 64 * 64);
+    if (!p->panels) {
         fmk_packed_free(p);
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for a packed weight of %lld x %lld", (long long)N,
                         (long long)K);
@@ -272,8 +270,7 @@ fmp_status fmk_matmul_pack(fmk_ctx *ctx, int64_t N, int64_t K, const float *w, b
         p->plain = malloc((size_t)N * (size_t)K * sizeof *p->plain + 1);
         if (p->plain) { fmk_f32_to_bf16(N * K, w, p->plain); }
     }
-    fmk_pack_panels(ctx, N, K, true, w, K, bf16, p->fwd);
-    fmk_pack_panels(ctx, K, N, false, w, K, bf16, p->bwd);
+    fmk_pack_panels(ctx, N, K, true, w, K, bf16, p->panels);
     *out = p;
     return FMP_OK;
 }
@@ -281,8 +278,7 @@ fmp_status fmk_matmul_pack(fmk_ctx *ctx, int64_t N, int64_t K, const float *w, b
 void fmk_packed_free(fmk_packed *w)
 {
     if (!w) { return; }
-    free(w->fwd);
-    free(w->bwd);
+    free(w->panels);
     free(w->plain);
     free(w);
 }
@@ -290,7 +286,7 @@ void fmk_packed_free(fmk_packed *w)
 size_t fmk_packed_bytes(const fmk_packed *w)
 {
     size_t plain = w->plain ? (size_t)w->N * (size_t)w->K * sizeof *w->plain : 0;
-    return (w->n_fwd + w->n_bwd) * sizeof *w->fwd + plain + sizeof *w;
+    return w->n_units * sizeof *w->panels + plain + sizeof *w;
 }
 
 /* Through oneDNN where it is the faster engine for this weight. */
@@ -311,7 +307,21 @@ void fmk_matmul_packed(fmk_ctx *ctx, int64_t T, const float *x, const fmk_packed
                  .ldc = w->N,
                  .beta = beta,
                  .bf16 = w->bf16};
-    if (!packed_dnn(ctx, &mm, x, w, y)) { fmk_mm_panels(ctx, &mm, x, w->fwd, y); }
+    if (!packed_dnn(ctx, &mm, x, w, y)) { fmk_mm_panels(ctx, &mm, x, w->panels, y); }
+}
+
+/* Some of a weight's columns, turned. */
+typedef struct turn_job {
+    const fmk_packed *w;
+    int64_t k0, size; /* of the first column; of a panel in units */
+    uint32_t *out;
+} turn_job;
+
+static void turn_task(void *arg, size_t i)
+{
+    const turn_job *job = arg;
+    int64_t at = (int64_t)i;
+    fmk_turn_panel(job->w, job->k0 + at * FMK_NR, 0, job->w->N, job->out + at * job->size);
 }
 
 void fmk_matmul_packed_bwd(fmk_ctx *ctx, int64_t T, const float *dy, const fmk_packed *w, float beta,
@@ -319,7 +329,18 @@ void fmk_matmul_packed_bwd(fmk_ctx *ctx, int64_t T, const float *dy, const fmk_p
 {
     fmk_mm mm = {
         .M = T, .N = w->K, .K = w->N, .lda = w->N, .ldb = w->K, .ldc = w->K, .beta = beta, .bf16 = w->bf16};
-    if (!packed_dnn(ctx, &mm, dy, w, dx)) { fmk_mm_panels(ctx, &mm, dy, w->bwd, dx); }
+    if (packed_dnn(ctx, &mm, dy, w, dx)) { return; }
+    int64_t cols = fmk_max(FMK_PACK_LIMIT / fmk_max(w->N, 1) / TILE_COLS, 1) * TILE_COLS;
+    size_t mark = fmk_mark(ctx);
+    for (int64_t k = 0; k < w->K; k += cols) {
+        turn_job job = {.w = w, .k0 = k, .size = (int64_t)fmk_panels_count(1, w->N, w->bf16)};
+        int64_t n = fmk_ceil_div(fmk_min(cols, w->K - k), FMK_NR);
+        mm.N = fmk_min(cols, w->K - k);
+        job.out = fmk_take(ctx, (size_t)(n * job.size), sizeof *job.out);
+        fmk_par(ctx, n, (double)(FMK_NR * w->N) / 4, turn_task, &job);
+        fmk_mm_panels(ctx, &mm, dy, job.out, dx + k);
+        fmk_release(ctx, mark);
+    }
 }
 
 void fmk_matmul_packed_ref(int64_t T, int64_t N, int64_t K, const float *x, const float *w, bool bf16,

@@ -5,6 +5,9 @@
  * so a tile may compute them and throw them away. With bf16 the unit is a pair (k, k+1) in 32 bits, an odd
  * last k padded by zero. On a CPU without bf16 products a "bf16" panel holds the rounded values in f32
  * instead.
+ *
+ * A weight is kept in one direction. The other, with pairs of rows where this one has pairs of columns, is made a
+ * panel at a time while it is in the cache: fmk_turn_panel.
  */
 #include "internal.h"
 
@@ -173,4 +176,84 @@ void fmk_pack_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b,
 {
     fmk_pack_job job = {.N = N, .K = K, .ldb = ldb, .t = t, .bf16 = bf16, .b = b, .out = out};
     fmk_par(ctx, fmk_ceil_div(N, FMK_NR), (double)K * FMK_NR, fmk_pack_task, &job);
+}
+
+/* ---- the other direction ---- */
+
+/* A square: FMK_NR rows and columns of a weight, in its panel and in the turned one. */
+#if FMK_X86
+/* Eight by eight pairs of pairs, rows FMK_NR units apart: (k,k+1) of rows n, n+1 become (n,n+1) of columns k, k+1. */
+FMK_T512 static void turn_8_512(const uint32_t *src, uint32_t *dst)
+{
+    __m512i r[8], t[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        __m512i x = _mm512_loadu_si512(src + i * FMK_NR);
+        r[i] = _mm512_shufflelo_epi16(_mm512_shufflehi_epi16(x, 0xD8), 0xD8);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int odd = 0; odd < 2; odd++) { /* quarter q of t[i + odd] holds column 2 q + odd of rows i, i + 1 */
+        __m512i low = _mm512_shuffle_i64x2(t[odd], t[2 + odd], 0x88);
+        __m512i low2 = _mm512_shuffle_i64x2(t[4 + odd], t[6 + odd], 0x88);
+        __m512i high = _mm512_shuffle_i64x2(t[odd], t[2 + odd], 0xDD);
+        __m512i high2 = _mm512_shuffle_i64x2(t[4 + odd], t[6 + odd], 0xDD);
+        _mm512_storeu_si512(dst + odd * FMK_NR, _mm512_shuffle_i64x2(low, low2, 0x88));
+        _mm512_storeu_si512(dst + (2 + odd) * FMK_NR, _mm512_shuffle_i64x2(high, high2, 0x88));
+        _mm512_storeu_si512(dst + (4 + odd) * FMK_NR, _mm512_shuffle_i64x2(low, low2, 0xDD));
+        _mm512_storeu_si512(dst + (6 + odd) * FMK_NR, _mm512_shuffle_i64x2(high, high2, 0xDD));
+    }
+}
+#endif
+
+/* From `have` rows of the square in the weight's panel to `want` rows of the turned one. */
+static void turn_pairs(int64_t have, int64_t want, const uint32_t *src, uint32_t *dst)
+{
+    enum { HALF = FMK_NR / 2 };
+#if FMK_X86
+    if (have == HALF && want == HALF && fmk_isa() == FMK_ISA_AVX512) {
+        for (int i = 0; i < 4; i++) {
+            int64_t down = i / 2 * 8, right = i % 2 * 8;
+            turn_8_512(src + down * FMK_NR + 2 * right, dst + right * FMK_NR + 2 * down);
+        }
+        return;
+    }
+#endif
+    for (int64_t n = 0; n < want; n++) {
+        for (int64_t k = 0; k < HALF; k++) {
+            uint32_t a = k < have ? src[k * FMK_NR + 2 * n] : 0,
+                     b = k < have ? src[k * FMK_NR + 2 * n + 1] : 0;
+            dst[n * FMK_NR + 2 * k] = (a & 0xFFFFu) | b << 16;
+            dst[n * FMK_NR + 2 * k + 1] = a >> 16 | (b & 0xFFFF0000u);
+        }
+    }
+}
+
+static void turn_units(int64_t have, int64_t want, const uint32_t *src, uint32_t *dst)
+{
+    for (int64_t n = 0; n < want; n++) {
+        for (int64_t k = 0; k < FMK_NR; k++) {
+            dst[n * FMK_NR + k] = k < have ? src[k * FMK_NR + n] : 0;
+        }
+    }
+}
+
+void fmk_turn_panel(const fmk_packed *w, int64_t k0, int64_t n0, int64_t n, uint32_t *out)
+{
+    int64_t pair = w->bf16 ? fmk_pair() : 1, Ku = fmk_ceil_div(w->K, pair);
+    int64_t have = fmk_min(FMK_NR / pair, Ku - k0 / pair);
+    for (int64_t i = 0; i < n; i += FMK_NR) {
+        int64_t want = fmk_ceil_div(fmk_min(FMK_NR, n - i), pair);
+        const uint32_t *src = w->panels + (n0 + i) * Ku + k0 / pair * FMK_NR;
+        uint32_t *dst = out + i / pair * FMK_NR;
+        if (pair == 2) {
+            turn_pairs(have, want, src, dst);
+        } else {
+            turn_units(have, want, src, dst);
+        }
+    }
 }

@@ -4,15 +4,16 @@
  * Logits are 4 V bytes a row, more than any cache holds, so they are written once and read once: the task that makes a
  * tile of them also finds its rows' maxima and sums of exponentials, and leaves e^(l - its maximum) where no cap's slope
  * asks for l itself; the second pass turns a row into its gradient, already rounded for the last product, in the row's
- * own memory.
+ * own memory. That product sums over the vocabulary: a task owns some columns of dx and turns the head for them a
+ * chunk of rows at a time.
  */
 #include "internal.h"
 
 #define LOGITS_LIMIT ((int64_t)32 << 20) /* logits held at once */
 #define MAX_ROWS     (6 * FMK_TILE_ROWS)
 #define COLS         384 /* of a tile of logits          */
-#define GRAD_ROWS    (2 * FMK_TILE_ROWS)
-#define GRAD_COLS    192
+#define GRAD_COLS    96
+#define GRAD_DEPTH   512 /* units of the vocabulary that are turned at once */
 
 /* Of one row in one tile of columns. */
 typedef struct part {
@@ -28,8 +29,9 @@ typedef struct own {
 typedef struct head_job {
     const fmk_packed *E;
     int64_t rows, row0, n_parts;
-    int64_t Cu, Vu; /* units of a row of x, of the gradient */
-    int64_t ld;     /* from one row of logits to the next */
+    int64_t Cu, Vu;    /* units of a row of x, of the gradient */
+    int64_t ld;        /* from one row of logits to the next */
+    int64_t grad_cols; /* of dx in a task */
     const uint32_t *x;
     float *logits; /* (rows,V), ld apart; then as far apart (rows, Vu) units */
     part *parts;   /* (rows, n_parts) */
@@ -83,7 +85,7 @@ static void logits_task(void *arg, size_t i)
                         .a = job->x + row * job->Cu,
                         .ars = job->Cu,
                         .acs = 1,
-                        .b = job->E->fwd + col * job->Cu,
+                        .b = job->E->panels + col * job->Cu,
                         .b_panel = job->Cu * FMK_NR,
                         .b_row = FMK_NR,
                         .c = job->logits + row * job->ld + col,
@@ -156,20 +158,30 @@ static void row_task(void *arg, size_t i)
 static void dx_task(void *arg, size_t i)
 {
     const head_job *job = arg;
-    int64_t C = job->E->K, col_tiles = fmk_ceil_div(C, GRAD_COLS);
-    int64_t row = (int64_t)i / col_tiles * GRAD_ROWS, col = (int64_t)i % col_tiles * GRAD_COLS;
-    const fmk_tile t = {.M = fmk_min(GRAD_ROWS, job->rows - row),
-                        .N = fmk_min(GRAD_COLS, C - col),
-                        .K = job->Vu,
-                        .a = (const uint32_t *)job->logits + row * job->ld,
-                        .ars = job->ld,
-                        .acs = 1,
-                        .b = job->E->bwd + col * job->Vu,
-                        .b_panel = job->Vu * FMK_NR,
-                        .b_row = FMK_NR,
-                        .c = job->dx + (job->row0 + row) * C + col,
-                        .ldc = C};
-    fmk_tile_rounded(&t);
+    int64_t C = job->E->K, V = job->E->N, pair = fmk_pair(), col = (int64_t)i * job->grad_cols;
+    int64_t n = fmk_min(job->grad_cols, C - col);
+    uint32_t panels[GRAD_COLS * GRAD_DEPTH];
+    for (int64_t v = 0; v < V; v += GRAD_DEPTH * pair) {
+        int64_t depth = fmk_min(GRAD_DEPTH * pair, V - v), K = fmk_ceil_div(depth, pair);
+        for (int64_t j = 0; j < n; j += FMK_NR) {
+            fmk_turn_panel(job->E, col + j, v, depth, panels + j * K);
+        }
+        for (int64_t row = 0; row < job->rows; row += FMK_TILE_ROWS) {
+            const fmk_tile t = {.M = fmk_min(FMK_TILE_ROWS, job->rows - row),
+                                .N = n,
+                                .K = K,
+                                .a = (const uint32_t *)job->logits + row * job->ld + v / pair,
+                                .ars = job->ld,
+                                .acs = 1,
+                                .b = panels,
+                                .b_panel = K * FMK_NR,
+                                .b_row = FMK_NR,
+                                .c = job->dx + (job->row0 + row) * C + col,
+                                .ldc = C,
+                                .add = v > 0};
+            fmk_tile_rounded(&t);
+        }
+    }
 }
 
 /* One row's x, rounded. */
@@ -201,6 +213,7 @@ void fmk_xent_packed(fmk_ctx *ctx, int64_t N, const float *x, const fmk_packed *
                     .Cu = fmk_ceil_div(C, pair),
                     .Vu = fmk_ceil_div(V, pair),
                     .ld = fmk_odd_lines(V),
+                    .grad_cols = C >= 6 * GRAD_COLS ? GRAD_COLS : FMK_NR,
                     .label = label,
                     .weight = weight,
                     .grad_scale = grad_scale,
@@ -222,8 +235,8 @@ void fmk_xent_packed(fmk_ctx *ctx, int64_t N, const float *x, const fmk_packed *
                 (double)(FMK_TILE_ROWS * C * COLS / 16), logits_task, &job);
         fmk_par(ctx, job.rows, (double)V / 2.0, row_task, &job);
         if (!dx) { continue; }
-        fmk_par(ctx, fmk_ceil_div(job.rows, GRAD_ROWS) * fmk_ceil_div(C, GRAD_COLS),
-                (double)GRAD_ROWS * GRAD_COLS * (double)V / 16, dx_task, &job);
+        fmk_par(ctx, fmk_ceil_div(C, job.grad_cols), (double)(job.rows * job.grad_cols) * (double)V / 16,
+                dx_task, &job);
     }
     fmk_release(ctx, mark);
 }

@@ -27,7 +27,7 @@ typedef struct fmk_ctx fmk_ctx;
 FMP_MUST_USE fmp_status fmk_ctx_new(int n_threads, fmk_ctx **out, fmp_err *err);
 void fmk_ctx_free(fmk_ctx *ctx);
 int fmk_ctx_threads(const fmk_ctx *ctx);
-/* "fmk2 avx512 f32:own bf16:avx512_bf16": what computes, for manifests and cache keys.  borrowed from ctx */
+/* "fmk3 avx512 f32:own bf16:avx512_bf16": what computes, for manifests and cache keys.  borrowed from ctx */
 const char *fmk_ctx_describe(const fmk_ctx *ctx);
 /*
  * fmk_ctx_use_onednn: let oneDNN compute fmk_matmul (16 rows or more) instead of fmpipe's own tiles, or not. Off
@@ -206,8 +206,10 @@ double fmk_sum_squares(fmk_ctx *ctx, int64_t n, const float *x);              /*
 /* AdamW, Loshchilov & Hutter 2019: decoupled decay; step counts from 1; g is multiplied by g_scale (clipping) first. */
 void fmk_adamw(fmk_ctx *ctx, int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr,
                float beta1, float beta2, float eps, float weight_decay, int64_t step);
-/* The one rounding in use: round to nearest even. */
+/* The one rounding in use: round to nearest even. By the calling thread; by all. */
 void fmk_f32_to_bf16(int64_t n, const float *x, uint16_t *y);
+void fmk_narrow(fmk_ctx *ctx, int64_t n, const float *x, uint16_t *y);
+void fmk_widen(fmk_ctx *ctx, int64_t n, const uint16_t *x, float *y);
 
 #ifdef __cplusplus
 }

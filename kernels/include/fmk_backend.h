@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Grows with every change that an older program or backend would misread; new members go to the end of the table. */
-#define FMK_BACKEND_ABI 1u
+#define FMK_BACKEND_ABI 2u
 
 typedef struct fmk_f32 {
     float v_;
@@ -38,6 +38,9 @@ typedef struct fmk_f32 {
 typedef struct fmk_f64 {
     double v_;
 } fmk_f64;
+typedef struct fmk_bf16 {
+    uint16_t v_;
+} fmk_bf16;
 typedef struct fmk_u32 {
     uint32_t v_;
 } fmk_u32;
@@ -120,8 +123,13 @@ typedef struct fmk_backend {
     const char *(*describe)(const fmk_device *d);
     /* The most rows of a product for which a row's bits do not depend on the others; INT64_MAX: any. */
     int64_t (*exact_rows)(const fmk_device *d, bool bf16);
-    /* Bytes beside arguments that a product, the fused loss (packed: xent_packed), attention over keys (T,kv_width) may take at most. */
+    /*
+     * Bytes beside arguments that operations may take at most: a product (also by a packed weight (mm.K,mm.N), back);
+     * lora_fwd and lora_bwd whose weights have N rows together; the fused loss (packed: xent_packed); attention over
+     * keys (T,kv_width).
+     */
     size_t (*matmul_scratch)(const fmk_device *d, const fmk_mm *mm);
+    size_t (*lora_scratch)(const fmk_device *d, int64_t T, int64_t K, int64_t N, int64_t n_u);
     size_t (*xent_scratch)(const fmk_device *d, int64_t N, int64_t C, int64_t V, bool bf16, bool packed);
     size_t (*attn_scratch)(const fmk_device *d, int64_t T, int64_t kv_width);
 
@@ -224,6 +232,8 @@ typedef struct fmk_backend {
     /* ---- vectors of n elements ---- */
     void (*add)(fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_f32 *y);
     void (*scale)(fmk_stream *q, int64_t n, float a, fmk_f32 *y);
+    void (*narrow)(fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_bf16 *y); /* to the nearest, ties to even */
+    void (*widen)(fmk_stream *q, int64_t n, const fmk_bf16 *x, fmk_f32 *y);
     void (*sum_squares)(fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_f64 *sum);
     void (*adamw)(fmk_stream *q, int64_t n, fmk_f32 *w, const fmk_f32 *g, fmk_f32 *m, fmk_f32 *v, float g_scale,
                   float lr, float beta1, float beta2, float eps, float weight_decay, int64_t step);

@@ -62,7 +62,8 @@ void fmk_scale_ref(int64_t n, float a, float *y);
 double fmk_sum_squares_ref(int64_t n, const float *x);
 void fmk_adamw_ref(int64_t n, float *w, const float *g, float *m, float *v, float g_scale, float lr,
                    float beta1, float beta2, float eps, float weight_decay, int64_t step);
-void fmk_f32_to_bf16_ref(int64_t n, const float *x, uint16_t *y);
+void fmk_f32_to_bf16_ref(int64_t n, const float *x, uint16_t *y); /* fmk_narrow's too */
+void fmk_widen_ref(int64_t n, const uint16_t *x, float *y);
 
 #ifdef __cplusplus
 }

@@ -20,7 +20,7 @@ typedef struct fmk_mm {
     bool bf16;              /* round A and B to bf16 before multiplying (f32 sums)    */
 } fmk_mm;
 
-/* A frozen weight (N,K), as in y = x W^T, laid out once for products in both directions. */
+/* A frozen weight (N,K), as in y = x W^T, laid out once for products in both directions: about as large as its values. */
 typedef struct fmk_packed fmk_packed;
 
 /* How keys and values of past tokens are kept: see fmk_kv. */

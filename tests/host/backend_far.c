@@ -179,6 +179,10 @@ static size_t far_matmul_scratch(const fmk_device *d, const fmk_mm *mm)
 {
     return cpu->matmul_scratch(d->near, mm);
 }
+static size_t far_lora_scratch(const fmk_device *d, int64_t T, int64_t K, int64_t n, int64_t n_u)
+{
+    return cpu->lora_scratch(d->near, T, K, n, n_u);
+}
 static size_t far_xent_scratch(const fmk_device *d, int64_t n, int64_t C, int64_t V, bool bf16, bool packed)
 {
     return cpu->xent_scratch(d->near, n, C, V, bf16, packed);
@@ -521,6 +525,10 @@ OP(add, (fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_f32 *y),
    int64_t n; const fmk_f32 *x; fmk_f32 *y;, (n, N(x), N(y)), (near, j->n, j->x, j->y))
 OP(scale, (fmk_stream *q, int64_t n, float a, fmk_f32 *y),
    int64_t n; float a; fmk_f32 *y;, (n, a, N(y)), (near, j->n, j->a, j->y))
+OP(narrow, (fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_bf16 *y),
+   int64_t n; const fmk_f32 *x; fmk_bf16 *y;, (n, N(x), N(y)), (near, j->n, j->x, j->y))
+OP(widen, (fmk_stream *q, int64_t n, const fmk_bf16 *x, fmk_f32 *y),
+   int64_t n; const fmk_bf16 *x; fmk_f32 *y;, (n, N(x), N(y)), (near, j->n, j->x, j->y))
 OP(sum_squares, (fmk_stream *q, int64_t n, const fmk_f32 *x, fmk_f64 *sum),
    int64_t n; const fmk_f32 *x; fmk_f64 *sum;, (n, N(x), N(sum)), (near, j->n, j->x, j->sum))
 OP(adamw, (fmk_stream *q, int64_t n, fmk_f32 *w, const fmk_f32 *g, fmk_f32 *m, fmk_f32 *v, float g_scale, float lr,
@@ -541,6 +549,7 @@ static fmk_backend table = {
     MEMBER(describe),
     MEMBER(exact_rows),
     MEMBER(matmul_scratch),
+    MEMBER(lora_scratch),
     MEMBER(xent_scratch),
     MEMBER(attn_scratch),
     MEMBER(alloc),
@@ -585,6 +594,8 @@ static fmk_backend table = {
     MEMBER(dora_gain),
     MEMBER(add),
     MEMBER(scale),
+    MEMBER(narrow),
+    MEMBER(widen),
     MEMBER(sum_squares),
     MEMBER(adamw),
 };

@@ -355,7 +355,7 @@ static void a_backend_that_does_not_fit_is_refused(void **state)
         {"abacus", FMP_E_IO, "fmpipe/backends/fmpipe_backend_abacus.so"},
         {"./nothing.so", FMP_E_IO, "./nothing.so"},
         {NO_BACKEND, FMP_E_MISMATCH, "exports no fmk_backend_table"},
-        {FAR_DIR "/backend_far_old.so", FMP_E_MISMATCH, "its table has the version 0, this fmpipe needs 1"},
+        {FAR_DIR "/backend_far_old.so", FMP_E_MISMATCH, "its table has the version 0, this fmpipe needs 2"},
         {FAR_DIR "/backend_far_short.so", FMP_E_MISMATCH, "its table has 64 bytes"},
         {FAR_DIR "/backend_far_hole.so", FMP_E_MISMATCH, "no function where one is needed"},
     };

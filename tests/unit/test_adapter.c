@@ -209,6 +209,58 @@ static void gradients_match_finite_differences(void **state)
     }
 }
 
+/* All gradients of one step of what `fill_values` makes.   returned; free() */
+static float *gradients(const setting *s, fmp_precision precision, size_t *n_all)
+{
+    fmp_err err = FMP_ERR_INIT;
+    fmp_model *m = new_model(s->type, 2, precision);
+    fmp_adapter *ad = new_adapter(m, s);
+    fmp_trainer *tr = new_trainer(m, ad, 0);
+    float *all = NULL, *w = NULL;
+    size_t n = 0;
+    const char *name = NULL;
+    fill_values(tr);
+    OK(fmp_trainer_begin(tr, total, &err));
+    micro_loss(tr);
+    *n_all = 0;
+    for (size_t i = 0; (name = fmp_trainer_tensor(tr, i, &w, &n)) != NULL; i++) {
+        all = realloc(all, (*n_all + n) * sizeof *all);
+        assert_non_null(all);
+        memcpy(all + *n_all, fmp_trainer_grad(tr, name, NULL), n * sizeof *all);
+        *n_all += n;
+    }
+    fmp_trainer_free(tr);
+    fmp_adapter_free(ad);
+    fmp_model_free(m);
+    return all;
+}
+
+/* Products and kept activations are rounded to 8 bits. */
+static void gradients_in_bf16_stay_near(void **state)
+{
+    (void)state;
+    static const setting settings[] = {{"llama", "all-linear", .dora = false},
+                                       {"qwen3", "all-linear", .dora = true},
+                                       {"gemma2", "all-linear", .dora = false},
+                                       {"phi3", "all-linear", .dropout = 0.2}};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        size_t n = 0, k = 0;
+        double apart = 0.0, norm = 0.0;
+        float *want = gradients(&settings[i], FMP_PRECISION_F32, &n);
+        float *got = gradients(&settings[i], FMP_PRECISION_BF16, &k);
+        assert_int_equal(n, k);
+        for (k = 0; k < n; k++) {
+            apart += pow((double)got[k] - want[k], 2);
+            norm += pow((double)want[k], 2);
+        }
+        if (!(sqrt(apart / norm) < 0.04)) {
+            fail_msg("%s: gradients differ by %.4f of their norm", settings[i].type, sqrt(apart / norm));
+        }
+        free(want);
+        free(got);
+    }
+}
+
 /* ---- what must be equal ---- */
 
 static double eval_loss(fmp_model *m, const fmp_adapter *ad)
@@ -400,10 +452,9 @@ static void evaluation_has_no_dropout(void **state)
     fmp_model_free(m);
 }
 
-static void every_memory_plan_fits_its_budget_and_gives_the_same_bits(void **state)
+static void check_plans(fmp_precision precision)
 {
-    (void)state;
-    fmp_model *m = new_model(both.type, 1, FMP_PRECISION_F32);
+    fmp_model *m = new_model(both.type, 1, precision);
     fmp_adapter *ad = new_adapter(m, &both);
     fmp_train_options o = {.max_tokens = T};
     fmp_memory_plan all, plan;
@@ -412,7 +463,7 @@ static void every_memory_plan_fits_its_budget_and_gives_the_same_bits(void **sta
     assert_int_equal(all.n_kept, LAYERS);
     assert_true(all.least_bytes < all.bytes);
     size_t n = 0, k = 0;
-    float *want = train(&both, 2, 0, false, FMP_PRECISION_F32, &n);
+    float *want = train(&both, 2, 0, false, precision, &n);
     for (size_t kept = LAYERS; kept >= 1; kept--) {
         o.memory_bytes = all.least_bytes + (all.bytes - all.least_bytes) * (kept - 1) / (LAYERS - 1);
         fmp_trainer_plan(m, ad, &o, &plan);
@@ -424,7 +475,7 @@ static void every_memory_plan_fits_its_budget_and_gives_the_same_bits(void **sta
             assert_int_equal(plan.n_kept, kept - 1);
             o.memory_bytes++;
         }
-        float *got = train(&both, 2, o.memory_bytes, false, FMP_PRECISION_F32, &k);
+        float *got = train(&both, 2, o.memory_bytes, false, precision, &k);
         assert_memory_equal(want, got, n * sizeof *want);
         free(got);
     }
@@ -435,6 +486,14 @@ static void every_memory_plan_fits_its_budget_and_gives_the_same_bits(void **sta
     assert_int_equal(plan.bytes, all.least_bytes);
     fmp_adapter_free(ad);
     fmp_model_free(m);
+}
+
+static void every_memory_plan_fits_its_budget_and_gives_the_same_bits(void **state)
+{
+    (void)state;
+    for (int precision = 0; precision < 2; precision++) {
+        check_plans((fmp_precision)precision);
+    }
 }
 
 static void layers_below_the_lowest_target_need_no_activations(void **state)
@@ -455,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_match_finite_differences),
+        cmocka_unit_test(gradients_in_bf16_stay_near),
         cmocka_unit_test(a_fresh_dora_adapter_is_the_base),
         cmocka_unit_test(a_dora_adapter_merged_or_saved_and_loaded_says_the_same),
         cmocka_unit_test(threads_change_no_bit_of_dora_and_dropout),

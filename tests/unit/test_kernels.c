@@ -162,6 +162,31 @@ static void packed_weights_multiply_in_both_directions(void **state)
     }
 }
 
+/* A weight is held once, and turned for the way back, a large one in pieces: the bits are those of the plain product. */
+static void a_packed_weight_is_as_large_as_its_values(void **state)
+{
+    (void)state;
+    enum { T = 2, N = 70001, K = 230 };
+    float *w = noise(2, N * K), *dy = noise(3, T * N), *dx = filled(T * K, NAN), *plain = filled(T * K, NAN);
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        fmk_packed *p = NULL;
+        fmp_err err = FMP_ERR_INIT;
+        assert_int_equal(fmk_matmul_pack(CTX, N, K, w, bf16, &p, &err), FMP_OK);
+        if (fmk_packed_bytes(p) > 4 * (size_t)N * K * 102 / 100) {
+            fail_msg("%zu bytes", fmk_packed_bytes(p));
+        }
+        const fmk_mm mm = {.M = T, .N = K, .K = N, .lda = N, .ldb = K, .ldc = K, .bf16 = bf16};
+        fmk_matmul_packed_bwd(CTX, T, dy, p, 0.0f, dx);
+        fmk_matmul(CTX, &mm, dy, w, plain);
+        check_same("turned in pieces", T * K, dx, plain);
+        fmk_packed_free(p);
+    }
+    free(w);
+    free(dy);
+    free(dx);
+    free(plain);
+}
+
 /* ---- norm, rope, swiglu, embedding, vectors ---- */
 static const int64_t row_sizes[][2] = {{0, 8}, {1, 1}, {3, 17}, {33, 192}, {100, 65}, {300, 256}};
 #define N_ROWS (sizeof row_sizes / sizeof row_sizes[0])
@@ -341,6 +366,29 @@ static void bf16_rounds_to_nearest_even_and_keeps_nan(void **state)
     free(x);
 }
 
+static void vectors_of_bf16_are_rounded_and_come_back(void **state)
+{
+    (void)state;
+    enum { N = 3 * 16384 + 77 };
+    float *x = noise(2, N), *y = malloc(N * sizeof *y), *y2 = malloc(N * sizeof *y2);
+    uint16_t *h = malloc(N * sizeof *h), *h2 = malloc(N * sizeof *h2);
+    assert_true(y && y2 && h && h2);
+    fmk_narrow(CTX, N, x, h);
+    fmk_f32_to_bf16_ref(N, x, h2);
+    assert_memory_equal(h, h2, N * sizeof *h);
+    fmk_widen(CTX, N, h, y);
+    fmk_widen_ref(N, h, y2);
+    assert_memory_equal(y, y2, N * sizeof *y);
+    for (int i = 0; i < N; i++) {
+        assert_true(fabsf(y[i] - x[i]) <= ldexpf(fabsf(x[i]), -8));
+    }
+    free(x);
+    free(y);
+    free(y2);
+    free(h);
+    free(h2);
+}
+
 static void adamw_follows_its_reference_over_twenty_steps(void **state)
 {
     (void)state;
@@ -489,6 +537,7 @@ static void every_instruction_set_gives_the_reference_results(void **state)
         a_cap_flattens_as_tanh_does(state);
         vectors_add_scale_and_sum(state);
         bf16_rounds_to_nearest_even_and_keeps_nan(state);
+        vectors_of_bf16_are_rounded_and_come_back(state);
         adamw_follows_its_reference_over_twenty_steps(state);
     }
     fmk_limit_isa(2);
@@ -511,6 +560,7 @@ int main(void)
         cmocka_unit_test(matmul_has_the_same_bits_for_any_thread_count_with_either_engine),
         cmocka_unit_test(a_row_of_a_product_does_not_depend_on_the_other_rows),
         cmocka_unit_test(packed_weights_multiply_in_both_directions),
+        cmocka_unit_test(a_packed_weight_is_as_large_as_its_values),
         cmocka_unit_test(rmsnorm_equals_its_reference_forward_and_backward),
         cmocka_unit_test(rope_turns_both_layouts_and_its_inverse_turns_back),
         cmocka_unit_test(gated_units_equal_their_references_also_far_out),
@@ -518,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_cap_flattens_as_tanh_does),
         cmocka_unit_test(vectors_add_scale_and_sum),
         cmocka_unit_test(bf16_rounds_to_nearest_even_and_keeps_nan),
+        cmocka_unit_test(vectors_of_bf16_are_rounded_and_come_back),
         cmocka_unit_test(adamw_follows_its_reference_over_twenty_steps),
         cmocka_unit_test(row_kernels_have_the_same_bits_for_any_thread_count),
         cmocka_unit_test(norm_and_gated_unit_gradients_equal_finite_differences),

@@ -260,31 +260,44 @@ static void lora_free(lora_set *s)
     }
 }
 
+static void check_lora(const lora_shape *shape)
+{
+    lora_set got, want;
+    lora_make(CTX, shape, &got);
+    lora_make(CTX, shape, &want);
+    lora_run(CTX, &got);
+    fmk_lora_fwd_ref(&want.l, want.w, want.N, want.u);
+    fmk_lora_bwd_ref(&want.l, want.w, want.N, want.u, want.du, want.da, want.dx, want.dx_lora);
+    int64_t rows = got.l.T, K = got.l.K, n_u = got.l.n_u;
+    /* u and du are rounded again for the next product: a last bit that differs there is 2^-8 of it. */
+    check_close("u", rows * n_u, got.u, want.u, 1e-5);
+    for (int i = 0; i < got.l.n; i++) {
+        check_close("y", rows * got.N[i], got.proj[i].y, want.proj[i].y, 3e-3);
+        if (got.proj[i].b) { check_close("db", got.N[i] * got.l.R, got.proj[i].db, want.proj[i].db, 3e-3); }
+    }
+    check_close("da", n_u * K, got.da, want.da, 3e-3);
+    check_close("dx", rows * K, got.dx, want.dx, 3e-3);
+    if (got.dx_lora) { check_close("dx of LoRA", rows * K, got.dx_lora, want.dx_lora, 3e-3); }
+    lora_free(&got);
+    lora_free(&want);
+}
+
 static void projections_with_lora_equal_their_reference(void **state)
 {
     (void)state;
     for (size_t k = 0; k < N_LORA; k++) {
-        lora_set got, want;
-        lora_make(CTX, &lora_shapes[k], &got);
-        lora_make(CTX, &lora_shapes[k], &want);
-        lora_run(CTX, &got);
-        fmk_lora_fwd_ref(&want.l, want.w, want.N, want.u);
-        fmk_lora_bwd_ref(&want.l, want.w, want.N, want.u, want.du, want.da, want.dx, want.dx_lora);
-        int64_t rows = got.l.T, K = got.l.K, n_u = got.l.n_u;
-        /* u and du are rounded again for the next product: a last bit that differs there is 2^-8 of it. */
-        check_close("u", rows * n_u, got.u, want.u, 1e-5);
-        for (int i = 0; i < got.l.n; i++) {
-            check_close("y", rows * got.N[i], got.proj[i].y, want.proj[i].y, 3e-3);
-            if (got.proj[i].b) {
-                check_close("db", got.N[i] * got.l.R, got.proj[i].db, want.proj[i].db, 3e-3);
-            }
-        }
-        check_close("da", n_u * K, got.da, want.da, 3e-3);
-        check_close("dx", rows * K, got.dx, want.dx, 3e-3);
-        if (got.dx_lora) { check_close("dx of LoRA", rows * K, got.dx_lora, want.dx_lora, 3e-3); }
-        lora_free(&got);
-        lora_free(&want);
+        check_lora(&lora_shapes[k]);
     }
+}
+
+/* So many rows that a weight is turned in more than one piece. */
+static void large_projections_with_lora_equal_their_reference(void **state)
+{
+    (void)state;
+    static const lora_shape plain = {3, 230, 2, 1, {70001}, 1, false},
+                            apart = {2, 200, 2, 2, {50000, 30001}, 2, true};
+    check_lora(&plain);
+    check_lora(&apart);
 }
 
 static void projections_with_lora_have_the_same_bits_for_any_thread_count(void **state)
@@ -355,6 +368,7 @@ int main(void)
         cmocka_unit_test(dora_equals_its_reference_forward_and_backward),
         cmocka_unit_test(results_have_the_same_bits_for_any_thread_count),
         cmocka_unit_test(projections_with_lora_equal_their_reference),
+        cmocka_unit_test(large_projections_with_lora_equal_their_reference),
         cmocka_unit_test(projections_with_lora_have_the_same_bits_for_any_thread_count),
         cmocka_unit_test(a_row_of_a_projection_does_not_depend_on_the_others),
         cmocka_unit_test(every_instruction_set_gives_the_reference_results),

@@ -224,7 +224,7 @@ const char *fmp_model_tensor(const fmp_model *model, size_t i, uint64_t *rows, u
 FMP_MUST_USE fmp_status fmp_model_score_rows(fmp_model *model, const uint32_t *id, size_t n, float *rows, fmp_err *err);
 /* SHA-256 of the shape and of every weight as f32: independent of file layout, 64 hex digits. */
 FMP_MUST_USE fmp_status fmp_model_digest(fmp_model *model, char hex[65], fmp_err *err);
-/* What computes ("fmk2 avx512 ..."), for manifests and cache keys.            borrowed from the model */
+/* What computes ("fmk3 avx512 ..."), for manifests and cache keys.            borrowed from the model */
 const char *fmp_model_numerics(const fmp_model *model);
 
 /* The same without a model, for a cache key: all outside fmpipe's own bytes that decides a result's bits. */
