@@ -146,6 +146,7 @@ typedef struct fmp_family {
     bool mlp_bias_field;
     bool qk_norm;
     bool always_window; /* sliding_window holds for all layers if set   */
+    bool uniform;       /* transformers reads no layer_types: all layers are alike */
     bool nope_field;    /* no_rope_layers is read                       */
     bool tied;          /* when the file does not say                   */
     double rope_theta;  /* when the file has none                       */
@@ -166,6 +167,7 @@ const fmp_family *fmp_family_find(const char *model_type);
 fmp_status fmp_config_uint(const cJSON *c, const char *key, int64_t fallback, uint32_t lo, uint32_t hi,
                            uint32_t *out, fmp_err *err);
 fmp_status fmp_config_positive(const cJSON *c, const char *key, double fallback, double *out, fmp_err *err);
+fmp_status fmp_config_bool(const cJSON *c, const char *key, bool fallback, bool *out, fmp_err *err);
 
 /* spec_text.c: the text decoder of a model that also sees (Gemma 3, Mistral 3) */
 bool fmp_config_has_text_part(const cJSON *config);

@@ -24,6 +24,21 @@ static fmp_status write_json(const char *dir, const char *name, const cJSON *nod
     return status;
 }
 
+/* transformers refuses, by type, a cap or a factor that is written without a point. */
+static void add_points(cJSON *object)
+{
+    static const char *const keys[] = {
+        "attn_logit_softcapping", "final_logit_softcapping", "factor",    "low_freq_factor",
+        "high_freq_factor",       "attention_factor",        "beta_fast", "beta_slow"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char text[32];
+        double v = fmp_json_num(object, keys[i], 0.5);
+        if (v != floor(v) || fabs(v) >= 1e15) { continue; }
+        (void)snprintf(text, sizeof text, "%.1f", v);
+        cJSON_ReplaceItemInObjectCaseSensitive(object, keys[i], cJSON_CreateRaw(text));
+    }
+}
+
 static fmp_status save_config(const fmp_model *m, const char *dir, fmp_dtype dtype, fmp_err *err)
 {
     cJSON *config = NULL;
@@ -35,6 +50,8 @@ static fmp_status save_config(const fmp_model *m, const char *dir, fmp_dtype dty
         cJSON_AddStringToObject(config, key, name);
     } else {
         config = fmp_spec_to_json(&m->spec, dtype);
+        add_points(config);
+        add_points(cJSON_GetObjectItemCaseSensitive(config, "rope_scaling"));
     }
     fmp_status status = write_json(dir, "config.json", config, err);
     cJSON_Delete(config);

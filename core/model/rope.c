@@ -57,7 +57,9 @@ static fmp_status read_yarn(const cJSON *rope, fmp_rope_spec *out, fmp_err *err)
 {
     FMP_TRY(fmp_config_positive(rope, "beta_fast", 32.0, &out->beta_fast, err));
     FMP_TRY(fmp_config_positive(rope, "beta_slow", 1.0, &out->beta_slow, err));
-    out->exact_bounds = !fmp_json_bool(rope, "truncate", true);
+    bool truncate = true;
+    FMP_TRY(fmp_config_bool(rope, "truncate", true, &truncate, err));
+    out->exact_bounds = !truncate;
     double mscale = fmp_json_num(rope, "mscale", 0.0), all_dim = fmp_json_num(rope, "mscale_all_dim", 0.0);
     double usual = yarn_mscale(out->factor, 1.0);
     if (mscale != 0.0 && all_dim != 0.0) {
@@ -90,7 +92,13 @@ static fmp_status read_original(const cJSON *c, const cJSON *rope, const fmp_mod
 static fmp_status read_scaling(const cJSON *c, const cJSON *rope, const fmp_family *family, fmp_model_spec *s,
                                fmp_rope_spec *out, fmp_err *err)
 {
-    const char *kind = fmp_json_str(rope, "rope_type", fmp_json_str(rope, "type", "default"));
+    const cJSON *type = fmp_json_get(rope, "rope_type");
+    if (!type || cJSON_IsNull(type)) { type = fmp_json_get(rope, "type"); }
+    bool named = type && !cJSON_IsNull(type);
+    if (named && !cJSON_IsString(type)) {
+        return fmp_fail(err, FMP_E_DATA, "'%s' of RoPE: expected a name", type->string);
+    }
+    const char *kind = named ? type->valuestring : "default";
     FMP_TRY(read_kind(kind, family, &out->kind, err));
     if (out->kind == FMP_ROPE_DEFAULT) { return FMP_OK; }
     bool by_lengths = out->kind == FMP_ROPE_YARN || out->kind == FMP_ROPE_LONGROPE;
@@ -115,7 +123,7 @@ static fmp_status read_set(const cJSON *c, const cJSON *rope, const fmp_family *
     out->theta = theta;
     if (!rope || cJSON_IsNull(rope)) { rope = NULL; }
     if (rope && !cJSON_IsObject(rope)) {
-        return fmp_fail(err, FMP_E_DATA, "'rope_scaling': expected an object or null");
+        return fmp_fail(err, FMP_E_DATA, "'rope_scaling' or 'rope_parameters': expected an object or null");
     }
     double partial = 1.0;
     FMP_TRY(fmp_config_positive(c, "partial_rotary_factor", 1.0, &partial, err));
@@ -140,7 +148,12 @@ static fmp_status read_set(const cJSON *c, const cJSON *rope, const fmp_family *
 fmp_status fmp_rope_read(const cJSON *c, const fmp_family *family, fmp_model_spec *s, fmp_err *err)
 {
     const cJSON *params = fmp_json_get(c, "rope_parameters");
-    const cJSON *rope = cJSON_IsObject(params) ? params : fmp_json_get(c, "rope_scaling");
+    const cJSON *scaling = fmp_json_get(c, "rope_scaling");
+    bool both = params && !cJSON_IsNull(params) && scaling && !cJSON_IsNull(scaling);
+    if (both && !fmp_json_equal(params, scaling)) { /* transformers lets one of them win without a word */
+        return fmp_fail(err, FMP_E_DATA, "'rope_scaling' and 'rope_parameters' say different things");
+    }
+    const cJSON *rope = params && !cJSON_IsNull(params) ? params : scaling;
     const cJSON *far = NULL, *near = NULL;
     double theta = 0.0, local = 0.0;
     FMP_TRY(fmp_config_positive(c, "rope_theta", family->rope_theta, &theta, err));

@@ -11,6 +11,7 @@
 
 static const fmp_family families[] = {
     {.model_type = "llama",
+     .uniform = true,
      .architecture = "LlamaForCausalLM",
      .bias_field = true,
      .mlp_bias_field = true,
@@ -40,6 +41,7 @@ static const fmp_family families[] = {
      .tied = true,
      .rope_theta = 2000000.0},
     {.model_type = "gemma",
+     .uniform = true,
      .architecture = "GemmaForCausalLM",
      .bias_field = true,
      .tied = true,
@@ -76,12 +78,14 @@ static const fmp_family families[] = {
      .local_rope = true,
      .rope_theta = 1000000.0},
     {.model_type = "phi3",
+     .uniform = true,
      .architecture = "Phi3ForCausalLM",
      .always_window = true,
      .fused = true,
      .norm_eps = 1e-5,
      .rope_theta = 10000.0},
     {.model_type = "olmo2",
+     .uniform = true,
      .architecture = "Olmo2ForCausalLM",
      .bias_field = true,
      .qk_norm = true,
@@ -160,6 +164,15 @@ fmp_status fmp_config_positive(const cJSON *c, const char *key, double fallback,
     return FMP_OK;
 }
 
+/* true or false; `fallback` when absent or null. */
+fmp_status fmp_config_bool(const cJSON *c, const char *key, bool fallback, bool *out, fmp_err *err)
+{
+    const cJSON *node = fmp_json_get(c, key);
+    *out = cJSON_IsBool(node) ? cJSON_IsTrue(node) : fallback;
+    if (!node || cJSON_IsNull(node) || cJSON_IsBool(node)) { return FMP_OK; }
+    return fmp_fail(err, FMP_E_DATA, "'%s': expected true or false", key);
+}
+
 /* The same where null means none, and absence means `fallback`; 0: none. */
 static fmp_status read_softcap(const cJSON *c, const char *key, double fallback, double *out, fmp_err *err)
 {
@@ -229,7 +242,11 @@ static fmp_status read_activation(const cJSON *c, const fmp_family *family, fmp_
     const char *key = family->gemma && cJSON_IsString(fmp_json_get(c, "hidden_activation"))
                           ? "hidden_activation"
                           : "hidden_act";
+    const cJSON *node = fmp_json_get(c, key);
     const char *act = fmp_json_str(c, key, usual);
+    if (node && !cJSON_IsNull(node) && !cJSON_IsString(node)) {
+        return fmp_fail(err, FMP_E_DATA, "'%s': expected a name", key);
+    }
     s->activation = FMP_ACT_SILU;
     if (strcmp(act, "silu") == 0 && !family->gemma) { return FMP_OK; }
     s->activation = FMP_ACT_GELU_TANH;
@@ -264,8 +281,8 @@ static fmp_status read_shape(const cJSON *c, const fmp_family *family, fmp_model
     if (family->logit_softcap_field) {
         FMP_TRY(read_softcap(c, "final_logit_softcapping", family->logit_softcap, &s->logit_softcap, err));
     }
-    s->rope_interleaved = family->own && fmp_json_bool(c, "rope_interleaved", false);
-    s->tied = fmp_json_bool(c, "tie_word_embeddings", family->tied);
+    if (family->own) { FMP_TRY(fmp_config_bool(c, "rope_interleaved", false, &s->rope_interleaved, err)); }
+    FMP_TRY(fmp_config_bool(c, "tie_word_embeddings", family->tied, &s->tied, err));
     s->bos_id = read_id(c, "bos_token_id");
     s->eos_id = read_id(c, "eos_token_id");
     s->pad_id = read_id(c, "pad_token_id");
@@ -297,16 +314,10 @@ static fmp_status read_layer_type(const cJSON *types, uint32_t l, bool *sliding,
                     name);
 }
 
-/* True if layer l has a window, as transformers decides it. */
-static fmp_status is_sliding(const cJSON *c, const fmp_family *family, uint32_t l, bool rope, uint32_t window,
-                             bool *out, fmp_err *err)
+/* True if layer l has a window when the file says nothing of layers, as transformers decides it. */
+static fmp_status slides_by_family(const cJSON *c, const fmp_family *family, uint32_t l, bool rope, bool *out,
+                                   fmp_err *err)
 {
-    const cJSON *types = fmp_json_get(c, "layer_types");
-    if (cJSON_IsArray(types)) {
-        FMP_TRY(read_layer_type(types, l, out, err));
-        if (*out && window == 0) { return fmp_fail(err, FMP_E_DATA, "'sliding_window' is missing"); }
-        return FMP_OK;
-    }
     if (family->window_period) {
         uint32_t period = 0;
         FMP_TRY(fmp_config_uint(c, "sliding_window_pattern", family->window_period, 1, 1024, &period, err));
@@ -314,9 +325,34 @@ static fmp_status is_sliding(const cJSON *c, const fmp_family *family, uint32_t 
         return FMP_OK;
     }
     uint32_t full_layers = 0;
+    bool asked = false;
     FMP_TRY(fmp_config_uint(c, "max_window_layers", 28, 0, 4096, &full_layers, err));
-    bool asked = fmp_json_bool(c, "use_sliding_window", false);
+    FMP_TRY(fmp_config_bool(c, "use_sliding_window", false, &asked, err));
+    asked = asked && !family->uniform;
     *out = family->always_window || (asked && (family->nope_field ? !rope : l >= full_layers));
+    return FMP_OK;
+}
+
+/* By layer_types where the file has them; a family whose layers are all alike must be told nothing else. */
+static fmp_status is_sliding(const cJSON *c, const fmp_family *family, const fmp_model_spec *s, uint32_t l,
+                             uint32_t window, bool *out, fmp_err *err)
+{
+    const cJSON *types = fmp_json_get(c, "layer_types");
+    bool usual = false;
+    FMP_TRY(slides_by_family(c, family, l, s->layers[l].rope, &usual, err));
+    *out = usual;
+    if (!types || cJSON_IsNull(types)) { return FMP_OK; }
+    if (!cJSON_IsArray(types)) { return fmp_fail(err, FMP_E_DATA, "'layer_types': expected a list"); }
+    FMP_TRY(read_layer_type(types, l, out, err));
+    if (cJSON_GetArraySize(types) != (int)s->n_layers) {
+        return fmp_fail(err, FMP_E_DATA, "'layer_types': expected %u names, found %d", s->n_layers,
+                        cJSON_GetArraySize(types));
+    }
+    if (family->uniform && *out != (usual && window > 0)) {
+        return fmp_fail(err, FMP_E_UNSUPPORTED, "'layer_types[%u]': all layers of a '%s' decoder have %s", l,
+                        family->model_type, usual && window > 0 ? "the window" : "full attention");
+    }
+    if (*out && window == 0) { return fmp_fail(err, FMP_E_DATA, "'sliding_window' is missing"); }
     return FMP_OK;
 }
 
@@ -341,9 +377,10 @@ static fmp_status read_has_rope(const cJSON *c, const fmp_family *family, const 
 
 static fmp_status read_layers(const cJSON *c, const fmp_family *family, fmp_model_spec *s, fmp_err *err)
 {
-    bool bias = family->bias_field && fmp_json_bool(c, "attention_bias", false);
-    bool mlp_bias = family->mlp_bias_field && fmp_json_bool(c, "mlp_bias", false);
-    bool qk_norm = family->qk_norm && (!family->own || fmp_json_bool(c, "use_qk_norm", true));
+    bool bias = false, mlp_bias = false, qk_norm = family->qk_norm;
+    if (family->bias_field) { FMP_TRY(fmp_config_bool(c, "attention_bias", false, &bias, err)); }
+    if (family->mlp_bias_field) { FMP_TRY(fmp_config_bool(c, "mlp_bias", false, &mlp_bias, err)); }
+    if (family->own) { FMP_TRY(fmp_config_bool(c, "use_qk_norm", true, &qk_norm, err)); }
     uint32_t window = 0, shared = 0;
     /* a file without the key means the family's; null means none */
     uint32_t usual = fmp_json_get(c, "sliding_window") ? 0 : family->default_window;
@@ -355,7 +392,7 @@ static fmp_status read_layers(const cJSON *c, const fmp_family *family, fmp_mode
         fmp_layer_spec *layer = &s->layers[l];
         bool sliding = false;
         FMP_TRY(read_has_rope(c, family, s, l, &layer->rope, err));
-        FMP_TRY(is_sliding(c, family, l, layer->rope, window, &sliding, err));
+        FMP_TRY(is_sliding(c, family, s, l, window, &sliding, err));
         layer->window = sliding ? window : 0;
         layer->rope_set = family->local_rope && sliding;
         layer->qk_norm = qk_norm;

@@ -798,9 +798,9 @@ static void what_the_decoder_lacks_is_refused_by_name(void **state)
     (void)state;
     fmp_err err = FMP_ERR_INIT;
     static const char *const cases[][2] = {
-        {"\"model_type\":\"gpt2\"",
-         "'model_type': expected one of llama, mistral, qwen2, qwen3, smollm3, gemma, gemma2, gemma3_text, phi3, "
-         "olmo2, fmpipe; found 'gpt2'"},
+        {"\"model_type\":\"gpt2\"", "'model_type': expected one of llama, mistral, qwen2, qwen3, smollm3, "
+                                    "gemma, gemma2, gemma3_text, phi3, "
+                                    "olmo2, fmpipe; found 'gpt2'"},
         {"\"model_type\":\"llama\",\"hidden_act\":\"gelu\"", "'hidden_act': expected 'silu', found 'gelu'"},
         {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"mrope\",\"factor\":2}",
          "rope type: expected default, linear, dynamic, llama3, yarn or longrope, found 'mrope'"},
@@ -825,6 +825,25 @@ static void what_the_decoder_lacks_is_refused_by_name(void **state)
          "'num_hidden_layers': expected a whole number of 1 to 1024"},
         {"\"model_type\":\"qwen2\",\"layer_types\":[\"linear_attention\"]",
          "'layer_types[0]': expected full_attention or sliding_attention, found 'linear_attention'"},
+        {"\"model_type\":\"llama\",\"sliding_window\":4,\"layer_types\":[\"sliding_attention\"]",
+         "'layer_types[0]': all layers of a 'llama' decoder have full attention"},
+        {"\"model_type\":\"phi3\",\"sliding_window\":4,\"layer_types\":[\"full_attention\"]",
+         "'layer_types[0]': all layers of a 'phi3' decoder have the window"},
+        {"\"model_type\":\"qwen2\",\"layer_types\":[\"full_attention\",\"full_attention\"]",
+         "'layer_types': expected 1 names, found 2"},
+        {"\"model_type\":\"qwen2\",\"use_sliding_window\":\"true\"",
+         "'use_sliding_window': expected true or false"},
+        {"\"model_type\":\"llama\",\"attention_bias\":1", "'attention_bias': expected true or false"},
+        {"\"model_type\":\"llama\",\"tie_word_embeddings\":\"false\"",
+         "'tie_word_embeddings': expected true or false"},
+        {"\"model_type\":\"llama\",\"hidden_act\":5", "'hidden_act': expected a name"},
+        {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":3,\"factor\":2}",
+         "'type' of RoPE: expected a name"},
+        {"\"model_type\":\"llama\",\"rope_parameters\":\"x\"",
+         "'rope_scaling' or 'rope_parameters': expected an object or null"},
+        {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":4},"
+         "\"rope_parameters\":{\"rope_type\":\"default\"}",
+         "'rope_scaling' and 'rope_parameters' say different things"},
     };
     char *dir = temp_dir(), *path = fmp_path_join(dir, "config.json");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -842,6 +861,29 @@ static void what_the_decoder_lacks_is_refused_by_name(void **state)
     }
     free(path);
     drop_dir(dir);
+}
+
+static void caps_and_factors_are_written_with_a_point(void **state)
+{
+    (void)state;
+    fmp_err err = FMP_ERR_INIT;
+    fmp_model_spec s = tiny_spec("gemma2", 2, V);
+    s.attn_softcap = 50.0;
+    s.logit_softcap = 30.0;
+    s.rope[0].kind = FMP_ROPE_LINEAR;
+    s.rope[0].factor = 2.0;
+    fmp_model *m = new_model(&s, 1, FMP_PRECISION_F32);
+    char *dir = temp_dir(), *path = fmp_path_join(dir, "config.json");
+    fmp_buf text = {0};
+    OK(fmp_model_save(m, NULL, dir, FMP_DTYPE_F32, &err));
+    OK(fmp_read_file(path, 0, &text, &err));
+    assert_non_null(strstr(text.data, "\"attn_logit_softcapping\": 50.0,"));
+    assert_non_null(strstr(text.data, "\"final_logit_softcapping\": 30.0,"));
+    assert_non_null(strstr(text.data, "\"factor\": 2.0"));
+    fmp_buf_free(&text);
+    free(path);
+    drop_dir(dir);
+    fmp_model_free(m);
 }
 
 static void a_bad_batch_is_refused_with_its_place(void **state)
@@ -1075,6 +1117,7 @@ int main(void)
         cmocka_unit_test(an_adapter_for_another_shape_is_refused_by_tensor_name),
         cmocka_unit_test(a_target_that_matches_nothing_is_an_error),
         cmocka_unit_test(what_the_decoder_lacks_is_refused_by_name),
+        cmocka_unit_test(caps_and_factors_are_written_with_a_point),
         cmocka_unit_test(a_bad_batch_is_refused_with_its_place),
         cmocka_unit_test(a_weight_that_is_not_finite_is_not_saved),
         cmocka_unit_test(greedy_text_is_the_argmax_of_the_full_pass),
