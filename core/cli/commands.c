@@ -63,18 +63,19 @@ static const fmp_cli_option render_options[] = {
 };
 
 static const fmp_cli_option generate_options[] = {
-    {"model", 0, "DIR", "the model: a Hugging Face folder"},
+    {"model", 0, "DIR", "the model: a Hugging Face folder, or a llama2.c file"},
     {"adapter", 0, "DIR", "a LoRA adapter for it: a PEFT folder"},
     {"prompt", 0, "TEXT", "answer this"},
     {"chat", 0, NULL, "talk: a line of stdin is what the user says"},
     {"system", 0, "TEXT", "system message before a prompt or a talk"},
     {"template", 0, "NAME", "a built-in chat template or a .jinja file in place of the model's"},
     {"raw", 0, NULL, "no chat template: continue the text itself"},
+    {"tokenizer", 0, "PATH", "with --raw: in place of the model's, as for a llama2.c file"},
     {"max-new-tokens", 0, "N", "longest answer (default: 256)"},
     {"stop", 0, "TEXT", "end the answer before this text; may be repeated"},
     {"temperature", 0, "T", "0: always the most likely token (default); else draw, flatter with higher T"},
-    {"top-k", 0, "N", "draw from the N most likely tokens"},
-    {"top-p", 0, "P", "draw from the fewest tokens that together have this probability"},
+    {"top-k", 0, "N", "with --temperature: draw from the N most likely tokens"},
+    {"top-p", 0, "P", "draw from the fewest tokens that together have this probability; 0: the first"},
     {"min-p", 0, "P", "draw from tokens at least this share as likely as the most likely one"},
     {"seed", 0, "N", "of the draws (default: 0); a row's draws depend on its line too, on nothing else"},
     {"batch", 0, "N", "texts generated together (default: 16); no answer depends on it"},

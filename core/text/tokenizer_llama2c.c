@@ -104,5 +104,7 @@ fmp_status tk_read_llama2c(fmp_tokenizer *tok, const char *text, size_t len, fmp
     FMP_TRY(tk_merges_of_ranks(tok, rank, err));
     tok->decode.strip = ' ';
     tok->decode.n_strip = 1;
+    FMP_TRY(
+        tk_put_template(tok, true, tok->bos, false, tok->eos, err)); /* llama2.c begins every text with <s> */
     return tk_complete(tok, err);
 }

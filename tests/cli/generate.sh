@@ -82,6 +82,10 @@ for how in "--batch 1" "--batch 2 --threads 1" "--threads 3"; do
     generate 0 - $how <rows.jsonl
     cmp -s out rows.out || fail "other answers from stdin with $how"
 done
+generate 0 --prompt "$ask" --temperature 100 --top-p 0
+cmp -s out plain || fail "--top-p 0 must leave the most likely token alone"
+generate 0 --prompt "$ask" --temperature 0 --top-p 0.5
+cmp -s out plain || fail "--temperature 0 is the most likely token, whatever is filtered"
 draw="--temperature 1.2 --top-k 50 --top-p 0.95 --min-p 0.01"
 # shellcheck disable=SC2086
 generate 0 rows.jsonl $draw --seed 3
@@ -165,6 +169,8 @@ refused 2 'expected one of --prompt TEXT, --chat and a FILE of rows' --prompt x 
 refused 2 "raw uses no chat template" --raw --chat
 refused 2 "^error: --temperature: expected a number from 0 to 100, found 'hot'" --prompt x --temperature hot
 refused 2 "^error: --top-p: expected a number from 0 to 1, found '2'" --prompt x --top-p 2
+refused 2 "^error: --top-k chooses what is drawn from: it needs --temperature" --prompt x --top-k 5
+refused 2 "^error: --tokenizer goes with --raw" --prompt x --tokenizer "$model"
 refused 2 "^error: --cache: expected one of f32, bf16, q8, found 'f64'" --prompt x --cache f64
 refused 2 '^error: --max-new-tokens: expected 1 or more' --prompt x --max-new-tokens 0
 refused 2 '^error: --stop: expected a text' --prompt x --stop ''

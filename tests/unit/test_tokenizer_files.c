@@ -311,12 +311,17 @@ static void unigram_models_normalize_and_choose_as_sentencepiece(void **state)
 static void llama2c_vocabularies_merge_by_score(void **state)
 {
     (void)state;
-    static const uint32_t ids[] = {403, 407, 261, 378};
+    static const uint32_t ids[] = {1, 403, 407, 261,
+                                   378}; /* <s> where the tokenizer's template is asked for */
     const char *path = shared("stories260k/tok512.bin");
     if (!path) { skip(); }
     fmp_tokenizer *tok = load(path);
     fmp_token_list list = {0};
     encode(tok, "Once upon a time", 16, FMP_TOK_PLAIN, &list);
+    assert_int_equal(list.n, sizeof ids / sizeof *ids - 1);
+    assert_memory_equal(list.ids, ids + 1, sizeof ids - sizeof *ids);
+    list.n = 0;
+    encode(tok, "Once upon a time", 16, FMP_TOK_TEMPLATE, &list);
     assert_int_equal(list.n, sizeof ids / sizeof *ids);
     assert_memory_equal(list.ids, ids, sizeof ids);
     assert_int_equal(fmp_tokenizer_bos(tok), 1);

@@ -8,6 +8,7 @@
 #include "generate.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -66,6 +67,9 @@ static bool read_numbers(generator *g)
         fmp_cli_usage(cli, NULL, "--%s: expected 1 or more", most == 0 ? "max-new-tokens" : "batch");
         return false;
     }
+    if (g->o.top_p == 0.0f && fmp_cli_option_value(cli, "top-p")) {
+        g->o.top_p = FLT_MIN; /* the first alone; 0 would mean no such filter */
+    }
     g->o.max_new_tokens = most;
     g->o.top_k = (uint32_t)top_k;
     g->o.max_batch = batch;
@@ -88,6 +92,19 @@ static bool read_stops(generator *g)
     return true;
 }
 
+/* Without a temperature nothing is drawn, and a filter would be read for nothing. */
+static int check_filters(const fmp_cli *cli)
+{
+    static const char *const filters[] = {"top-k", "top-p", "min-p"};
+    for (size_t i = 0; i < 3 && !fmp_cli_option_value(cli, "temperature"); i++) {
+        if (fmp_cli_option_value(cli, filters[i])) {
+            return fmp_cli_usage(cli, "0 is the most likely token, 1 the model's own probabilities",
+                                 "--%s chooses what is drawn from: it needs --temperature", filters[i]);
+        }
+    }
+    return 0;
+}
+
 /* What is to be continued: exactly one of a prompt, a talk and a file. 0, or an exit code. */
 static int read_options(generator *g)
 {
@@ -106,7 +123,12 @@ static int read_options(generator *g)
         return fmp_cli_usage(cli, NULL,
                              "--raw uses no chat template: it goes without --chat, --system and --template");
     }
-    return read_numbers(g) && read_stops(g) ? 0 : FMP_EXIT_USAGE;
+    if (fmp_cli_option_value(cli, "tokenizer") && !g->raw) {
+        return fmp_cli_usage(cli, NULL,
+                             "--tokenizer goes with --raw: a chat template asks for the model's own");
+    }
+    if (!read_numbers(g) || !read_stops(g)) { return FMP_EXIT_USAGE; }
+    return check_filters(cli);
 }
 
 /* ---- opening ---- */
@@ -121,16 +143,40 @@ static fmp_status add_stop(generator *g, uint32_t id, fmp_err *err)
     return FMP_OK;
 }
 
+/* eos_token_id of generation_config.json: a number or several, as transformers stops at. */
+static fmp_status add_generation_stops(generator *g, const char *dir, fmp_err *err)
+{
+    char *path = fmp_path_join(dir, "generation_config.json");
+    cJSON *json = NULL;
+    fmp_status status = path ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory for a path");
+    if (status == FMP_OK && fmp_path_exists(path)) { status = fmp_json_load(path, NULL, &json, err); }
+    const cJSON *eos = fmp_json_get(json, "eos_token_id"), *one = cJSON_IsArray(eos) ? eos->child : eos;
+    for (; status == FMP_OK && one; one = cJSON_IsArray(eos) ? one->next : NULL) {
+        double id = -1.0;
+        if (fmp_json_number(one, &id) && id >= 0.0 && id < (double)UINT32_MAX) {
+            status = add_stop(g, (uint32_t)id, err);
+        }
+    }
+    cJSON_Delete(json);
+    free(path);
+    return status;
+}
+
+static fmp_status open_raw(generator *g, const char *dir, fmp_err *err)
+{
+    const char *tokenizer = fmp_cli_option_value(g->cli, "tokenizer");
+    int64_t eos = fmp_model_get_spec(g->model)->eos_id;
+    FMP_TRY(fmp_tokenizer_load(tokenizer ? tokenizer : dir, &g->own_tok, err));
+    g->tok = g->own_tok;
+    if (eos >= 0) { FMP_TRY(add_stop(g, (uint32_t)eos, err)); }
+    FMP_TRY(add_generation_stops(g, dir, err));
+    uint32_t id = fmp_tokenizer_eos(g->tok);
+    return id == FMP_TOKEN_NONE ? FMP_OK : add_stop(g, id, err);
+}
+
 static fmp_status open_texts(generator *g, const char *dir, fmp_err *err)
 {
-    if (g->raw) {
-        int64_t eos = fmp_model_get_spec(g->model)->eos_id;
-        FMP_TRY(fmp_tokenizer_load(dir, &g->own_tok, err));
-        g->tok = g->own_tok;
-        if (eos >= 0) { FMP_TRY(add_stop(g, (uint32_t)eos, err)); }
-        uint32_t id = fmp_tokenizer_eos(g->tok);
-        return id == FMP_TOKEN_NONE ? FMP_OK : add_stop(g, id, err);
-    }
+    if (g->raw) { return open_raw(g, dir, err); }
     size_t n = 0;
     FMP_TRY(fmp_chat_open(dir, fmp_cli_option_value(g->cli, "template"), &g->chat, err));
     const uint32_t *ids = fmp_chat_stops(g->chat, &n);
