@@ -195,6 +195,11 @@ static fmp_status write_and_rename(const char *path, const char *folder, const v
 
 fmp_status fmp_write_file(const char *path, const void *data, size_t len, fmp_err *err)
 {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        /* a rename would put a file where a device or a pipe is */
+        return fmp_fail(err, FMP_E_IO, "cannot write %s: it is not a regular file", path);
+    }
     char *folder = folder_of(path);
     if (!folder) { return fmp_fail(err, FMP_E_NOMEM, "out of memory while writing %s", path); }
     fmp_status status = write_and_rename(path, folder, data, len, err);

@@ -89,6 +89,14 @@ printf '1 2 40\n' >high
 expect "an id outside" 3 "token 2: id 40 is outside the vocabulary of 40" "$fmpipe" model logits --model m/llama --tokens high --out x.npy
 printf '1 two\n' >word
 expect "a word" 3 "line 1: expected token ids, found 'two" "$fmpipe" model logits --model m/llama --tokens word --out x.npy
+printf '1 2\0 3\n' >nul
+expect "a NUL among ids" 3 "line 1: expected token ids, found ''" "$fmpipe" model logits --model m/llama --tokens nul --out x.npy
+printf '[1, [2, 3]]' >both
+expect "ids and texts" 3 "expected numbers, or arrays of numbers, not both" "$fmpipe" model logits --model m/llama --tokens both --out x.npy
+mkfifo pipe
+printf '1 2\n' >two
+expect "onto a pipe" 74 "cannot write pipe: it is not a regular file" "$fmpipe" model logits --model m/llama --tokens two --out pipe
+[ -p pipe ] || { echo "FAILED: a file took the place of a pipe"; failed=1; }
 printf 'not a model at all, but long enough to be looked at' >junk
 expect "not a model" 3 "its header is not that of a llama2.c model" "$fmpipe" model convert junk x
 printf '24ka\002\000\000\000' >v2
@@ -113,6 +121,11 @@ if [ -f "$stories/stories260K.bin" ]; then
     "$fmpipe" model logits -q --model story --tokens a.ids --out a.npy
     "$fmpipe" model logits -q --model "$stories/stories260K.bin" --tokens a.ids --out b.npy
     same "logits of the file and of the folder" a.npy b.npy
+    "$fmpipe" generate -q --model "$stories/stories260K.bin" --tokenizer "$stories/tok512.bin" --raw --prompt "" --max-new-tokens 200 \
+        >file.txt
+    "$fmpipe" generate -q --model story --raw --prompt "" --max-new-tokens 200 >folder.txt
+    same "200 tokens of the file and of the folder" file.txt folder.txt
+    [ "$(cat file.txt)" = "$(cat "$stories/expected_greedy_200.txt")" ] || { echo "FAILED: not llama2.c's 200 tokens"; failed=1; }
     expect "the wrong vocabulary" 3 "it ends at token 512; the model has 600" sh -c \
         "'$fmpipe' model new big --layers 1 --channels 8 --heads 1 --ff 8 --vocab 600 && '$fmpipe' model convert big x --tokenizer '$stories/tok512.bin'"
 else

@@ -171,6 +171,11 @@ static void a_write_that_fails_leaves_the_old_file_and_no_other(void **state)
     assert_int_equal(n_entries(in_root("d")), 1);
     assert_int_equal(fmp_write_file(in_root("nowhere/f"), "x", 1, &err), FMP_E_IO);
     assert_non_null(strstr(err.message, "cannot create a file beside"));
+    struct stat st;
+    assert_int_equal(mkfifo(in_root("d/pipe"), 0600), 0);
+    assert_int_equal(fmp_write_file(in_root("d/pipe"), "x", 1, &err), FMP_E_IO);
+    assert_non_null(strstr(err.message, "it is not a regular file"));
+    assert_true(stat(in_root("d/pipe"), &st) == 0 && S_ISFIFO(st.st_mode));
 }
 
 static void a_file_over_the_limit_is_a_range_error(void **state)

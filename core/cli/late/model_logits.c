@@ -54,10 +54,10 @@ static fmp_status end_text(texts *t, fmp_err *err)
 
 /* ---- forms ---- */
 
-static fmp_status read_lines(texts *t, const char *text, fmp_err *err)
+static fmp_status read_lines(texts *t, const char *text, size_t len, fmp_err *err)
 {
     unsigned line = 1;
-    for (const char *p = text; *p;) {
+    for (const char *p = text; p < text + len;) {
         if (*p == '\n') {
             FMP_TRY(end_text(t, err));
             line++;
@@ -84,6 +84,10 @@ static fmp_status read_json(texts *t, const fmp_buf *file, fmp_err *err)
     fmp_status status = FMP_OK;
     for (const cJSON *node = all->child; node && status == FMP_OK; node = node->next) {
         double v = -1.0;
+        if (cJSON_IsArray(node) != cJSON_IsArray(all->child)) {
+            status = fmp_fail(err, FMP_E_DATA, "expected numbers, or arrays of numbers, not both");
+            break;
+        }
         if (!cJSON_IsArray(node)) {
             status = fmp_json_number(node, &v)
                          ? add_id(t, v, err)
@@ -158,7 +162,7 @@ static fmp_status read_texts(const char *path, texts *t, fmp_err *err)
     } else if (file.len > blank && file.data[blank] == '[') {
         status = read_json(t, &file, err);
     } else {
-        status = read_lines(t, file.len ? file.data : "", err);
+        status = read_lines(t, file.len ? file.data : "", file.len, err);
     }
     if (status == FMP_OK && t->n == 0) {
         status = fmp_fail(err, FMP_E_DATA, "expected token ids, found none");

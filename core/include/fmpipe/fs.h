@@ -27,7 +27,7 @@ FMP_MUST_USE fmp_status fmp_sha256_tree(const char *path, char hex[65], fmp_err 
 /* ---- files ---- */
 /* Whole file into `out`; FMP_E_RANGE if larger than max_bytes (0: 1 GiB). */
 FMP_MUST_USE fmp_status fmp_read_file(const char *path, size_t max_bytes, fmp_buf *out, fmp_err *err);
-/* Write beside, fsync, rename, fsync the directory: `path` holds all of it or what it held before. */
+/* Write beside, fsync, rename, fsync the directory: `path` holds all of it or what it held before. Not onto a device or pipe. */
 FMP_MUST_USE fmp_status fmp_write_file(const char *path, const void *data, size_t len, fmp_err *err);
 FMP_MUST_USE fmp_status fmp_mkdirs(const char *path, fmp_err *err);
 /* Remove a file or a tree; links are removed, never followed; a path that is not there is FMP_OK. */
