@@ -9,8 +9,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { KEEP = 2, LOOP_VERSION = 2 };
@@ -139,6 +141,20 @@ void checkpoint_name(uint64_t step, char name[CHECKPOINT_NAME])
     snprintf(name, CHECKPOINT_NAME, "ckpt-%020" PRIu64, step);
 }
 
+/*
+ * temp becomes final. One that is there changes places with it, so that there is no moment without: checkpoints need
+ * the best weights beside them. What was there is at temp then.
+ */
+static fmp_status put_in_place(const char *temp, const char *final, fmp_err *err)
+{
+    if (fmp_path_exists(final)) {
+        if (renameat2(AT_FDCWD, temp, AT_FDCWD, final, RENAME_EXCHANGE) == 0) { return FMP_OK; }
+        FMP_TRY(fmp_remove_tree(final, err)); /* a file system that cannot */
+    }
+    if (rename(temp, final) == 0) { return FMP_OK; }
+    return fmp_fail(err, FMP_E_IO, "rename '%s': %s", final, strerror(errno));
+}
+
 fmp_status checkpoint_save(train_loop *t, const char *name, fmp_err *err)
 {
     char *final = fmp_path_join(t->task->work_dir, name), *temp = fmp_path_join(t->task->work_dir, "writing");
@@ -150,11 +166,9 @@ fmp_status checkpoint_save(train_loop *t, const char *name, fmp_err *err)
     if (status == FMP_OK) { status = write_loop(t, state, err); }
     if (status == FMP_OK) { status = write_seal(temp, state, err); }
     if (status == FMP_OK) { status = fmp_sync_tree(temp, err); }
-    if (status == FMP_OK) { status = fmp_remove_tree(final, err); }
-    if (status == FMP_OK && rename(temp, final) != 0) {
-        status = fmp_fail(err, FMP_E_IO, "rename '%s': %s", final, strerror(errno));
-    }
+    if (status == FMP_OK) { status = put_in_place(temp, final, err); }
     if (status == FMP_OK) { status = fmp_sync_tree(t->task->work_dir, err); }
+    if (status == FMP_OK) { status = fmp_remove_tree(temp, err); }
     if (status == FMP_OK && strcmp(name, "best") != 0) { remove_old(t); }
     if (status != FMP_OK) { fmp_err_note(err, "while saving checkpoint %s", name); }
     free(final);

@@ -52,5 +52,7 @@ HOOK(fmp_status, fmp_write_file, (const char *path, const void *data, size_t len
      (path, data, len, err), WRITE, NOWHERE)
 HOOK(fmp_status, fmp_sync_tree, (const char *path, fmp_err *err), (path, err), SYNC, NOWHERE)
 HOOK(int, rename, (const char *from, const char *to), (from, to), RENAME, RENAMED)
+HOOK(int, renameat2, (int from_dir, const char *from, int to_dir, const char *to, unsigned flags),
+     (from_dir, from, to_dir, to, flags), RENAME, RENAMED)
 
 #endif

@@ -357,6 +357,25 @@ static void damaged_checkpoints_are_not_used(void **state)
     }
 }
 
+/* A checkpoint whose best weights are gone would be no use: wherever a run is killed, they stand beside it. */
+static void the_best_weights_are_never_gone(void **state)
+{
+    (void)state;
+    const job j = plain_job();
+    int how = SIGKILL, n = 1;
+    bool had_best = false;
+    for (; how == SIGKILL; n++) {
+        char *dir = temp_dir(), *best = fmp_path_join(dir, "best/checkpoint.json");
+        how = run_child(&j, 1, (kill_plan){RENAME, n}, dir, NULL);
+        bool has_best = access(best, F_OK) == 0;
+        if (had_best && !has_best) { fail_msg("killed before rename %d: no best weights", n); }
+        had_best = has_best;
+        free(best);
+        drop_dir(dir);
+    }
+    assert_true(how == 0 && had_best && n > 20);
+}
+
 static fmp_status run_here(const job *j, fmp_train_result *result, fmp_err *err)
 {
     char *dir = temp_dir();
@@ -681,6 +700,7 @@ int main(void)
         cmocka_unit_test(threads_change_no_byte),
         cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
         cmocka_unit_test(damaged_checkpoints_are_not_used),
+        cmocka_unit_test(the_best_weights_are_never_gone),
         cmocka_unit_test(losses_by_locale_add_up_to_the_loss),
         cmocka_unit_test(losses_by_source_add_up_to_the_loss),
         cmocka_unit_test(many_sources_end_in_one),
