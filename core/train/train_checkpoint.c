@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEEP = 2, LOOP_VERSION = 2 };
+enum { KEEP = 2, LOOP_VERSION = 3 };
 
 static void put_curve(cJSON *object, const char *key, const curve *c)
 {
@@ -46,10 +46,13 @@ static bool get_curve(const cJSON *object, const char *key, curve *c)
 static void put_split(cJSON *object, const char *name, const split_loss *s)
 {
     cJSON *node = cJSON_AddObjectToObject(object, name);
-    cJSON *nll = cJSON_AddArrayToObject(node, "nll"), *weight = cJSON_AddArrayToObject(node, "weight");
+    cJSON *nll = cJSON_AddArrayToObject(node, "nll"), *weight = cJSON_AddArrayToObject(node, "weight"),
+          *last = cJSON_AddArrayToObject(node, "last");
     for (uint32_t i = 0; i < s->n; i++) {
         cJSON_AddItemToArray(nll, cJSON_CreateNumber(s->nll[i]));
         cJSON_AddItemToArray(weight, cJSON_CreateNumber(s->weight[i]));
+        cJSON_AddItemToArray(last,
+                             isfinite(s->last[i]) ? cJSON_CreateNumber(s->last[i]) : cJSON_CreateNull());
     }
 }
 
@@ -87,6 +90,7 @@ static fmp_status write_loop(const train_loop *t, const char *state, fmp_err *er
     cJSON_AddNumberToObject(json, "tail_weight", t->tail_weight);
     put_split(json, "by_locale", &t->by_locale);
     put_split(json, "by_source", &t->by_source);
+    put_split(json, "eval_by_locale", &t->eval_by_locale);
     put_curve(json, "loss", &t->loss);
     put_curve(json, "eval_loss", &t->eval_loss);
     fmp_status status = write_json(state, "loop.json", json, err);
@@ -198,12 +202,15 @@ static bool get_count(const cJSON *object, const char *key, double most, double 
            *out == floor(*out);
 }
 
-static bool get_list(const cJSON *object, const char *key, uint32_t n, double *out)
+/* With or_null, null is NAN. */
+static bool get_list(const cJSON *object, const char *key, uint32_t n, bool or_null, double *out)
 {
     const cJSON *list = fmp_json_get(object, key);
     bool ok = cJSON_IsArray(list) && cJSON_GetArraySize(list) == (int)n;
     for (uint32_t i = 0; ok && i < n; i++) {
-        ok = fmp_json_number(cJSON_GetArrayItem(list, (int)i), &out[i]);
+        const cJSON *node = cJSON_GetArrayItem(list, (int)i);
+        out[i] = NAN;
+        ok = (or_null && cJSON_IsNull(node)) || fmp_json_number(node, &out[i]);
     }
     return ok;
 }
@@ -211,7 +218,8 @@ static bool get_list(const cJSON *object, const char *key, uint32_t n, double *o
 static bool get_split(const cJSON *object, const char *name, split_loss *s)
 {
     const cJSON *node = fmp_json_get(object, name);
-    return get_list(node, "nll", s->n, s->nll) && get_list(node, "weight", s->n, s->weight);
+    return get_list(node, "nll", s->n, false, s->nll) && get_list(node, "weight", s->n, false, s->weight) &&
+           get_list(node, "last", s->n, true, s->last);
 }
 
 /* Into the loop, which the caller empties again if this says no. */
@@ -223,7 +231,8 @@ static bool get_loop(train_loop *t, const cJSON *json)
         !get_count(json, "best_step", (double)t->n_steps, &best_step) ||
         !get_count(json, "n_worse", 1e9, &n_worse) || !get_count(json, "n_not_finite", 1e9, &n_not_finite) ||
         !get_split(json, "by_locale", &t->by_locale) || !get_split(json, "by_source", &t->by_source) ||
-        !get_curve(json, "loss", &t->loss) || !get_curve(json, "eval_loss", &t->eval_loss)) {
+        !get_split(json, "eval_by_locale", &t->eval_by_locale) || !get_curve(json, "loss", &t->loss) ||
+        !get_curve(json, "eval_loss", &t->eval_loss)) {
         return false;
     }
     t->step = (uint64_t)step;

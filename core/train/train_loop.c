@@ -239,23 +239,21 @@ static fmp_status run_step(train_loop *t, fmp_step *step, fmp_err *err)
 static fmp_status evaluate(train_loop *t, double *out, fmp_err *err)
 {
     double nll = 0, weight = 0;
-    split_loss by_locale;
-    fmp_status status = split_take(&by_locale, t->eval->n_locales, t->eval->locales, t->eval->locale, err);
-    for (uint32_t bin = 0; bin < t->eval->n_bins && status == FMP_OK; bin++) {
+    split_clear(&t->eval_by_locale);
+    for (uint32_t bin = 0; bin < t->eval->n_bins; bin++) {
         fmp_batch batch;
         fmp_loss loss = {0};
         load_bin(t, t->eval, bin, &batch);
-        status = fmp_model_eval(t->model, t->adapter, &batch, &loss, t->seg_loss, err);
-        for (size_t s = 0; s < batch.n_segments && status == FMP_OK; s++) {
-            split_add(&by_locale, t->segment_of[s], &t->seg_loss[s]);
+        FMP_TRY(fmp_model_eval(t->model, t->adapter, &batch, &loss, t->seg_loss, err));
+        for (size_t s = 0; s < batch.n_segments; s++) {
+            split_add(&t->eval_by_locale, t->segment_of[s], &t->seg_loss[s]);
         }
         nll += loss.nll;
         weight += loss.weight;
     }
-    if (status == FMP_OK) { split_report(t, &by_locale, "eval_loss"); }
-    split_free(&by_locale);
+    split_report(t, &t->eval_by_locale, "eval_loss");
     *out = weight > 0 ? nll / weight : NAN;
-    return status;
+    return FMP_OK;
 }
 
 static fmp_status evaluate_and_note(train_loop *t, fmp_err *err)
@@ -354,6 +352,9 @@ static fmp_status take_memory(train_loop *t, fmp_err *err)
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for batches of %zu tokens", t->max_tokens);
     }
     FMP_TRY(split_take(&t->by_locale, t->train->n_locales, t->train->locales, t->train->locale, err));
+    if (t->eval) {
+        FMP_TRY(split_take(&t->eval_by_locale, t->eval->n_locales, t->eval->locales, t->eval->locale, err));
+    }
     const fmp_input *input = fmp_task_input(t->task, "tokens");
     if (input) { FMP_TRY(fmp_sources_read(input->path, t->train->n_segments, &t->sources, err)); }
     return split_take(&t->by_source, t->sources.n, (const char *const *)t->sources.names, t->sources.of, err);
@@ -461,8 +462,9 @@ void train_loop_restart(train_loop *t)
     t->first_loss = t->last_loss = NAN;
     t->interval_nll = t->interval_weight = t->tail_nll = t->tail_weight = 0;
     t->loss.n = t->eval_loss.n = 0;
-    split_clear(&t->by_locale);
-    split_clear(&t->by_source);
+    split_restart(&t->by_locale);
+    split_restart(&t->by_source);
+    split_restart(&t->eval_by_locale);
 }
 
 fmp_status fmp_train_run(const fmp_task *task, const fmp_train_config *config, fmp_model *model,
@@ -483,6 +485,7 @@ fmp_status fmp_train_run(const fmp_task *task, const fmp_train_config *config, f
     free(t.seg_loss);
     split_free(&t.by_locale);
     split_free(&t.by_source);
+    split_free(&t.eval_by_locale);
     fmp_sources_free(&t.sources);
     free(t.loss.items);
     free(t.eval_loss.items);

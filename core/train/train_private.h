@@ -23,6 +23,7 @@ typedef struct split_loss {
     const char *const *names; /* (n) */
     const uint16_t *of;       /* of each segment of the training data; NULL: not known */
     double *nll, *weight;     /* (n) since the last log */
+    double *last;             /* (n) the loss that was reported last; NAN: none yet */
 } split_loss;
 
 /* What the work costs, for people; none of it is part of a result. */
@@ -61,7 +62,7 @@ typedef struct train_loop {
     uint64_t best_step, n_tokens, n_labels;
     uint32_t n_worse, n_not_finite;
     fmp_sources sources; /* of the training data's segments */
-    split_loss by_locale, by_source;
+    split_loss by_locale, by_source, eval_by_locale;
     double interval_nll, interval_weight;
     double tail_nll,
         tail_weight; /* since the last multiple of ten steps: the loss at the end, whatever log_every is */
@@ -81,9 +82,11 @@ void train_point(const train_loop *t, const char *series, uint64_t step, double 
 FMP_MUST_USE fmp_status split_take(split_loss *s, uint32_t n, const char *const *names, const uint16_t *of,
                                    fmp_err *err);
 void split_add(split_loss *s, uint32_t segment, const fmp_loss *loss);
-/* One point SERIES.NAME for each that has labels; then zero. */
+/* One point SERIES.NAME for each that has labels, which is its `last` then; sums are zero again. */
 void split_report(const train_loop *t, split_loss *s, const char *series);
 void split_clear(split_loss *s);
+/* As split_take left it. */
+void split_restart(split_loss *s);
 void split_free(split_loss *s);
 /* After a step: the points of an interval, where one ends. */
 FMP_MUST_USE fmp_status train_log_interval(train_loop *t, const fmp_step *step, fmp_err *err);

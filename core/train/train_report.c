@@ -45,13 +45,16 @@ fmp_status split_take(split_loss *s, uint32_t n, const char *const *names, const
     *s = (split_loss){.n = of ? n : 0, .names = names, .of = of};
     s->nll = calloc((size_t)s->n + 1, sizeof *s->nll);
     s->weight = calloc((size_t)s->n + 1, sizeof *s->weight);
-    return s->nll && s->weight ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    s->last = calloc((size_t)s->n + 1, sizeof *s->last);
+    split_restart(s);
+    return s->nll && s->weight && s->last ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
 }
 
 void split_free(split_loss *s)
 {
     free(s->nll);
     free(s->weight);
+    free(s->last);
 }
 
 void split_add(split_loss *s, uint32_t segment, const fmp_loss *loss)
@@ -63,8 +66,16 @@ void split_add(split_loss *s, uint32_t segment, const fmp_loss *loss)
 
 void split_clear(split_loss *s)
 {
-    for (uint32_t i = 0; s->nll && i < s->n; i++) {
+    for (uint32_t i = 0; s->nll && s->weight && i < s->n; i++) {
         s->nll[i] = s->weight[i] = 0;
+    }
+}
+
+void split_restart(split_loss *s)
+{
+    split_clear(s);
+    for (uint32_t i = 0; s->last && i < s->n; i++) {
+        s->last[i] = NAN;
     }
 }
 
@@ -74,7 +85,8 @@ void split_report(const train_loop *t, split_loss *s, const char *series)
     for (uint32_t i = 0; i < s->n; i++) {
         if (!(s->weight[i] > 0)) { continue; }
         snprintf(name, sizeof name, "%s.%.96s", series, *s->names[i] ? s->names[i] : "none");
-        train_point(t, name, t->step, s->nll[i] / s->weight[i]);
+        s->last[i] = s->nll[i] / s->weight[i];
+        train_point(t, name, t->step, s->last[i]);
     }
     split_clear(s);
 }
@@ -164,12 +176,33 @@ static cJSON *curve_fact(const curve *c)
     return rows;
 }
 
+/* [[name, loss], …] of those that have one. */
+static void split_fact(const train_loop *t, const char *name, const split_loss *s)
+{
+    cJSON *rows = cJSON_CreateArray();
+    for (uint32_t i = 0; i < s->n; i++) {
+        if (!isfinite(s->last[i])) { continue; }
+        cJSON *row = cJSON_CreateArray();
+        cJSON_AddItemToArray(row, cJSON_CreateString(*s->names[i] ? s->names[i] : "none"));
+        cJSON_AddItemToArray(row, cJSON_CreateNumber(s->last[i]));
+        cJSON_AddItemToArray(rows, row);
+    }
+    if (cJSON_GetArraySize(rows) > 0) {
+        train_fact(t, name, rows);
+    } else {
+        cJSON_Delete(rows);
+    }
+}
+
 void train_facts(const train_loop *t)
 {
     const train_cost *c = &t->cost;
     double share = peak_share(t, c->flops, c->seconds);
     train_fact(t, "loss_curve", curve_fact(&t->loss));
     if (t->eval_loss.n > 0) { train_fact(t, "eval_curve", curve_fact(&t->eval_loss)); }
+    split_fact(t, "loss_by_locale", &t->by_locale);
+    split_fact(t, "loss_by_source", &t->by_source);
+    split_fact(t, "eval_loss_by_locale", &t->eval_by_locale);
     train_fact(t, "all_parameters", cJSON_CreateNumber((double)c->n_params));
     train_fact(t, "trained_parameters", cJSON_CreateNumber((double)c->n_trained));
     train_fact(t, "memory_estimate_bytes", cJSON_CreateNumber((double)c->estimate_bytes));

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { EXAMPLES_OPEN = 6 };
+enum { EXAMPLES_OPEN = 6, MAX_LOSS_ROWS = 200 };
 
 /* A measure of the evaluation: the key of its [before, after] (or [base] alone) in a row of
  * facts.evaluation. */
@@ -459,6 +459,59 @@ static void put_twins(fmp_buf *out, const cJSON *list)
     fmp_buf_puts(out, ".</p>");
 }
 
+/* The value of `name` in rows of [name, value], or NULL. */
+static const cJSON *value_of(const cJSON *rows, const char *name)
+{
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows)
+    {
+        const cJSON *key = cJSON_GetArrayItem(row, 0);
+        if (cJSON_IsString(key) && strcmp(key->valuestring, name) == 0) { return cJSON_GetArrayItem(row, 1); }
+    }
+    return NULL;
+}
+
+static void put_loss_cell(fmp_buf *out, const char *label, const cJSON *value)
+{
+    double v = 0.0;
+    fmp_buf_printf(out, "<td role=\"cell\" class=\"n\" data-label=\"%s\">", label);
+    if (fmp_json_number(value, &v)) { put_number(out, v); }
+    fmp_buf_puts(out, "</td>");
+}
+
+/* Losses by some property: of the last interval of steps, of the last evaluation. `eval` may be NULL. */
+static void put_losses(fmp_buf *out, const char *what, const cJSON *train, const cJSON *eval)
+{
+    const cJSON *lists[] = {train, eval}, *row;
+    bool has_eval = cJSON_GetArraySize(eval) > 0;
+    int n = 0;
+    if (cJSON_GetArraySize(train) == 0 && !has_eval) { return; }
+    fmp_buf_printf(
+        out,
+        "<table role=\"table\" class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\"><th "
+        "role=\"columnheader\" scope=\"col\">%s</th><th role=\"columnheader\" scope=\"col\" "
+        "class=\"n\">Last training loss</th>%s</tr></thead><tbody role=\"rowgroup\">",
+        what, has_eval ? "<th role=\"columnheader\" scope=\"col\" class=\"n\">Evaluation loss</th>" : "");
+    for (int k = 0; k < 2; k++) {
+        cJSON_ArrayForEach(row, lists[k])
+        {
+            const cJSON *name = cJSON_GetArrayItem(row, 0);
+            if (!cJSON_IsString(name) || (k == 1 && value_of(train, name->valuestring))) { continue; }
+            if (++n > MAX_LOSS_ROWS) { break; }
+            fmp_buf_puts(out, "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">");
+            put_text(out, name->valuestring);
+            fmp_buf_puts(out, "</th>");
+            put_loss_cell(out, "Last training loss", value_of(train, name->valuestring));
+            if (has_eval) { put_loss_cell(out, "Evaluation loss", value_of(eval, name->valuestring)); }
+            fmp_buf_puts(out, "</tr>");
+        }
+    }
+    fmp_buf_puts(out, "</tbody></table>");
+    if (n > MAX_LOSS_ROWS) {
+        fmp_buf_printf(out, "<p class=\"soft\">Only the first %d are shown.</p>", MAX_LOSS_ROWS);
+    }
+}
+
 static void put_training(fmp_buf *out, const cJSON *stage)
 {
     const cJSON *facts = fmp_json_get(stage, "facts");
@@ -488,6 +541,9 @@ static void put_training(fmp_buf *out, const cJSON *stage)
     put_fact(out, facts, "supervised_tokens", "Supervised tokens seen");
     put_fact(out, facts, "tokens_per_second", "Tokens a second");
     fmp_buf_puts(out, "</dl>");
+    put_losses(out, "Locale", fmp_json_get(facts, "loss_by_locale"),
+               fmp_json_get(facts, "eval_loss_by_locale"));
+    put_losses(out, "Source", fmp_json_get(facts, "loss_by_source"), NULL);
     put_twins(out, fmp_json_get(facts, "twin_tokens"));
 }
 

@@ -172,6 +172,20 @@ static void tokens_that_the_base_cannot_tell_apart_are_named(void **state)
     free(page);
 }
 
+static void losses_by_locale_and_source_are_shown(void **state)
+{
+    (void)state;
+    char *page = page_of(fixture(), NULL, 12);
+    assert_non_null(strstr(page, "Locale</th>"));
+    assert_non_null(
+        strstr(page, ">de-DE</th><td role=\"cell\" class=\"n\" data-label=\"Last training loss\">2.500</td>"));
+    assert_non_null(strstr(page, "data-label=\"Evaluation loss\">2.875</td>"));
+    assert_non_null(
+        strstr(page, ">fr-FR</th><td role=\"cell\" class=\"n\" data-label=\"Last training loss\"></td>"));
+    assert_non_null(strstr(page, ">a/b &lt;i&gt;</th>"));
+    free(page);
+}
+
 static void markup_in_data_is_shown_as_text(void **state)
 {
     (void)state;
@@ -366,6 +380,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(headline_is_the_tool_call_match_before_and_after),
         cmocka_unit_test(base_model_alone_is_one_value),
         cmocka_unit_test(tokens_that_the_base_cannot_tell_apart_are_named),
+        cmocka_unit_test(losses_by_locale_and_source_are_shown),
         cmocka_unit_test(markup_in_data_is_shown_as_text),
         cmocka_unit_test(control_and_direction_characters_are_named),
         cmocka_unit_test(hostile_names_do_not_leave_their_place),

@@ -89,10 +89,16 @@ static void host_point(const fmp_host *host, const char *series, uint64_t step, 
     (void)snprintf(seen[n_seen++].series, sizeof seen->series, "%s", series);
 }
 
+/* Losses by a property are kept as points "FACT.NAME" of step 0. */
 static void host_fact(const fmp_host *host, const char *name, cJSON *value)
 {
-    (void)host;
-    (void)name;
+    const cJSON *row, *losses = strstr(name, "loss_by_") ? value : NULL;
+    cJSON_ArrayForEach(row, losses)
+    {
+        char series[64];
+        (void)snprintf(series, sizeof series, "%s.%s", name, cJSON_GetArrayItem(row, 0)->valuestring);
+        host_point(host, series, 0, cJSON_GetArrayItem(row, 1)->valuedouble);
+    }
     cJSON_Delete(value);
 }
 
@@ -395,6 +401,31 @@ static const seen_point *find_point(const char *series, uint64_t step)
     return NULL;
 }
 
+/* What a run says last is the same where it was killed in between. */
+static void last_losses_outlive_a_kill(void **state)
+{
+    (void)state;
+    fmp_err err = FMP_ERR_INIT;
+    fmp_train_result result;
+    const job j = plain_job();
+    double want[2] = {0};
+    for (int killed = 0; killed < 2; killed++) {
+        char *dir = temp_dir();
+        if (killed) { assert_int_equal(run_child(&j, 1, (kill_plan){END, 9}, dir, NULL), SIGKILL); }
+        n_seen = 0;
+        OK(run_job(&j, 1, dir, NULL, &result, &err));
+        assert_int_equal(result.resumed_from, killed ? 8 : 0);
+        for (int i = 0; i < 2; i++) {
+            char series[64];
+            (void)snprintf(series, sizeof series, "loss_by_locale.%s", locales[i]);
+            double value = find_point(series, 0)->value;
+            if (killed) { assert_true(value == want[i]); }
+            want[i] = value;
+        }
+        drop_dir(dir);
+    }
+}
+
 static void losses_by_locale_add_up_to_the_loss(void **state)
 {
     (void)state;
@@ -414,6 +445,9 @@ static void losses_by_locale_add_up_to_the_loss(void **state)
             (void)snprintf(name, sizeof name, "%s.%s", series[k], locales[i]);
             sum += find_point(name, 1)->value * data[k]->locale_weight[i];
             weight += data[k]->locale_weight[i];
+            char fact[64];
+            (void)snprintf(fact, sizeof fact, "%s_by_locale.%s", series[k], locales[i]);
+            assert_true(find_point(fact, 0)->value == find_point(name, 1)->value);
         }
         assert_true(fabs(sum / weight - find_point(series[k], 1)->value) < 1e-9);
     }
@@ -701,6 +735,7 @@ int main(void)
         cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
         cmocka_unit_test(damaged_checkpoints_are_not_used),
         cmocka_unit_test(the_best_weights_are_never_gone),
+        cmocka_unit_test(last_losses_outlive_a_kill),
         cmocka_unit_test(losses_by_locale_add_up_to_the_loss),
         cmocka_unit_test(losses_by_source_add_up_to_the_loss),
         cmocka_unit_test(many_sources_end_in_one),

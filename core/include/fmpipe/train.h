@@ -110,7 +110,8 @@ FMP_MUST_USE fmp_status fmp_train_check_tokenizer(const fmp_tokens *tokens, cons
  * Before the first step it says what memory the process will take. Then it reports, through the host, progress; points
  * ("loss", "loss.LOCALE", "loss.source.SOURCE", "lr", "grad_norm", "tokens_per_second", "peak_share", "memory_bytes",
  * "eval_loss", "eval_loss.LOCALE"); the facts "loss_curve", "eval_curve", "memory_estimate_bytes", "memory_most_bytes",
- * "recomputed_layers", "all_parameters", "trained_parameters", "peak_gflops", "peak_share", "stopped_early_at", "twin_tokens".
+ * "loss_by_locale", "loss_by_source", "eval_loss_by_locale" (what was reported last), "recomputed_layers", "all_parameters",
+ * "trained_parameters", "peak_gflops", "peak_share", "stopped_early_at", "twin_tokens".
  * An adapter's base is warned of where it scores supervised tokens by the same row.
  * Errors   FMP_E_CANCELLED after a stop request, with a checkpoint saved; FMP_E_FAILED when loss or gradient were not finite
  *          in 4 steps, naming step and records; what trainer and files raise.
