@@ -76,10 +76,33 @@ static const fmp_port outputs[] = {
      .help = "PEFT folder with fmpipe.json, which says what it was made from."},
     {.name = NULL}};
 
+/* An adapter of another base with the same shapes would go unnoticed: its fmpipe.json, if it has one, says which. */
+static fmp_status compare_bases(const train_lora *s, const fmp_task *task, fmp_err *err)
+{
+    const fmp_ext_log *log = s->host->get_extension(s->host, FMP_EXT_LOG);
+    const char *now = fmp_task_input(task, "model")->digest;
+    char *path = fmp_path_join(s->init, "fmpipe.json");
+    cJSON *made = NULL;
+    fmp_status status = path ? FMP_OK : fmp_fail(err, FMP_E_NOMEM, "out of memory");
+    if (status == FMP_OK && fmp_path_exists(path)) { status = fmp_json_load(path, NULL, &made, err); }
+    const cJSON *base = fmp_json_get(made, "base");
+    const char *then = fmp_json_str(base, "digest", "");
+    if (log && *then && now && strcmp(then, now) != 0) {
+        log->log(
+            s->host, FMP_LOG_WARNING,
+            "init: the adapter was trained on another base, '%.64s' (sha256:%.12s); this one is sha256:%.12s",
+            fmp_json_str(base, "name", ""), then, now);
+    }
+    cJSON_Delete(made);
+    free(path);
+    return status;
+}
+
 static fmp_status make_adapter(const train_lora *s, const fmp_task *task, fmp_model *model, fmp_adapter **out,
                                fmp_err *err)
 {
     if (s->init) {
+        FMP_TRY(compare_bases(s, task, err));
         FMP_TRY(fmp_adapter_load(model, s->init, out, err));
         return fmp_adapter_set_dropout(*out, s->dropout, err);
     }
@@ -162,6 +185,13 @@ static fmp_status lora_create(const fmp_host *host, void **self, fmp_err *err)
     return FMP_OK;
 }
 
+/* After fmp_fail: it is the option targets that is wrong. */
+static fmp_status blame_targets(fmp_err *err)
+{
+    if (err) { snprintf(err->option, sizeof err->option, "targets"); }
+    return FMP_E_CONFIG;
+}
+
 static fmp_status lora_configure(void *self, const cJSON *values, fmp_err *err)
 {
     train_lora *s = self;
@@ -175,14 +205,15 @@ static fmp_status lora_configure(void *self, const cJSON *values, fmp_err *err)
     s->init = fmp_value_str(values, "init");
     cJSON_ArrayForEach(item, fmp_value(values, "targets"))
     {
-        if (s->n_targets == MAX_TARGETS) {
-            fmp_fail(err, FMP_E_CONFIG, "expected at most %d targets", MAX_TARGETS);
-            if (err) { snprintf(err->option, sizeof err->option, "targets"); }
-            return FMP_E_CONFIG;
+        if (s->n_targets == MAX_TARGETS || *item->valuestring == '\0') {
+            fmp_fail(err, FMP_E_CONFIG, "expected at most %d targets, none of them empty", MAX_TARGETS);
+            return blame_targets(err);
         }
         s->targets[s->n_targets++] = item->valuestring;
     }
-    return FMP_OK;
+    if (s->n_targets > 0) { return FMP_OK; }
+    fmp_fail(err, FMP_E_CONFIG, "expected at least one target");
+    return blame_targets(err);
 }
 
 static const fmp_ext_numeric_env numeric_env = {(uint32_t)sizeof numeric_env, fmp_numerics_describe};

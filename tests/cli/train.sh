@@ -306,6 +306,13 @@ refused 3 'expected max_new_tokens (64) to be less than max_tokens (32)' options
     --set evaluate.max_tokens=32
 refused 3 "letters, digits and _ in the name, found '-'" options.yaml --set export.name=tiny-tools
 refused 3 'new.heads' base.yaml --set tiny.new.heads=5
+must_run base.yaml other --set seed=4
+cp -RL other-runs/latest/tiny other_base
+must_run options.yaml refuse --set "lora.init=$work/a1-runs/latest/lora" --set lora.max_steps=1
+! grep -q "another base" log || fail "an adapter of this base must not be warned of"
+must_run options.yaml refuse --set base=other_base --set "lora.init=$work/a1-runs/latest/lora" --set lora.max_steps=1
+grep -q "warning: lora: init: the adapter was trained on another base, 'tiny-1' (sha256:" log || fail "init of another base: no warning"
+say "init: an adapter of another base is told"
 cp -R base short
 sed -i 's/"max_position_embeddings": [0-9]*/"max_position_embeddings": 100/' short/config.json
 refused 3 'tokens, the model has positions for 100' options.yaml --set base=short

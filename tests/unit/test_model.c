@@ -751,6 +751,10 @@ static void a_published_peft_configuration_is_read(void **state)
     OK(fmp_write_file(config, text, strlen(text), &err));
     assert_int_equal(fmp_adapter_load(m, dir, &back, &err), FMP_E_UNSUPPORTED);
     assert_string_equal(err.message, "'lora_bias' is set, which adapters here do not have");
+    memcpy(bias, "\"kasa_config\": 1  ", strlen("\"lora_bias\": true "));
+    OK(fmp_write_file(config, text, strlen(text), &err));
+    assert_int_equal(fmp_adapter_load(m, dir, &back, &err), FMP_E_UNSUPPORTED);
+    assert_string_equal(err.message, "'kasa_config' is set, which adapters here do not have");
     cJSON_Delete(facts);
     free(text);
     free(from);
