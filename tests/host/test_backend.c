@@ -2,7 +2,7 @@
  * test_backend.c: models, training and generation on a device that is not the host (backend_far.c): the same bytes as on
  * `cpu`, every failure of the device reported, and backends that do not fit refused.
  */
-#include "model_test.h"
+#include "model_batch.h"
 
 #include <fmpipe/fs.h>
 #include <math.h>
@@ -12,27 +12,7 @@
 
 #define FAR FAR_DIR "/backend_far.so"
 
-enum { V = 67, T = 58, N_SEG = 4, LAYERS = 3, PROMPTS = 5 };
-
-static const uint32_t segs[N_SEG + 1] = {0, 9, 10, 31, T}, keys[N_SEG] = {11, 7, 300000, 2};
-static uint32_t ids[T];
-static float weights[T];
-static double total;
-static const fmp_batch batch = {
-    .n_tokens = T, .n_segments = N_SEG, .id = ids, .weight = weights, .seg = segs, .key = keys};
-
-static int fill_batch(void **state)
-{
-    (void)state;
-    for (size_t t = 0, s = 0; t < T; t++) {
-        bool first = segs[s] == t;
-        s += first && s + 1 < N_SEG;
-        ids[t] = (uint32_t)fmp_rng_below(40, 1, t, V);
-        weights[t] = first || t % 5 == 2 ? 0.0f : t % 7 == 3 ? 0.25f : 1.0f;
-        total += weights[t];
-    }
-    return 0;
-}
+enum { LAYERS = 3, PROMPTS = 5 };
 
 /* What is trained, on what model. */
 typedef struct setting {
@@ -70,15 +50,7 @@ static fmp_status open_model(run *r, const char *backend, fmp_err *err)
 
 static fmp_status new_adapter(run *r, bool dora, fmp_err *err)
 {
-    const char *const target = "all-linear";
-    const fmp_adapter_options a = {.rank = 4,
-                                   .alpha = 6.0,
-                                   .targets = &target,
-                                   .n_targets = 1,
-                                   .seed = 3,
-                                   .dora = dora,
-                                   .dropout = r->s->dropout};
-    return fmp_adapter_new(r->m, &a, &r->ad, err);
+    return make_adapter(r->m, "all-linear", dora, r->s->dropout, &r->ad, err);
 }
 
 static fmp_status open_trainer(run *r, fmp_err *err)
@@ -111,22 +83,6 @@ static fmp_status train_step(run *r, fmp_err *err)
     return FMP_OK;
 }
 
-/* Every weight is moved by the host, as somebody who holds their addresses may. */
-static fmp_status shake(run *r, fmp_err *err)
-{
-    float *w = NULL;
-    size_t n = 0;
-    for (size_t i = 0; fmp_trainer_tensor(r->tr, i, NULL, NULL); i++) {
-        if (!fmp_trainer_tensor(r->tr, i, &w, &n)) {
-            return fmp_fail(err, FMP_E_IO, "the far device is gone");
-        }
-        for (size_t k = 0; k < n; k++) {
-            w[k] += (float)(0.05 * fmp_rng_normal(99, i, k));
-        }
-    }
-    return FMP_OK;
-}
-
 static fmp_status say_file(run *r, const char *name, fmp_err *err)
 {
     char path[128], hex[65];
@@ -147,7 +103,7 @@ static fmp_status say_digest(run *r, fmp_err *err)
 /* Two steps after a checkpoint, the checkpoint, and the same two steps again. */
 static fmp_status train(run *r, fmp_err *err)
 {
-    FMP_TRY(shake(r, err));
+    FMP_TRY(add_noise(r->tr, 0.05, err));
     FMP_TRY(train_step(r, err));
     FMP_TRY(say_digest(r, err));
     FMP_TRY(train_step(r, err));

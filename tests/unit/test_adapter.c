@@ -3,7 +3,7 @@
  * test_adapter.c: what an adapter may have beside A and B: DoRA's magnitudes and dropout, against finite
  * differences and the promises of model.h; and plans within a memory budget.
  */
-#include "model_test.h"
+#include "model_batch.h"
 
 #include <fmpipe/fs.h>
 #include <fmpipe/json.h>
@@ -11,29 +11,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { V = 67, T = 61, N_SEG = 4, LAYERS = 4 };
+enum { LAYERS = 4 };
 
 /* ---- fixtures ---- */
-
-static const uint32_t segs[N_SEG + 1] = {0, 9, 10, 40, T}, keys[N_SEG] = {11, 7, 300000, 2};
-static uint32_t ids[T];
-static float weights[T];
-static double total;
-static const fmp_batch batch = {
-    .n_tokens = T, .n_segments = N_SEG, .id = ids, .weight = weights, .seg = segs, .key = keys};
-
-static int fill_batch(void **state)
-{
-    (void)state;
-    for (size_t t = 0, s = 0; t < T; t++) {
-        bool first = segs[s] == t;
-        s += first && s + 1 < N_SEG;
-        ids[t] = (uint32_t)fmp_rng_below(40, 1, t, V);
-        weights[t] = first || t % 5 == 2 ? 0.0f : t % 7 == 3 ? 0.25f : 1.0f;
-        total += weights[t];
-    }
-    return 0;
-}
 
 static fmp_model *new_model(const char *type, int n_threads, fmp_precision precision)
 {
@@ -43,15 +23,9 @@ static fmp_model *new_model(const char *type, int n_threads, fmp_precision preci
     const fmp_train_options shaken = {.max_tokens = 1};
     fmp_model *m = NULL;
     fmp_trainer *tr = NULL;
-    float *w = NULL;
-    size_t n = 0;
     OK(fmp_model_new(&s, 5, &o, &m, &err));
     OK(fmp_trainer_new(m, NULL, &shaken, &tr, &err));
-    for (size_t i = 0; fmp_trainer_tensor(tr, i, &w, &n); i++) { /* larger than a fresh model's */
-        for (size_t k = 0; k < n; k++) {
-            w[k] += (float)(0.15 * fmp_rng_normal(99, i, k));
-        }
-    }
+    OK(add_noise(tr, 0.15, &err)); /* larger than a fresh model's */
     fmp_trainer_free(tr);
     return m;
 }
@@ -66,14 +40,7 @@ static fmp_adapter *new_adapter(fmp_model *m, const setting *s)
 {
     fmp_err err = FMP_ERR_INIT;
     fmp_adapter *ad = NULL;
-    const fmp_adapter_options o = {.rank = 4,
-                                   .alpha = 6.0,
-                                   .targets = &s->target,
-                                   .n_targets = 1,
-                                   .seed = 3,
-                                   .dora = s->dora,
-                                   .dropout = s->dropout};
-    OK(fmp_adapter_new(m, &o, &ad, &err));
+    OK(make_adapter(m, s->target, s->dora, s->dropout, &ad, &err));
     return ad;
 }
 
