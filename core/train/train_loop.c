@@ -229,6 +229,10 @@ static fmp_status run_step(train_loop *t, fmp_step *step, fmp_err *err)
             return fmp_err_hint(err, "lower learning_rate, or look at the records named in the log");
         }
     }
+    if (isnan(t->first_loss) &&
+        t->interval_weight > 0) { /* not of an interval: log_every changes no result */
+        t->first_loss = t->interval_nll / t->interval_weight;
+    }
     t->n_tokens += step->n_tokens;
     t->n_labels += step->n_labels;
     t->step++;

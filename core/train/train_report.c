@@ -121,7 +121,6 @@ fmp_status train_log_interval(train_loop *t, const fmp_step *step, fmp_err *err)
     if (isfinite(loss)) {
         if (!curve_add(&t->loss, t->step, loss)) { return fmp_fail(err, FMP_E_NOMEM, "out of memory"); }
         train_point(t, "loss", t->step, loss);
-        if (t->loss.n == 1) { t->first_loss = loss; }
         t->last_loss = loss;
     }
     train_point(t, "lr", t->step, train_rate_at(t, t->step - 1));

@@ -243,8 +243,9 @@ static fmp_status full_configure(void *self, const cJSON *values, fmp_err *err)
         return refuse_option(err, "new.kv_heads", "expected a number that divides new.heads");
     }
     m->head_size = m->n_channels / m->n_heads;
-    if (m->head_size % 2 != 0) {
-        return refuse_option(err, "new.heads", "expected an even head size, new.channels / new.heads");
+    if (m->head_size % 2 != 0 || m->head_size > 256) {
+        return refuse_option(err, "new.heads",
+                             "expected an even head size of 2 to 256, which is new.channels / new.heads");
     }
     return FMP_OK;
 }

@@ -93,6 +93,15 @@ printf '1 2\0 3\n' >nul
 expect "a NUL among ids" 3 "line 1: expected token ids, found ''" "$fmpipe" model logits --model m/llama --tokens nul --out x.npy
 printf '[1, [2, 3]]' >both
 expect "ids and texts" 3 "expected numbers, or arrays of numbers, not both" "$fmpipe" model logits --model m/llama --tokens both --out x.npy
+# the last tensor is the last norm's gain: 32 times the largest f32, so that products overflow
+cp -R m/llama huge
+size=$(wc -c <m/llama/model.safetensors)
+head -c "$((size - 128))" m/llama/model.safetensors >huge/model.safetensors
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32; do printf '\377\377\177\177'; done \
+    >>huge/model.safetensors
+printf '1 2 3\n' >three
+expect "logits beyond f32" 3 "the logits of token 0 are not finite numbers" "$fmpipe" model logits --model huge --tokens three --out huge.npy
+[ ! -e huge.npy ] || { echo "FAILED: logits that are not finite were written"; failed=1; }
 mkfifo pipe
 printf '1 2\n' >two
 expect "onto a pipe" 74 "cannot write pipe: it is not a regular file" "$fmpipe" model logits --model m/llama --tokens two --out pipe

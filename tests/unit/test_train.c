@@ -426,6 +426,33 @@ static void last_losses_outlive_a_kill(void **state)
     }
 }
 
+/* The first step has nothing to learn: the first loss is the second step's, not that of an interval. */
+static void how_often_the_loss_is_noted_changes_no_result(void **state)
+{
+    (void)state;
+    fmp_err err = FMP_ERR_INIT;
+    fmp_train_result result[2];
+    job j = plain_job();
+    static corpus kept;
+    uint32_t order[N_BINS];
+    memcpy(kept.weight, train_data.weight, sizeof kept.weight);
+    fmp_rng_shuffle(9, 0, N_BINS, order);
+    for (uint32_t b = 0; b < j.config.batch; b++) {
+        for (uint32_t s = train_data.bin_begin[order[b]]; s < train_data.bin_begin[order[b] + 1]; s++) {
+            for (uint64_t t = train_data.seg_begin[s]; t < train_data.seg_begin[s + 1]; t++) {
+                train_data.weight[t] = 0.0f;
+            }
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        j.config.log_every = 2 + 5 * (uint32_t)i;
+        OK(run_here(&j, &result[i], &err));
+    }
+    memcpy(train_data.weight, kept.weight, sizeof kept.weight);
+    assert_true(isfinite(result[0].first_loss));
+    assert_true(result[0].first_loss == result[1].first_loss && result[0].last_loss == result[1].last_loss);
+}
+
 static void losses_by_locale_add_up_to_the_loss(void **state)
 {
     (void)state;
@@ -736,6 +763,7 @@ int main(void)
         cmocka_unit_test(damaged_checkpoints_are_not_used),
         cmocka_unit_test(the_best_weights_are_never_gone),
         cmocka_unit_test(last_losses_outlive_a_kill),
+        cmocka_unit_test(how_often_the_loss_is_noted_changes_no_result),
         cmocka_unit_test(losses_by_locale_add_up_to_the_loss),
         cmocka_unit_test(losses_by_source_add_up_to_the_loss),
         cmocka_unit_test(many_sources_end_in_one),

@@ -204,6 +204,11 @@ static fmp_status compute(fmp_model *m, const fmp_adapter *ad, const texts *t, c
     float *logits = fmp_mul_ok(t->n, V, &n) && n < SIZE_MAX / 8 ? malloc(n * sizeof *logits) : NULL;
     if (!logits) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for the logits of %zu tokens", t->n); }
     fmp_status status = fmp_model_logits(m, ad, &batch, logits, err);
+    for (size_t i = 0; i < n && status == FMP_OK; i++) {
+        if (isfinite(logits[i])) { continue; }
+        (void)fmp_fail(err, FMP_E_DATA, "the logits of token %zu are not finite numbers", i / V);
+        status = fmp_err_hint(err, "the model or the adapter is damaged, or its values overflow");
+    }
     if (status == FMP_OK) { status = write_npy(out, t->n, V, logits, err); }
     free(logits);
     return status;
