@@ -1,141 +1,65 @@
 /*
- * attention.c: causal attention inside segments in tiles, forward and backward, in f32; with rounded operands:
- * attention_bf16.c; one new token: kv.c.
+ * attention.c: causal attention inside segments, forward, and what both directions share; backward: attention_bwd.c;
+ * one new token: kv.c. Read attention.h first.
  *
- * Forward is FlashAttention's online softmax (Dao et al. 2022): a task owns ROWS queries of one head of one
- * segment and walks its keys CHUNK at a time. Backward runs twice over the scores so that every output has
- * one writer: dq by query tiles, dk and dv by key tiles. Keys, values (and for the backward pass queries and
- * output gradients) are laid out first in blocks of FMK_NR tokens that start at the segment's start:
- *
- *     across (D,NR)   columns are tokens    right operand of scores
- *     along  (NR,Dp)  rows are tokens       right operand of sums over tokens
- *
- * Dp is D rounded up to whole panels.
- *
- * Positions below are relative to the segment, so a segment's bits do not depend on what is packed beside it.
+ * Forward is FlashAttention's online softmax (Dao et al. 2022): a task owns TILE queries of one head and walks their
+ * keys CHUNK at a time, SUB rows together: their scores stay in the first-level cache, and little is computed above
+ * the diagonal. Sums and softmax are f32.
  */
-#include "internal.h"
+#include "attention.h"
 
-#define ROWS   FMK_TILE_ROWS
-#define CHUNK  128
-#define MAX_DP ((FMK_MAX_D + FMK_NR - 1) / FMK_NR * FMK_NR)
+#define CHUNK 512 /* keys whose scores are held at once */
 
-/* ROWS tokens of a segment, queries or keys. */
-typedef struct attn_tile {
-    int64_t seg_start, seg_len;
-    int64_t row0, rows;
-    int64_t block0; /* number of the segment's first block */
-} attn_tile;
+/* ---- cutting segments ---- */
 
-/* One operand laid out: head h's block b at data + (h*n_blocks + b) * block_size. */
-typedef struct layout {
-    const float *src;
-    int64_t ld, n_heads, h0;
-    float *across, *along;
-} layout;
-
-typedef struct attn_job {
-    fmk_attn a;
-    int64_t Dp, n_blocks, n_tiles;
-    int64_t g0, n_g;  /* key/value heads of this pass   */
-    int64_t h0, n_h;  /* query heads of this pass       */
-    attn_tile *tile;  /* (n_tiles) of ROWS tokens       */
-    attn_tile *block; /* (n_blocks) of FMK_NR tokens    */
-    layout part[4];   /* k, v, q, d_o                   */
-    int n_parts;
-    const float *q, *k, *v, *o, *d_o, *lse_in;
-    float *out, *lse, *dq, *dk, *dv;
-    float *row_lse, *row_delta; /* (n_h,T) */
-} attn_job;
-
-enum { PART_K, PART_V, PART_Q, PART_DO };
-
-static const float *across(const attn_job *job, int part, int64_t head, int64_t block)
+/* size 0: into at most SPANS pieces, multiples of KEYS */
+static int64_t step_of(int64_t size, int64_t len)
 {
-    const layout *p = &job->part[part];
-    return p->across + ((head - p->h0) * job->n_blocks + block) * job->a.D * FMK_NR;
-}
-static const float *along(const attn_job *job, int part, int64_t head, int64_t block)
-{
-    const layout *p = &job->part[part];
-    return p->along + ((head - p->h0) * job->n_blocks + block) * job->Dp * FMK_NR;
+    return size ? size : fmk_max(1, fmk_ceil_div(len, (int64_t)SPANS * KEYS)) * KEYS;
 }
 
-/* ---- cutting segments, laying operands out ---- */
-static int64_t count_pieces(const fmk_attn *a, int64_t size)
+static piece_list cut(fmk_ctx *ctx, attn_job *job, int64_t size)
 {
-    int64_t n = 0;
-    for (int64_t s = 0; s < a->n_seg; s++) {
-        n += fmk_ceil_div((int64_t)a->seg[s + 1] - a->seg[s], size);
-    }
-    return n;
-}
-
-static attn_tile *cut_segments(fmk_ctx *ctx, const fmk_attn *a, int64_t size, int64_t n)
-{
-    attn_tile *out = fmk_take(ctx, (size_t)n, sizeof *out);
-    int64_t at = 0, block0 = 0;
+    const fmk_attn *a = &job->a;
+    piece_list list = {0};
+    int64_t block0 = 0, span0 = 0, sums = 0, i = 0;
     for (int64_t s = 0; s < a->n_seg; s++) {
         int64_t len = (int64_t)a->seg[s + 1] - a->seg[s];
-        for (int64_t row = 0; row < len; row += size) {
-            out[at++] = (attn_tile){a->seg[s], len, row, fmk_min(size, len - row), block0};
+        list.n += fmk_ceil_div(len, step_of(size, len));
+    }
+    list.p = fmk_take(ctx, (size_t)list.n, sizeof *list.p);
+    for (int64_t s = 0; s < a->n_seg; s++) {
+        int64_t len = (int64_t)a->seg[s + 1] - a->seg[s], step = step_of(size, len);
+        for (int64_t at = 0; at < len; at += step) {
+            list.p[i++] = (piece){a->seg[s], len, at, fmk_min(step, len - at), block0, span0, sums};
+            sums += at > 0 ? len - at : 0;
         }
         block0 += fmk_ceil_div(len, FMK_NR);
+        span0 += fmk_ceil_div(len, step_of(0, len));
     }
-    return out;
+    job->n_sums = sums;
+    return list;
 }
 
-static void layout_task(void *arg, size_t i)
-{
-    const attn_job *job = arg;
-    const attn_tile *b = &job->block[i];
-    int64_t D = job->a.D, Dp = job->Dp;
-    for (int n = 0; n < job->n_parts; n++) {
-        const layout *p = &job->part[n];
-        for (int64_t h = 0; h < p->n_heads; h++) {
-            const float *src = p->src + (b->seg_start + b->row0) * p->ld + (p->h0 + h) * D;
-            int64_t at = h * job->n_blocks + (int64_t)i;
-            if (p->across) { fmk_pack_block_t(D, b->rows, src, p->ld, p->across + at * D * FMK_NR); }
-            if (!p->along) { continue; }
-            float *dst = p->along + at * Dp * FMK_NR;
-            memset(dst, 0, (size_t)(Dp * FMK_NR) * sizeof *dst);
-            for (int64_t r = 0; r < b->rows; r++) {
-                memcpy(dst + r * Dp, src + r * p->ld, (size_t)D * sizeof *dst);
-            }
-        }
-    }
-}
-
-static void add_part(fmk_ctx *ctx, attn_job *job, const float *src, int64_t ld, int64_t h0, int64_t n_heads,
-                     bool want_across, bool want_along)
-{
-    layout *p = &job->part[job->n_parts++];
-    size_t n = (size_t)(n_heads * job->n_blocks);
-    *p = (layout){.src = src, .ld = ld, .n_heads = n_heads, .h0 = h0};
-    if (want_across) { p->across = fmk_take(ctx, n * (size_t)(job->a.D * FMK_NR), sizeof(float)); }
-    if (want_along) { p->along = fmk_take(ctx, n * (size_t)(job->Dp * FMK_NR), sizeof(float)); }
-}
-
-static void start_job(fmk_ctx *ctx, attn_job *job, const fmk_attn *a)
+void fmk_attn_start(fmk_ctx *ctx, attn_job *job, const fmk_attn *a)
 {
     assert(a->D >= 1 && a->D <= FMK_MAX_D && a->G >= 1 && a->H % a->G == 0);
     job->a = *a;
     if (job->a.window <= 0) { job->a.window = INT64_MAX / 2; }
+    job->pair = a->bf16 ? fmk_pair() : 1;
+    job->Du = fmk_ceil_div(a->D, job->pair);
     job->Dp = fmk_ceil_div(a->D, FMK_NR) * FMK_NR;
-    job->n_blocks = count_pieces(a, FMK_NR);
-    job->n_tiles = count_pieces(a, ROWS);
-    job->block = cut_segments(ctx, a, FMK_NR, job->n_blocks);
-    job->tile = cut_segments(ctx, a, ROWS, job->n_tiles);
+    job->block = cut(ctx, job, FMK_NR);
+    job->tile = cut(ctx, job, TILE);
+    job->span = cut(ctx, job, 0); /* the last: its sums count */
 }
 
-/* Key/value heads of one pass, so that what is laid out stays within bounds at any length. */
-static int64_t heads_per_pass(const attn_job *job, int64_t operands_per_g)
+int64_t fmk_attn_heads_per_pass(const attn_job *job, int64_t units_per_g)
 {
-    int64_t per_g = job->n_blocks * FMK_NR * job->Dp * operands_per_g + 1;
-    return fmk_min(job->a.G, fmk_max(1, 2 * FMK_PACK_LIMIT / per_g));
+    return fmk_min(job->a.G, fmk_max(1, 2 * FMK_PACK_LIMIT / (units_per_g + 1)));
 }
 
-static void choose_heads(attn_job *job, int64_t g0, int64_t n_g)
+void fmk_attn_choose_heads(attn_job *job, int64_t g0, int64_t n_g)
 {
     int64_t per_g = job->a.H / job->a.G;
     job->g0 = g0;
@@ -144,63 +68,166 @@ static void choose_heads(attn_job *job, int64_t g0, int64_t n_g)
     job->n_h = job->n_g * per_g;
 }
 
-/* c (M,n_blocks*NR) = a (M,D) times the tokens of n_blocks blocks. */
-static void scores(const attn_job *job, int64_t M, const float *a, int64_t lda, const float *b,
-                   int64_t n_blocks, float *c)
+/* ---- laying operands out ---- */
+static int64_t turned_ld(const attn_job *job)
 {
-    fmk_tile t = {.M = M,
-                  .N = n_blocks * FMK_NR,
-                  .K = job->a.D,
-                  .a = a,
-                  .ars = lda,
-                  .acs = 1,
-                  .b = b,
-                  .b_panel = job->a.D * FMK_NR,
-                  .b_row = FMK_NR,
-                  .c = c,
-                  .ldc = CHUNK};
-    fmk_tile_f32(&t);
+    return fmk_odd_lines(job->block.n * FMK_NR / job->pair);
 }
 
-/* c (M,D) (+)= p (M,n_blocks*NR) times the rows of n_blocks blocks. */
-static void sum_tokens(const attn_job *job, int64_t M, const float *p, const float *b, int64_t n_blocks,
-                       float *c, int64_t ldc, bool add)
+void fmk_attn_take_part(fmk_ctx *ctx, attn_job *job, int part, const float *x, int64_t ld, int lay)
 {
-    fmk_tile t = {.M = M,
-                  .N = job->a.D,
-                  .K = n_blocks * FMK_NR,
-                  .a = p,
-                  .ars = CHUNK,
-                  .acs = 1,
-                  .b = b,
-                  .b_panel = FMK_NR,
-                  .b_row = job->Dp,
-                  .c = c,
-                  .ldc = ldc,
-                  .add = add};
-    fmk_tile_f32(&t);
+    bool keys = part == PART_K || part == PART_V;
+    int64_t D = job->a.D, heads = keys ? job->n_g : job->n_h;
+    size_t tokens = (size_t)(heads * job->block.n * FMK_NR), Du = (size_t)job->Du, pair = (size_t)job->pair;
+    layout l = {.src = x + (keys ? job->g0 : job->h0) * D, .ld = ld, .n_heads = heads};
+    if ((lay & LAY_ROWS) && job->a.bf16) { l.rows = fmk_take(ctx, tokens * Du, sizeof *l.rows); }
+    if (lay & LAY_ACROSS) { l.across = fmk_take(ctx, tokens * Du, sizeof *l.across); }
+    if (lay & LAY_ALONG) { l.along = fmk_take(ctx, tokens / pair * (size_t)job->Dp, sizeof *l.along); }
+    if ((lay & LAY_TURNED) && pair == 2) {
+        l.turned = fmk_take(ctx, (size_t)(heads * D * turned_ld(job)), sizeof *l.turned);
+    }
+    job->part[part] = l;
+}
+
+left fmk_attn_rows(const attn_job *job, int part, int64_t head, const piece *b, int64_t row)
+{
+    const layout *l = &job->part[part];
+    if (!l->rows) { return (left){l->src + (b->start + row) * l->ld + head * job->a.D, l->ld, 1}; }
+    int64_t at = (head * job->block.n + b->block0) * FMK_NR + row;
+    return (left){l->rows + at * job->Du, job->Du, 1};
+}
+left fmk_attn_turned(const attn_job *job, int part, int64_t head, const piece *b, int64_t row)
+{
+    const layout *l = &job->part[part];
+    if (!l->turned) {
+        left rows = fmk_attn_rows(job, part, head, b, row);
+        return (left){rows.at, 1, rows.row};
+    }
+    int64_t ld = turned_ld(job);
+    return (left){l->turned + head * job->a.D * ld + (b->block0 * FMK_NR + row) / job->pair, ld, 1};
+}
+const uint32_t *fmk_attn_across(const attn_job *job, int part, int64_t head, int64_t block)
+{
+    return job->part[part].across + (head * job->block.n + block) * FMK_NR * job->Du;
+}
+const uint32_t *fmk_attn_along(const attn_job *job, int part, int64_t head, int64_t block)
+{
+    return job->part[part].along + (head * job->block.n + block) * FMK_NR / job->pair * job->Dp;
+}
+
+/* One block along and, of pairs, turned: c is the block along, (NR/pair, Dp). */
+static void lay_along(const attn_job *job, const piece *b, const float *x, int64_t ld, uint32_t *c,
+                      uint32_t *turned)
+{
+    int64_t D = job->a.D, Dp = job->Dp, units = FMK_NR / job->pair, used = fmk_ceil_div(b->n, job->pair);
+    if (job->a.bf16) {
+        fmk_round_cols(b->n, D, x, ld, c, Dp, true);
+    } else {
+        for (int64_t i = 0; i < b->n; i++) {
+            memcpy(c + i * Dp, x + i * ld, (size_t)D * sizeof *c);
+            memset(c + i * Dp + D, 0, (size_t)(Dp - D) * sizeof *c);
+        }
+    }
+    memset(c + used * Dp, 0, (size_t)((units - used) * Dp) * sizeof *c);
+    for (int64_t d = 0; d < D && turned; d += FMK_NR) {
+        float part[FMK_NR * FMK_NR]; /* (D, units), to be cut to its columns */
+        int64_t m = fmk_min(FMK_NR, D - d);
+        fmk_pack_block_t(m, units, (float *)c + d, Dp, part);
+        for (int64_t i = 0; i < m; i++) {
+            memcpy(turned + (d + i) * turned_ld(job), part + i * FMK_NR, (size_t)units * sizeof *turned);
+        }
+    }
+}
+
+static void lay_head(const attn_job *job, const layout *l, int64_t head, int64_t i)
+{
+    const piece *b = &job->block.p[i];
+    const float *x = l->src + (b->start + b->at) * l->ld + head * job->a.D; /* (n,D) */
+    int64_t Du = job->Du, ld = l->ld, at = head * job->block.n + i;
+    uint32_t rows[FMK_NR * FMK_MAX_D], along[FMK_NR * MAX_DP];
+    if (job->a.bf16 && (l->rows || l->across)) {
+        uint32_t *r = l->rows ? l->rows + at * FMK_NR * Du : rows;
+        fmk_round_rows(b->n, job->a.D, x, ld, r, Du);
+        if (l->across) { fmk_pack_block_t(Du, b->n, (float *)r, Du, (float *)l->across + at * FMK_NR * Du); }
+    } else if (l->across) {
+        fmk_pack_block_t(Du, b->n, x, ld, (float *)l->across + at * FMK_NR * Du);
+    }
+    if (l->along || l->turned) {
+        int64_t units = FMK_NR / job->pair;
+        uint32_t *c = l->along ? l->along + at * units * job->Dp : along;
+        lay_along(job, b, x, ld, c,
+                  l->turned ? l->turned + head * job->a.D * turned_ld(job) + i * units : NULL);
+    }
+}
+
+void fmk_attn_lay_out(const attn_job *job, int64_t i)
+{
+    for (int part = 0; part < N_PARTS; part++) {
+        for (int64_t head = 0; head < job->part[part].n_heads; head++) {
+            lay_head(job, &job->part[part], head, i);
+        }
+    }
+}
+
+/* ---- products ---- */
+left fmk_attn_left(const attn_job *job, int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *to)
+{
+    if (!job->a.bf16) { return (left){x, ld, 1}; }
+    fmk_round_rows(m, n, x, ld, to, ld / job->pair);
+    return (left){to, ld / job->pair, 1};
+}
+
+void fmk_attn_scores(const attn_job *job, int64_t M, left a, const uint32_t *across, int64_t n_blocks,
+                     float *c, int64_t ldc)
+{
+    attn_tile(job, &(fmk_tile){.M = M,
+                               .N = n_blocks * FMK_NR,
+                               .K = job->Du,
+                               .a = a.at,
+                               .ars = a.row,
+                               .acs = a.column,
+                               .b = across,
+                               .b_panel = job->Du * FMK_NR,
+                               .b_row = FMK_NR,
+                               .c = c,
+                               .ldc = ldc});
+}
+
+void fmk_attn_sum_tokens(const attn_job *job, int64_t M, left p, const uint32_t *along, int64_t n_blocks,
+                         float *c, int64_t ldc, bool add)
+{
+    attn_tile(job, &(fmk_tile){.M = M,
+                               .N = job->a.D,
+                               .K = n_blocks * FMK_NR / job->pair,
+                               .a = p.at,
+                               .ars = p.row,
+                               .acs = p.column,
+                               .b = along,
+                               .b_panel = FMK_NR,
+                               .b_row = job->Dp,
+                               .c = c,
+                               .ldc = ldc,
+                               .add = add});
 }
 
 /* ---- forward ---- */
 typedef struct running {
-    float max[ROWS], sum[ROWS];
+    float max[SUB], sum[SUB];
 } running;
 
-/* Columns lo..hi-1 of a score row become exp(scale*s - max), the others zero; `run` and o (rows,Dp) follow.
- */
-FMK_INLINE void online_softmax_body(const attn_job *job, const attn_tile *tile, int64_t key0, int64_t cols,
+/* Scores s become probabilities over the running maximum; `run` and o (m,Dp) follow. */
+FMK_INLINE void online_softmax_body(const attn_job *job, int64_t pos0, int64_t m, int64_t key0, int64_t cols,
                                     float *s, running *run, float *o)
 {
-    for (int64_t r = 0; r < tile->rows; r++) {
+    float scale = job->a.scale;
+    for (int64_t r = 0; r < m; r++) {
         float *row = s + r * CHUNK;
-        int64_t pos = tile->row0 + r;
-        int64_t hi = fmk_max(0, fmk_min(cols, pos + 1 - key0));
-        int64_t lo = fmk_min(hi, fmk_max(0, pos + 1 - job->a.window - key0));
-        for (int64_t j = 0; j < cols; j++) {
-            row[j] *= job->a.scale;
-        }
-        for (int64_t j = 0; j < cols && job->a.softcap > 0.0f; j++) {
-            row[j] = fmk_softcap(job->a.softcap, row[j]);
+        int64_t lo, hi;
+        attn_visible(job, pos0 + r, key0, cols, &lo, &hi);
+        if (job->a.softcap > 0.0f) {
+            for (int64_t j = 0; j < cols; j++) {
+                row[j] = fmk_softcap(job->a.softcap, row[j] * scale) / scale;
+            }
         }
         for (int64_t j = 0; j < lo; j++) {
             row[j] = -INFINITY;
@@ -208,380 +235,100 @@ FMK_INLINE void online_softmax_body(const attn_job *job, const attn_tile *tile, 
         for (int64_t j = hi; j < cols; j++) {
             row[j] = -INFINITY;
         }
-        float top = fmk_row_max(cols, row);
+        float top = fmk_row_max(cols, row) * scale;
         float max = top > run->max[r] ? top : run->max[r];
         float shift = hi > lo ? max : 0.0f;
         for (int64_t j = 0; j < cols; j++) {
-            row[j] = fmk_exp(row[j] - shift);
+            row[j] = fmk_exp(row[j] * scale - shift);
         }
         if (hi == lo) { continue; }
         float keep = fmk_exp(run->max[r] - max);
         run->sum[r] = run->sum[r] * keep + fmk_row_sum(cols, row);
         run->max[r] = max;
-        for (int64_t d = 0; d < job->Dp; d++) {
+        for (int64_t d = 0; d < job->Dp && keep != 1.0f; d++) {
             o[r * job->Dp + d] *= keep;
         }
     }
 }
 FMK_BY_ISA(online_softmax,
-           (const attn_job *job, const attn_tile *tile, int64_t key0, int64_t cols, float *s, running *run,
+           (const attn_job *job, int64_t pos0, int64_t m, int64_t key0, int64_t cols, float *s, running *run,
             float *o),
-           (job, tile, key0, cols, s, run, o))
+           (job, pos0, m, key0, cols, s, run, o))
+
+/* o (m,Dp) over its rows' sums to `out`, rows ld apart. */
+FMK_INLINE void finish_rows_body(int64_t m, int64_t D, int64_t Dp, const running *run, const float *o,
+                                 float *out, int64_t ld)
+{
+    for (int64_t r = 0; r < m; r++) {
+        float inv = 1.0f / run->sum[r];
+        for (int64_t d = 0; d < D; d++) {
+            out[r * ld + d] = o[r * Dp + d] * inv;
+        }
+    }
+}
+FMK_BY_ISA(finish_rows,
+           (int64_t m, int64_t D, int64_t Dp, const running *run, const float *o, float *out, int64_t ld),
+           (m, D, Dp, run, o, out, ld))
+
+/* m <= SUB queries of one head, from `row` of tile's segment. */
+static void fwd_rows(const attn_job *job, const piece *tile, int64_t head, int64_t row, int64_t m)
+{
+    const fmk_attn *a = &job->a;
+    int64_t g = head / (a->H / a->G), h = job->h0 + head, t0 = tile->start + row;
+    float s[SUB * CHUNK], o[SUB * MAX_DP];
+    uint32_t rounded[SUB * CHUNK];
+    running run;
+    memset(o, 0, (size_t)(m * job->Dp) * sizeof *o);
+    for (int r = 0; r < SUB; r++) {
+        run.max[r] = -INFINITY;
+        run.sum[r] = 0.0f;
+    }
+    left q = fmk_attn_rows(job, PART_Q, head, tile, row);
+    int64_t first = fmk_max(0, row + 1 - a->window) / FMK_NR, end = (row + m - 1) / FMK_NR + 1;
+    for (int64_t b = first; b < end; b += CHUNK / FMK_NR) {
+        int64_t n = fmk_min(CHUNK / FMK_NR, end - b), cols = n * FMK_NR, block = tile->block0 + b;
+        fmk_attn_scores(job, m, q, fmk_attn_across(job, PART_K, g, block), n, s, CHUNK);
+        online_softmax(job, row, m, b * FMK_NR, cols, s, &run, o);
+        left p = fmk_attn_left(job, m, cols, s, CHUNK, rounded);
+        fmk_attn_sum_tokens(job, m, p, fmk_attn_along(job, PART_V, g, block), n, o, job->Dp, true);
+    }
+    finish_rows(m, a->D, job->Dp, &run, o, job->o + t0 * a->ldo + h * a->D, a->ldo);
+    for (int64_t r = 0; r < m; r++) {
+        job->lse[(t0 + r) * a->H + h] = run.max[r] + logf(run.sum[r]);
+    }
+}
+
+static void layout_task(void *arg, size_t i)
+{
+    fmk_attn_lay_out(arg, (int64_t)i);
+}
 
 static void fwd_task(void *arg, size_t i)
 {
     const attn_job *job = arg;
-    const fmk_attn *a = &job->a;
-    const attn_tile *tile = &job->tile[job->n_tiles - 1 - (int64_t)i / job->n_h]; /* the longest rows first */
-    int64_t h = job->h0 + (int64_t)i % job->n_h, g = h / (a->H / a->G);
-    int64_t t0 = tile->seg_start + tile->row0;
-    float s[ROWS * CHUNK], o[ROWS * MAX_DP];
-    running run;
-    memset(o, 0, (size_t)(tile->rows * job->Dp) * sizeof *o);
-    for (int r = 0; r < ROWS; r++) {
-        run.max[r] = -INFINITY;
-        run.sum[r] = 0.0f;
-    }
-    int64_t first = fmk_max(0, tile->row0 + 1 - a->window) / FMK_NR;
-    int64_t end = (tile->row0 + tile->rows - 1) / FMK_NR + 1;
-    for (int64_t b = first; b < end; b += CHUNK / FMK_NR) {
-        int64_t n = fmk_min(CHUNK / FMK_NR, end - b);
-        scores(job, tile->rows, job->q + t0 * a->ldq + h * a->D, a->ldq,
-               across(job, PART_K, g, tile->block0 + b), n, s);
-        online_softmax(job, tile, b * FMK_NR, n * FMK_NR, s, &run, o);
-        sum_tokens(job, tile->rows, s, along(job, PART_V, g, tile->block0 + b), n, o, job->Dp, true);
-    }
-    for (int64_t r = 0; r < tile->rows; r++) {
-        float *out = job->out + (t0 + r) * a->ldo + h * a->D; /* (D) */
-        float inv = 1.0f / run.sum[r];
-        for (int64_t d = 0; d < a->D; d++) {
-            out[d] = o[r * job->Dp + d] * inv;
-        }
-        job->lse[(t0 + r) * a->H + h] = run.max[r] + logf(run.sum[r]);
+    const piece *tile = &job->tile.p[job->tile.n - 1 - (int64_t)i / job->n_h]; /* the longest rows first */
+    for (int64_t r = 0; r < tile->n; r += SUB) {
+        fwd_rows(job, tile, (int64_t)i % job->n_h, tile->at + r, fmk_min(SUB, tile->n - r));
     }
 }
 
 void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, float *o,
                   float *lse)
 {
-    if (a->bf16) {
-        fmk_attn_fwd_bf16(ctx, a, q, k, v, o, lse);
-        return;
-    }
     size_t mark = fmk_mark(ctx);
-    attn_job job = {.q = q, .out = o, .lse = lse};
-    start_job(ctx, &job, a);
-    int64_t n_g = heads_per_pass(&job, 2);
+    attn_job job = {.o = o, .lse = lse};
+    fmk_attn_start(ctx, &job, a);
+    int64_t tokens = job.block.n * FMK_NR;
+    int64_t n_g = fmk_attn_heads_per_pass(&job, tokens * job.Dp * (2 + (a->bf16 ? a->H / a->G : 0)));
     size_t pass_mark = fmk_mark(ctx);
     for (int64_t g = 0; g < a->G; g += n_g) {
-        choose_heads(&job, g, n_g);
-        job.n_parts = 0;
-        add_part(ctx, &job, k, a->ldk, job.g0, job.n_g, true, false);
-        add_part(ctx, &job, v, a->ldv, job.g0, job.n_g, false, true);
-        fmk_par(ctx, job.n_blocks, (double)(job.n_g * a->D * FMK_NR), layout_task, &job);
-        fmk_par(ctx, job.n_tiles * job.n_h, (double)a->D * ROWS * ROWS / 4, fwd_task, &job);
+        fmk_attn_choose_heads(&job, g, n_g);
+        fmk_attn_take_part(ctx, &job, PART_Q, q, a->ldq, LAY_ROWS);
+        fmk_attn_take_part(ctx, &job, PART_K, k, a->ldk, LAY_ACROSS);
+        fmk_attn_take_part(ctx, &job, PART_V, v, a->ldv, LAY_ALONG);
+        fmk_par(ctx, job.block.n, (double)((job.n_g + job.n_h) * a->D * FMK_NR) / 4, layout_task, &job);
+        fmk_par(ctx, job.tile.n * job.n_h, (double)a->D * TILE * TILE / 8, fwd_task, &job);
         fmk_release(ctx, pass_mark);
     }
     fmk_release(ctx, mark);
-}
-
-/* ---- backward ---- */
-FMK_INLINE void row_sums_body(const attn_job *job, const attn_tile *b)
-{
-    const fmk_attn *a = &job->a;
-    for (int64_t t = b->seg_start + b->row0; t < b->seg_start + b->row0 + b->rows; t++) {
-        for (int64_t i = 0; i < job->n_h; i++) {
-            int64_t h = job->h0 + i;
-            job->row_lse[i * a->T + t] = job->lse_in[t * a->H + h];
-            job->row_delta[i * a->T + t] =
-                fmk_dot(a->D, job->d_o + t * a->ldo + h * a->D, job->o + t * a->ldo + h * a->D);
-        }
-    }
-}
-FMK_BY_ISA(row_sums, (const attn_job *job, const attn_tile *b), (job, b))
-
-static void row_sums_task(void *arg, size_t i)
-{
-    const attn_job *job = arg;
-    row_sums(job, &job->block[i]);
-}
-
-/*
- * Capped scores, so that what follows is the same as without a cap: plain scores s become the capped ones over
- * `scale`, and dp is moved towards delta by the slope of the cap, dp - delta being what the gradient is made of.
- * delta by rows or by columns.
- */
-FMK_INLINE void cap_tile_body(const attn_job *job, int64_t rows, int64_t cols, const float *delta,
-                              bool by_row, float *restrict s, float *restrict dp)
-{
-    float cap = job->a.softcap, scale = job->a.scale;
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t j = 0; j < cols; j++) {
-            float y = fmk_softcap(cap, s[r * CHUNK + j] * scale);
-            float slope = 1.0f - (y / cap) * (y / cap), base = by_row ? delta[r] : delta[j];
-            s[r * CHUNK + j] = y / scale;
-            dp[r * CHUNK + j] = base + slope * (dp[r * CHUNK + j] - base);
-        }
-    }
-}
-FMK_BY_ISA(cap_tile,
-           (const attn_job *job, int64_t rows, int64_t cols, const float *delta, bool by_row,
-            float *restrict s, float *restrict dp),
-           (job, rows, cols, delta, by_row, s, dp))
-
-static const float *delta_at(const attn_job *job, int64_t head, int64_t t)
-{
-    return job->row_delta + (head - job->h0) * job->a.T + t;
-}
-
-/* s := probabilities from scores; dp := gradient of the scores. Rows are queries, columns keys. */
-FMK_INLINE void grad_by_query_body(const attn_job *job, const attn_tile *tile, int64_t head, int64_t key0,
-                                   int64_t cols, float *restrict s, float *restrict dp)
-{
-    const float *lse = job->row_lse + (head - job->h0) * job->a.T + tile->seg_start + tile->row0;
-    const float *delta = job->row_delta + (head - job->h0) * job->a.T + tile->seg_start + tile->row0;
-    float scale = job->a.scale;
-    for (int64_t r = 0; r < tile->rows; r++) {
-        int64_t pos = tile->row0 + r;
-        int64_t hi = fmk_max(0, fmk_min(cols, pos + 1 - key0));
-        int64_t lo = fmk_min(hi, fmk_max(0, pos + 1 - job->a.window - key0));
-        float *p = s + r * CHUNK;
-        float *d = dp + r * CHUNK;
-        for (int64_t j = 0; j < cols; j++) {
-            d[j] = fmk_exp(p[j] * scale - lse[r]) * (d[j] - delta[r]) * scale;
-        }
-        for (int64_t j = 0; j < lo; j++) {
-            d[j] = 0.0f;
-        }
-        for (int64_t j = hi; j < cols; j++) {
-            d[j] = 0.0f;
-        }
-    }
-}
-FMK_BY_ISA(grad_by_query,
-           (const attn_job *job, const attn_tile *tile, int64_t head, int64_t key0, int64_t cols,
-            float *restrict s, float *restrict dp),
-           (job, tile, head, key0, cols, s, dp))
-
-static void dq_task(void *arg, size_t i)
-{
-    const attn_job *job = arg;
-    const fmk_attn *a = &job->a;
-    const attn_tile *tile = &job->tile[job->n_tiles - 1 - (int64_t)i / job->n_h];
-    int64_t h = job->h0 + (int64_t)i % job->n_h, g = h / (a->H / a->G);
-    int64_t t0 = tile->seg_start + tile->row0;
-    float s[ROWS * CHUNK], dp[ROWS * CHUNK];
-    int64_t first = fmk_max(0, tile->row0 + 1 - a->window) / FMK_NR;
-    int64_t end = (tile->row0 + tile->rows - 1) / FMK_NR + 1;
-    for (int64_t b = first; b < end; b += CHUNK / FMK_NR) {
-        int64_t n = fmk_min(CHUNK / FMK_NR, end - b), at = tile->block0 + b;
-        scores(job, tile->rows, job->q + t0 * a->ldq + h * a->D, a->ldq, across(job, PART_K, g, at), n, s);
-        scores(job, tile->rows, job->d_o + t0 * a->ldo + h * a->D, a->ldo, across(job, PART_V, g, at), n, dp);
-        if (a->softcap > 0.0f) { cap_tile(job, tile->rows, n * FMK_NR, delta_at(job, h, t0), true, s, dp); }
-        grad_by_query(job, tile, h, b * FMK_NR, n * FMK_NR, s, dp);
-        sum_tokens(job, tile->rows, dp, along(job, PART_K, g, at), n, job->dq + t0 * a->ldq + h * a->D,
-                   a->ldq, b > first);
-    }
-}
-
-/* The same with rows keys, columns queries query0..; both s and dp are results. */
-FMK_INLINE void grad_by_key_body(const attn_job *job, const attn_tile *tile, int64_t head, int64_t query0,
-                                 int64_t cols, float *restrict s, float *restrict dp)
-{
-    int64_t n = fmk_min(cols, tile->seg_len - query0);
-    const float *lse = job->row_lse + (head - job->h0) * job->a.T + tile->seg_start + query0;
-    const float *delta = job->row_delta + (head - job->h0) * job->a.T + tile->seg_start + query0;
-    float scale = job->a.scale;
-    for (int64_t r = 0; r < tile->rows; r++) {
-        int64_t pos = tile->row0 + r;
-        int64_t lo = fmk_min(n, fmk_max(0, pos - query0));
-        int64_t hi = fmk_max(lo, fmk_min(n, pos - query0 + job->a.window));
-        float *p = s + r * CHUNK;
-        float *d = dp + r * CHUNK;
-        for (int64_t j = 0; j < n; j++) {
-            p[j] = fmk_exp(p[j] * scale - lse[j]);
-            d[j] = p[j] * (d[j] - delta[j]) * scale;
-        }
-        for (int64_t j = 0; j < lo; j++) {
-            p[j] = d[j] = 0.0f;
-        }
-        for (int64_t j = hi; j < cols; j++) {
-            p[j] = d[j] = 0.0f;
-        }
-    }
-}
-FMK_BY_ISA(grad_by_key,
-           (const attn_job *job, const attn_tile *tile, int64_t head, int64_t query0, int64_t cols,
-            float *restrict s, float *restrict dp),
-           (job, tile, head, query0, cols, s, dp))
-
-static void dkv_task(void *arg, size_t i)
-{
-    const attn_job *job = arg;
-    const fmk_attn *a = &job->a;
-    const attn_tile *tile = &job->tile[(int64_t)i / job->n_g];
-    int64_t g = job->g0 + (int64_t)i % job->n_g, per_g = a->H / a->G;
-    int64_t t0 = tile->seg_start + tile->row0;
-    const float *k = job->k + t0 * a->ldk + g * a->D, *v = job->v + t0 * a->ldv + g * a->D;
-    float s[ROWS * CHUNK], dp[ROWS * CHUNK];
-    int64_t last = fmk_min(tile->seg_len - 1, tile->row0 + tile->rows - 1 + fmk_min(a->window, a->T) - 1);
-    int64_t first = tile->row0 / FMK_NR, end = last / FMK_NR + 1;
-    bool add = false;
-    for (int64_t h = g * per_g; h < (g + 1) * per_g; h++) {
-        for (int64_t b = first; b < end; b += CHUNK / FMK_NR) {
-            int64_t n = fmk_min(CHUNK / FMK_NR, end - b), at = tile->block0 + b;
-            scores(job, tile->rows, k, a->ldk, across(job, PART_Q, h, at), n, s);
-            scores(job, tile->rows, v, a->ldv, across(job, PART_DO, h, at), n, dp);
-            if (a->softcap > 0.0f) {
-                int64_t cols = fmk_min(n * FMK_NR, tile->seg_len - b * FMK_NR);
-                cap_tile(job, tile->rows, cols, delta_at(job, h, tile->seg_start + b * FMK_NR), false, s, dp);
-            }
-            grad_by_key(job, tile, h, b * FMK_NR, n * FMK_NR, s, dp);
-            sum_tokens(job, tile->rows, s, along(job, PART_DO, h, at), n, job->dv + t0 * a->ldv + g * a->D,
-                       a->ldv, add);
-            sum_tokens(job, tile->rows, dp, along(job, PART_Q, h, at), n, job->dk + t0 * a->ldk + g * a->D,
-                       a->ldk, add);
-            add = true;
-        }
-    }
-}
-
-void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v,
-                  const float *o, const float *lse, const float *d_o, float *dq, float *dk, float *dv)
-{
-    if (a->bf16) {
-        fmk_attn_bwd_bf16(ctx, a, q, k, v, o, lse, d_o, dq, dk, dv);
-        return;
-    }
-    size_t mark = fmk_mark(ctx);
-    attn_job job = {.q = q, .k = k, .v = v, .o = o, .lse_in = lse, .d_o = d_o, .dq = dq, .dk = dk, .dv = dv};
-    start_job(ctx, &job, a);
-    int64_t per_g = a->H / a->G;
-    int64_t n_g = heads_per_pass(&job, 3 + 4 * per_g);
-    size_t pass_mark = fmk_mark(ctx);
-    double tile_work = (double)a->D * ROWS * ROWS / 2;
-    for (int64_t g = 0; g < a->G; g += n_g) {
-        choose_heads(&job, g, n_g);
-        job.n_parts = 0;
-        add_part(ctx, &job, k, a->ldk, job.g0, job.n_g, true, true);
-        add_part(ctx, &job, v, a->ldv, job.g0, job.n_g, true, false);
-        add_part(ctx, &job, q, a->ldq, job.h0, job.n_h, true, true);
-        add_part(ctx, &job, d_o, a->ldo, job.h0, job.n_h, true, true);
-        job.row_lse = fmk_take(ctx, (size_t)(job.n_h * a->T), sizeof(float));
-        job.row_delta = fmk_take(ctx, (size_t)(job.n_h * a->T), sizeof(float));
-        fmk_par(ctx, job.n_blocks, (double)(2 * job.n_h * a->D * FMK_NR), layout_task, &job);
-        fmk_par(ctx, job.n_blocks, (double)(job.n_h * a->D * FMK_NR) / 8, row_sums_task, &job);
-        fmk_par(ctx, job.n_tiles * job.n_h, tile_work, dq_task, &job);
-        fmk_par(ctx, job.n_tiles * job.n_g, tile_work * (double)per_g, dkv_task, &job);
-        fmk_release(ctx, pass_mark);
-    }
-    fmk_release(ctx, mark);
-}
-
-/* ---- by the definition, one query at a time, in f64 ---- */
-static void ref_range(const fmk_attn *a, int64_t s, int64_t t, int64_t *from)
-{
-    *from = a->seg[s];
-    if (a->window > 0) { *from = fmk_max(*from, t + 1 - a->window); }
-}
-
-/* A product's operand */
-static double ref_value(const fmk_attn *a, float x)
-{
-    return (double)(a->bf16 ? fmk_bf16_round(x) : x);
-}
-
-static double ref_score(const fmk_attn *a, int64_t t, int64_t j, int64_t h, const float *q, const float *k)
-{
-    int64_t g = h / (a->H / a->G);
-    double s = 0.0;
-    for (int64_t d = 0; d < a->D; d++) {
-        s += ref_value(a, q[t * a->ldq + h * a->D + d]) * ref_value(a, k[j * a->ldk + g * a->D + d]);
-    }
-    s *= a->scale;
-    return a->softcap > 0.0f ? a->softcap * tanh(s / a->softcap) : s;
-}
-
-static void ref_fwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, const float *q, const float *k,
-                        const float *v, float *o, float *lse)
-{
-    int64_t g = h / (a->H / a->G);
-    double acc[FMK_MAX_D] = {0};
-    double max = -INFINITY, sum = 0.0;
-    for (int64_t j = from; j <= t; j++) {
-        max = fmax(max, ref_score(a, t, j, h, q, k));
-    }
-    for (int64_t j = from; j <= t; j++) {
-        double p = exp(ref_score(a, t, j, h, q, k) - max);
-        sum += p;
-        for (int64_t d = 0; d < a->D; d++) {
-            acc[d] += p * ref_value(a, v[j * a->ldv + g * a->D + d]);
-        }
-    }
-    for (int64_t d = 0; d < a->D; d++) {
-        o[t * a->ldo + h * a->D + d] = (float)(acc[d] / sum);
-    }
-    lse[t * a->H + h] = (float)(max + log(sum));
-}
-
-void fmk_attn_fwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, float *o, float *lse)
-{
-    for (int64_t s = 0; s < a->n_seg; s++) {
-        for (int64_t t = a->seg[s]; t < a->seg[s + 1]; t++) {
-            int64_t from;
-            ref_range(a, s, t, &from);
-            for (int64_t h = 0; h < a->H; h++) {
-                ref_fwd_row(a, from, t, h, q, k, v, o, lse);
-            }
-        }
-    }
-}
-
-static void ref_bwd_row(const fmk_attn *a, int64_t from, int64_t t, int64_t h, const float *q, const float *k,
-                        const float *v, const float *o, const float *lse, const float *d_o, float *dq,
-                        float *dk, float *dv)
-{
-    int64_t D = a->D, g = h / (a->H / a->G);
-    double delta = 0.0;
-    for (int64_t d = 0; d < D; d++) {
-        delta += (double)d_o[t * a->ldo + h * D + d] * o[t * a->ldo + h * D + d];
-    }
-    for (int64_t j = from; j <= t; j++) {
-        double score = ref_score(a, t, j, h, q, k), p = exp(score - lse[t * a->H + h]);
-        double slope = a->softcap > 0.0f ? 1.0 - pow(score / a->softcap, 2.0) : 1.0;
-        double dp = 0.0;
-        for (int64_t d = 0; d < D; d++) {
-            dp += ref_value(a, d_o[t * a->ldo + h * D + d]) * ref_value(a, v[j * a->ldv + g * D + d]);
-        }
-        double ds = p * (dp - delta) * slope * a->scale;
-        for (int64_t d = 0; d < D; d++) {
-            dq[t * a->ldq + h * D + d] += (float)(ds * ref_value(a, k[j * a->ldk + g * D + d]));
-            dk[j * a->ldk + g * D + d] += (float)(ds * ref_value(a, q[t * a->ldq + h * D + d]));
-            dv[j * a->ldv + g * D + d] += (float)(p * ref_value(a, d_o[t * a->ldo + h * D + d]));
-        }
-    }
-}
-
-static void ref_zero(int64_t T, int64_t n, int64_t ld, float *x)
-{
-    for (int64_t t = 0; t < T; t++) {
-        memset(x + t * ld, 0, (size_t)n * sizeof *x);
-    }
-}
-
-void fmk_attn_bwd_ref(const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
-                      const float *lse, const float *d_o, float *dq, float *dk, float *dv)
-{
-    ref_zero(a->T, a->H * a->D, a->ldq, dq);
-    ref_zero(a->T, a->G * a->D, a->ldk, dk);
-    ref_zero(a->T, a->G * a->D, a->ldv, dv);
-    for (int64_t s = 0; s < a->n_seg; s++) {
-        for (int64_t t = a->seg[s]; t < a->seg[s + 1]; t++) {
-            int64_t from;
-            ref_range(a, s, t, &from);
-            for (int64_t h = 0; h < a->H; h++) {
-                ref_bwd_row(a, from, t, h, q, k, v, o, lse, d_o, dq, dk, dv);
-            }
-        }
-    }
 }

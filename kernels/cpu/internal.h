@@ -162,11 +162,6 @@ void fmk_pair_rows(int64_t m, int64_t n, const uint32_t *rows, int64_t ld, uint3
                    bool pad);
 void fmk_tile_rounded(const fmk_tile *t);
 
-/* attention_bf16.c: fmk_attn_fwd and _bwd where a->bf16 */
-void fmk_attn_fwd_bf16(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v,
-                       float *o, float *lse);
-void fmk_attn_bwd_bf16(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v,
-                       const float *o, const float *lse, const float *d_o, float *dq, float *dk, float *dv);
 /* out (M,N) = op(A) panels + beta*out */
 void fmk_mm_panels(fmk_ctx *ctx, const fmk_mm *mm, const float *a, const uint32_t *panels, float *out);
 
