@@ -38,17 +38,19 @@ static size_t lora_scratch(const fmp_model *m, const fmp_adapter *ad, int64_t T,
 
 /*
  * What the device takes beside arguments: the largest of a product whose operand is laid out at each call (LoRA's
- * gradients; weights on the way back, in full training on both), of LoRA's groups, of attention's keys and values, and
- * of the loss.
+ * gradients; weights on the way back, in full training on both), of LoRA's groups, of attention, and of
+ * the loss.
  */
 static size_t scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp_train_options *o)
 {
     const fmk_backend *be = m->be;
     const fmk_device *d = m->device->dev;
-    int64_t T = (int64_t)o->max_tokens, kv_width = (int64_t)m->spec.n_kv_heads * m->spec.head_size;
+    int64_t T = (int64_t)o->max_tokens;
     bool bf16 = fmp_model_is_bf16(m);
+    const fmk_dev_attn attn = {
+        .T = T, .H = m->spec.n_heads, .G = m->spec.n_kv_heads, .D = m->spec.head_size, .bf16 = bf16};
     size_t most = be->xent_scratch(d, T, m->spec.n_channels, m->spec.vocab_size, bf16, ad && bf16);
-    most = most_of(most, be->attn_scratch(d, T, kv_width));
+    most = most_of(most, be->attn_scratch(d, &attn));
     for (size_t k = 0; k < (size_t)m->spec.n_layers * N_PROJ; k++) {
         const fmp_param *w = m->layers[k / N_PROJ].w[k % N_PROJ];
         if (!w) { continue; }

@@ -70,8 +70,8 @@ typedef struct attn_job {
 
 /* Cuts the segments; taken from ctx until released. */
 void fmk_attn_start(fmk_ctx *ctx, attn_job *job, const fmk_attn *a);
-/* Key/value heads g0.. of one pass: so many that what a pass takes, units_per_g for each, stays within bounds. */
-int64_t fmk_attn_heads_per_pass(const attn_job *job, int64_t units_per_g);
+/* Key/value heads of one pass: so many that what it takes, units_per_g for each, stays within bounds. */
+int64_t fmk_attn_heads_per_pass(int64_t G, int64_t units_per_g);
 void fmk_attn_choose_heads(attn_job *job, int64_t g0, int64_t n_g);
 /* Takes memory for what `lay` (LAY_*) asks of an operand x (T, heads, D), its rows ld apart, in this pass. */
 void fmk_attn_take_part(fmk_ctx *ctx, attn_job *job, int part, const float *x, int64_t ld, int lay);

@@ -7,6 +7,8 @@
  */
 #include "attention.h"
 
+#define TAKES 16 /* scratch is taken so often at most, each time aligned */
+
 /* What one step of the walk makes: TILE queries, KEYS keys. */
 typedef struct step {
     float p[TILE * KEYS], ds[TILE * KEYS]; /* right operands of dV^T, dK^T; rounded: units, pairs of rows */
@@ -293,6 +295,15 @@ static int64_t units_per_g(const fmk_attn *a, int64_t tokens, int64_t n_sums)
     return operands + per_g * (2 * tokens + (n_sums + 2 * tokens) * a->D);
 }
 
+size_t fmk_attn_scratch(const fmk_attn *a)
+{
+    int64_t one = fmk_ceil_div(a->T, FMK_NR) * FMK_NR, many = 2 * a->T; /* tokens in blocks, at most */
+    int64_t units = fmk_max(units_per_g(a, one, (SPANS - 1) * a->T / 2), units_per_g(a, many, 0));
+    int64_t n_pieces = 3 * (fmk_max(one, many) / FMK_NR + 1);
+    return (size_t)(fmk_attn_heads_per_pass(a->G, units) * units) * sizeof(float) +
+           (size_t)n_pieces * sizeof(piece) + TAKES * 64;
+}
+
 /* Laid out and summed for the heads of this pass. */
 static void take_pass(fmk_ctx *ctx, attn_job *job, const float *q, const float *k, const float *v)
 {
@@ -315,7 +326,7 @@ void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
     size_t mark = fmk_mark(ctx);
     attn_job job = {.o_in = o, .lse_in = lse, .d_o = d_o, .dq = dq, .dk = dk, .dv = dv};
     fmk_attn_start(ctx, &job, a);
-    int64_t n_g = fmk_attn_heads_per_pass(&job, units_per_g(a, job.block.n * FMK_NR, job.n_sums));
+    int64_t n_g = fmk_attn_heads_per_pass(a->G, units_per_g(a, job.block.n * FMK_NR, job.n_sums));
     size_t pass_mark = fmk_mark(ctx);
     for (int64_t g = 0; g < a->G; g += n_g) {
         fmk_attn_choose_heads(&job, g, n_g);

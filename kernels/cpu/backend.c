@@ -68,7 +68,7 @@ static int64_t cpu_exact_rows(const fmk_device *d, bool bf16)
     return fmk_ctx_exact_rows(d->ctx, bf16);
 }
 
-/* ---- scratch: the limits are those of matmul.c, xent.c and attention.c ---- */
+/* ---- scratch: the limits are those of matmul.c and xent.c ---- */
 
 #define PACK_LIMIT   ((double)FMK_PACK_LIMIT)
 #define LOGITS_LIMIT ((double)(32 << 20)) /* logits of a block of rows               */
@@ -116,12 +116,6 @@ static size_t cpu_xent_scratch(const fmk_device *d, int64_t N, int64_t C, int64_
     double blocks = fmax(1.0, floor(LOGITS_LIMIT / (double)V / TILE_ROWS));
     double rows = fmin((double)N, fmin(packed ? PACKED_ROWS : MOST_ROWS, blocks * TILE_ROWS));
     return bytes_of(rows * ((double)V + 32.0) + laid_out);
-}
-
-static size_t cpu_attn_scratch(const fmk_device *d, int64_t T, int64_t kv_width)
-{
-    (void)d;
-    return bytes_of(fmin(4.0 * (double)T * (double)kv_width, 2.0 * PACK_LIMIT));
 }
 
 /* ---- memory ---- */
@@ -292,6 +286,12 @@ static fmk_attn attn_of(const fmk_dev_attn *a)
                       .ldv = a->ldv,
                       .ldo = a->ldo,
                       .bf16 = a->bf16};
+}
+static size_t cpu_attn_scratch(const fmk_device *d, const fmk_dev_attn *a)
+{
+    (void)d;
+    const fmk_attn attn = attn_of(a);
+    return bytes_of((double)fmk_attn_scratch(&attn) / sizeof(float));
 }
 static void cpu_attn_fwd(fmk_stream *q, const fmk_dev_attn *a, const fmk_f32 *Q, const fmk_f32 *K,
                          const fmk_f32 *V, fmk_f32 *o, fmk_f32 *lse)

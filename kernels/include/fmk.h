@@ -108,7 +108,7 @@ typedef struct fmk_attn {
     int64_t n_seg;
     const uint32_t *seg;     /* (n_seg + 1) offsets into 0..T, ascending                   */
     int64_t window;          /* 0: none; else a token sees at most `window` tokens, itself included */
-    float scale;             /* usually 1/sqrt(D) */
+    float scale;             /* > 0, usually 1/sqrt(D) */
     float softcap;           /* 0: off; else a score s becomes softcap * tanh(s / softcap) */
     int64_t ldq, ldk, ldv, ldo; /* row strides in elements */
     bool bf16;               /* round the operands of every product to bf16 first (f32 sums, softmax in f32) */
@@ -119,6 +119,11 @@ void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
 /* dq, dk, dv have the strides of q, k, v and are overwritten. */
 void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
                   const float *lse, const float *d_o, float *dq, float *dk, float *dv);
+/*
+ * Bytes of scratch that these take at most for T, H, G, D and bf16 of `a`, whose segments are not read: one segment of
+ * T tokens or any that have 31 tokens and more on average.
+ */
+size_t fmk_attn_scratch(const fmk_attn *a);
 /* ---- the cache of keys and values that generation reads ---- */
 /*
  * One layer's cache, k and v (slots, cap, G, D), a slot for each sequence; borrowed.

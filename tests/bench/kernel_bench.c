@@ -130,9 +130,14 @@ static void bench_attention(int64_t T, int64_t H, int64_t G, int64_t D, int64_t 
     for (int i = 0; i < 9; i++) {
         *all[i] = noise(T * H * D);
     }
-    double fwd = seconds(call_attn_fwd, &t), bwd = seconds(call_attn_bwd, &t);
-    printf("attention T=%lld H=%lld G=%lld D=%lld segments of %lld: forward %.3f ms, backward %.3f ms\n",
-           (long long)T, (long long)H, (long long)G, (long long)D, (long long)seg_len, fwd * 1e3, bwd * 1e3);
+    printf("attention T=%lld H=%lld G=%lld D=%lld segments of %lld:", (long long)T, (long long)H,
+           (long long)G, (long long)D, (long long)seg_len);
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        t.a.bf16 = bf16;
+        double fwd = seconds(call_attn_fwd, &t), bwd = seconds(call_attn_bwd, &t);
+        printf("%s forward %.3f ms, backward %.3f ms", bf16 ? "; bf16" : " f32", fwd * 1e3, bwd * 1e3);
+    }
+    printf("\n");
     for (int i = 0; i < 9; i++) {
         free(*all[i]);
     }

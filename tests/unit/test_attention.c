@@ -5,6 +5,16 @@
  */
 #include "kernel_test.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+#define SLACK ((double)(3 << 20)) /* a huge page of the scratch, and the stack's */
+
 /* ---- attention ---- */
 typedef struct attn_set {
     fmk_attn a;
@@ -209,6 +219,58 @@ static void attention_does_not_see_the_future(void **state)
     (void)state;
     check_future(false);
     check_future(true);
+}
+
+/* ---- what it takes ---- */
+
+/* Bytes of the process that no file backs: pages of scratch stay once they were touched. */
+static double anonymous_now(void)
+{
+    unsigned long size, resident, shared;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu %lu %lu", &size, &resident, &shared), 3);
+    (void)fclose(f);
+    return (double)(resident - shared) * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* T tokens in segments of seg_len; the share of what it says that it takes. */
+static double scratch_share(int64_t T, int64_t H, int64_t G, int64_t D, int64_t seg_len, int64_t window,
+                            bool bf16)
+{
+    uint32_t seg[65];
+    int64_t n_seg = 0;
+    fmp_err err = FMP_ERR_INIT;
+    fmk_ctx *ctx = NULL;
+    for (int64_t at = 0; at < T; at += seg_len) {
+        assert_true(n_seg < 64);
+        seg[n_seg++] = (uint32_t)at;
+    }
+    seg[n_seg] = (uint32_t)T;
+    attn_set s = attn_make(H, G, D, n_seg, seg, window, bf16);
+    assert_int_equal(fmk_ctx_new(1, &ctx, &err), FMP_OK);
+    double before = anonymous_now(), said = (double)fmk_attn_scratch(&s.a);
+    attn_run(ctx, &s);
+    double taken = anonymous_now() - before;
+    fmk_ctx_free(ctx);
+    attn_free(&s);
+    if (taken > said + SLACK) { fail_msg("%.0f bytes taken, %.0f said", taken, said); }
+    return taken / said;
+}
+
+static void attention_takes_the_scratch_that_it_says_at_most(void **state)
+{
+    (void)state;
+    if (SANITIZED) {
+        print_message("skipped: a sanitizer's own memory is in what is measured\n");
+        skip();
+    }
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        assert_true(scratch_share(1536, 8, 4, 64, 1536, 0, bf16) > 0.7);
+        assert_true(scratch_share(1980, 8, 4, 64, 33, 0, bf16) > 0.7);
+        scratch_share(1900, 4, 4, 40, 200, 0, bf16);
+        scratch_share(16384, 16, 16, 8, 16384, 16, bf16); /* more than one pass */
+    }
 }
 
 /* fwd_ref and bwd_ref against each other: d/dx of sum(o * d_o) by central differences. */
@@ -489,6 +551,7 @@ int main(void)
         cmocka_unit_test(attention_never_sees_another_segment),
         cmocka_unit_test(a_segment_has_the_same_bits_alone_and_packed),
         cmocka_unit_test(attention_does_not_see_the_future),
+        cmocka_unit_test(attention_takes_the_scratch_that_it_says_at_most),
         cmocka_unit_test(attention_gradient_equals_finite_differences),
         cmocka_unit_test(decoding_equals_the_last_row_of_forward),
         cmocka_unit_test(xent_equals_its_reference),
