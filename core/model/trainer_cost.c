@@ -47,10 +47,14 @@ static size_t scratch_bytes(const fmp_model *m, const fmp_adapter *ad, const fmp
     const fmk_device *d = m->device->dev;
     int64_t T = (int64_t)o->max_tokens;
     bool bf16 = fmp_model_is_bf16(m);
-    const fmk_dev_attn attn = {
-        .T = T, .H = m->spec.n_heads, .G = m->spec.n_kv_heads, .D = m->spec.head_size, .bf16 = bf16};
+    const fmk_dev_attn attn = {.T = T,
+                               .H = m->spec.n_heads,
+                               .G = m->spec.n_kv_heads,
+                               .D = m->spec.head_size,
+                               .n_seg = o->max_segments ? (int64_t)o->max_segments : 1,
+                               .bf16 = bf16};
     size_t most = be->xent_scratch(d, T, m->spec.n_channels, m->spec.vocab_size, bf16, ad && bf16);
-    most = most_of(most, be->attn_scratch(d, &attn));
+    most = most_of(most, be->attn_scratch(d, &attn, o->longest ? (int64_t)o->longest : T));
     for (size_t k = 0; k < (size_t)m->spec.n_layers * N_PROJ; k++) {
         const fmp_param *w = m->layers[k / N_PROJ].w[k % N_PROJ];
         if (!w) { continue; }

@@ -113,13 +113,15 @@ static double bin_weight(const fmp_tokens *tokens, uint32_t bin)
     return sum;
 }
 
-static void largest_bin(const fmp_tokens *tokens, size_t *n_tokens, size_t *n_segments)
+static void largest_bin(const fmp_tokens *tokens, size_t *n_tokens, size_t *n_segments, size_t *longest)
 {
     for (uint32_t bin = 0; bin < tokens->n_bins; bin++) {
         size_t n = 0, s = tokens->bin_begin[bin + 1] - tokens->bin_begin[bin];
         for (uint32_t k = tokens->bin_begin[bin]; k < tokens->bin_begin[bin + 1]; k++) {
             uint32_t segment = tokens->bin_seg[k];
-            n += tokens->seg_begin[segment + 1] - tokens->seg_begin[segment];
+            size_t len = tokens->seg_begin[segment + 1] - tokens->seg_begin[segment];
+            n += len;
+            *longest = len > *longest ? len : *longest;
         }
         *n_tokens = n > *n_tokens ? n : *n_tokens;
         *n_segments = s > *n_segments ? s : *n_segments;
@@ -343,8 +345,8 @@ static fmp_status train_steps(train_loop *t, fmp_train_result *result, fmp_err *
 
 static fmp_status take_memory(train_loop *t, fmp_err *err)
 {
-    largest_bin(t->train, &t->max_tokens, &t->max_segments);
-    if (t->eval) { largest_bin(t->eval, &t->max_tokens, &t->max_segments); }
+    largest_bin(t->train, &t->max_tokens, &t->max_segments, &t->longest);
+    if (t->eval) { largest_bin(t->eval, &t->max_tokens, &t->max_segments, &t->longest); }
     t->order = malloc(t->train->n_bins * sizeof *t->order);
     t->id = malloc(t->max_tokens * sizeof *t->id);
     t->weight = malloc(t->max_tokens * sizeof *t->weight);
@@ -406,6 +408,8 @@ static fmp_status make_trainer(train_loop *t, fmp_err *err)
                            .weight_decay = c->weight_decay,
                            .clip_norm = c->clip_norm,
                            .max_tokens = t->max_tokens,
+                           .max_segments = t->max_segments,
+                           .longest = t->longest,
                            .seed = t->task->seed,
                            .evaluates = t->eval != NULL};
     t->cost.n_params = fmp_model_n_params(t->model) + (t->adapter ? fmp_adapter_n_params(t->adapter) : 0);

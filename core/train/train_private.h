@@ -55,7 +55,7 @@ typedef struct train_loop {
     float *weight;
     uint32_t *segment_of; /* index in the token artifact; names the segment's random numbers too */
     fmp_loss *seg_loss;
-    size_t max_tokens, max_segments;
+    size_t max_tokens, max_segments, longest;
     /* What a checkpoint carries beside the trainer. */
     curve loss, eval_loss;
     double best_eval, first_loss, last_loss; /* last_loss: mean of the last logged interval, for people */

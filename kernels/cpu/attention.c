@@ -54,9 +54,9 @@ void fmk_attn_start(fmk_ctx *ctx, attn_job *job, const fmk_attn *a)
     job->span = cut(ctx, job, 0); /* the last: its sums count */
 }
 
-int64_t fmk_attn_heads_per_pass(int64_t G, int64_t units_per_g)
+int64_t fmk_attn_heads_per_pass(const attn_job *job, int64_t units_per_g)
 {
-    return fmk_min(G, fmk_max(1, 2 * FMK_PACK_LIMIT / (units_per_g + 1)));
+    return fmk_min(job->a.G, fmk_max(1, ATTN_PASS_UNITS / (units_per_g + 1)));
 }
 
 void fmk_attn_choose_heads(attn_job *job, int64_t g0, int64_t n_g)
@@ -319,7 +319,7 @@ void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
     attn_job job = {.o = o, .lse = lse};
     fmk_attn_start(ctx, &job, a);
     int64_t tokens = job.block.n * FMK_NR;
-    int64_t n_g = fmk_attn_heads_per_pass(a->G, tokens * job.Dp * (2 + (a->bf16 ? a->H / a->G : 0)));
+    int64_t n_g = fmk_attn_heads_per_pass(&job, tokens * job.Dp * (2 + (a->bf16 ? a->H / a->G : 0)));
     size_t pass_mark = fmk_mark(ctx);
     for (int64_t g = 0; g < a->G; g += n_g) {
         fmk_attn_choose_heads(&job, g, n_g);

@@ -17,11 +17,13 @@
 
 #include "internal.h"
 
-#define SUB    12  /* rows that meet their keys together                           */
-#define TILE   48  /* queries: rows of a forward task, a step of the backward walk */
-#define KEYS   192 /* keys whose scores are held at once, backward: a multiple of TILE and NR */
-#define SPANS  8   /* most spans of a segment                                      */
-#define MAX_DP ((FMK_MAX_D + FMK_NR - 1) / FMK_NR * FMK_NR)
+#define SUB   12  /* rows that meet their keys together                           */
+#define TILE  48  /* queries: rows of a forward task, a step of the backward walk */
+#define KEYS  192 /* keys that a step of it meets: a multiple of TILE and NR      */
+#define SPANS 8   /* most spans of a segment                                      */
+/* What a pass may take in units, that is f32 values or pairs, so that memory is bounded at any length. */
+#define ATTN_PASS_UNITS (2 * FMK_PACK_LIMIT)
+#define MAX_DP          ((FMK_MAX_D + FMK_NR - 1) / FMK_NR * FMK_NR)
 
 /* n tokens from `at` of a segment. */
 typedef struct piece {
@@ -65,13 +67,13 @@ typedef struct attn_job {
     float *dq, *dk, *dv;
     float *row_lse, *row_delta; /* (n_h, tokens in blocks)    */
     float *dq_sum;              /* (n_h, n_sums, D)           */
-    float *dk_sum, *dv_sum;     /* (n_h, blocks' KEYS, D, w): see key_sums */
+    float *dk_sum, *dv_sum;     /* (n_h, tokens in blocks, D): see key_sums */
 } attn_job;
 
 /* Cuts the segments; taken from ctx until released. */
 void fmk_attn_start(fmk_ctx *ctx, attn_job *job, const fmk_attn *a);
-/* Key/value heads of one pass: so many that what it takes, units_per_g for each, stays within bounds. */
-int64_t fmk_attn_heads_per_pass(int64_t G, int64_t units_per_g);
+/* Key/value heads of one pass: so many that what it takes, units_per_g for each, stays within ATTN_PASS_UNITS; or one. */
+int64_t fmk_attn_heads_per_pass(const attn_job *job, int64_t units_per_g);
 void fmk_attn_choose_heads(attn_job *job, int64_t g0, int64_t n_g);
 /* Takes memory for what `lay` (LAY_*) asks of an operand x (T, heads, D), its rows ld apart, in this pass. */
 void fmk_attn_take_part(fmk_ctx *ctx, attn_job *job, int part, const float *x, int64_t ld, int lay);

@@ -288,20 +288,21 @@ static void add_up_task(void *arg, size_t i)
 /* Laid out and summed for each key/value head; `tokens` in whole blocks. */
 static int64_t units_per_g(const fmk_attn *a, int64_t tokens, int64_t n_sums)
 {
-    int64_t per_g = a->H / a->G, pair = a->bf16 ? fmk_pair() : 1;
-    int64_t wide = tokens + FMK_NR; /* turned operands have a line to spare */
-    int64_t width = fmk_ceil_div(a->D, FMK_NR) * FMK_NR;
-    int64_t operands = 3 * wide * width / pair + (a->bf16 ? 2 * per_g * wide * width : 0);
-    return operands + per_g * (2 * tokens + (n_sums + 2 * tokens) * a->D);
+    int64_t per_g = a->H / a->G, pair = a->bf16 ? fmk_pair() : 1, D = a->D, Du = fmk_ceil_div(D, pair);
+    int64_t keys = 2 * tokens * Du + tokens / pair * (fmk_ceil_div(D, FMK_NR) * FMK_NR);
+    int64_t queries = a->bf16 ? 2 * (tokens * Du + (pair == 2 ? D * fmk_odd_lines(tokens / pair) : 0)) : 0;
+    return keys + per_g * (queries + 2 * tokens + (n_sums + 2 * tokens) * D);
 }
 
-size_t fmk_attn_scratch(const fmk_attn *a)
+size_t fmk_attn_scratch(const fmk_attn *a, int64_t longest)
 {
-    int64_t one = fmk_ceil_div(a->T, FMK_NR) * FMK_NR, many = 2 * a->T; /* tokens in blocks, at most */
-    int64_t units = fmk_max(units_per_g(a, one, (SPANS - 1) * a->T / 2), units_per_g(a, many, 0));
-    int64_t n_pieces = 3 * (fmk_max(one, many) / FMK_NR + 1);
-    return (size_t)(fmk_attn_heads_per_pass(a->G, units) * units) * sizeof(float) +
-           (size_t)n_pieces * sizeof(piece) + TAKES * 64;
+    int64_t n_blocks = (a->T + a->n_seg * (FMK_NR - 1)) / FMK_NR;
+    int64_t n_spans =
+        fmk_min(SPANS, fmk_ceil_div(longest, KEYS)); /* of the longest, which sums most for a token */
+    int64_t units = units_per_g(a, n_blocks * FMK_NR, fmk_max(0, n_spans - 1) * a->T / 2);
+    int64_t most = fmk_min(
+        a->G * units, fmk_max(ATTN_PASS_UNITS, units)); /* forward is as bounded, and takes less a head */
+    return (size_t)most * sizeof(float) + 3 * (size_t)n_blocks * sizeof(piece) + (size_t)TAKES * 64;
 }
 
 /* Laid out and summed for the heads of this pass. */
@@ -326,7 +327,7 @@ void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
     size_t mark = fmk_mark(ctx);
     attn_job job = {.o_in = o, .lse_in = lse, .d_o = d_o, .dq = dq, .dk = dk, .dv = dv};
     fmk_attn_start(ctx, &job, a);
-    int64_t n_g = fmk_attn_heads_per_pass(a->G, units_per_g(a, job.block.n * FMK_NR, job.n_sums));
+    int64_t n_g = fmk_attn_heads_per_pass(&job, units_per_g(a, job.block.n * FMK_NR, job.n_sums));
     size_t pass_mark = fmk_mark(ctx);
     for (int64_t g = 0; g < a->G; g += n_g) {
         fmk_attn_choose_heads(&job, g, n_g);

@@ -287,11 +287,11 @@ static fmk_attn attn_of(const fmk_dev_attn *a)
                       .ldo = a->ldo,
                       .bf16 = a->bf16};
 }
-static size_t cpu_attn_scratch(const fmk_device *d, const fmk_dev_attn *a)
+static size_t cpu_attn_scratch(const fmk_device *d, const fmk_dev_attn *a, int64_t longest)
 {
     (void)d;
     const fmk_attn attn = attn_of(a);
-    return bytes_of((double)fmk_attn_scratch(&attn) / sizeof(float));
+    return bytes_of((double)fmk_attn_scratch(&attn, longest) / sizeof(float));
 }
 static void cpu_attn_fwd(fmk_stream *q, const fmk_dev_attn *a, const fmk_f32 *Q, const fmk_f32 *K,
                          const fmk_f32 *V, fmk_f32 *o, fmk_f32 *lse)

@@ -120,10 +120,10 @@ void fmk_attn_fwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *
 void fmk_attn_bwd(fmk_ctx *ctx, const fmk_attn *a, const float *q, const float *k, const float *v, const float *o,
                   const float *lse, const float *d_o, float *dq, float *dk, float *dv);
 /*
- * Bytes of scratch that these take at most for T, H, G, D and bf16 of `a`, whose segments are not read: one segment of
- * T tokens or any that have 31 tokens and more on average.
+ * Bytes of scratch that these take at most for T tokens in at most n_seg segments of at most `longest` tokens. Of `a`
+ * only T, H, G, D, n_seg and bf16 are read.
  */
-size_t fmk_attn_scratch(const fmk_attn *a);
+size_t fmk_attn_scratch(const fmk_attn *a, int64_t longest);
 /* ---- the cache of keys and values that generation reads ---- */
 /*
  * One layer's cache, k and v (slots, cap, G, D), a slot for each sequence; borrowed.

@@ -125,13 +125,13 @@ typedef struct fmk_backend {
     int64_t (*exact_rows)(const fmk_device *d, bool bf16);
     /*
      * Bytes beside arguments that operations may take at most: a product (also by a packed weight (mm.K,mm.N), back);
-     * lora_fwd and lora_bwd whose weights have N rows together; the fused loss (packed: xent_packed); attention, of
-     * whose arguments only T, H, G, D and bf16 are read.
+     * lora_fwd and lora_bwd whose weights have N rows together; the fused loss (packed: xent_packed); attention of T
+     * tokens in at most n_seg segments of at most `longest`, of whose arguments only T, H, G, D, n_seg and bf16 are read.
      */
     size_t (*matmul_scratch)(const fmk_device *d, const fmk_mm *mm);
     size_t (*lora_scratch)(const fmk_device *d, int64_t T, int64_t K, int64_t N, int64_t n_u);
     size_t (*xent_scratch)(const fmk_device *d, int64_t N, int64_t C, int64_t V, bool bf16, bool packed);
-    size_t (*attn_scratch)(const fmk_device *d, const fmk_dev_attn *a);
+    size_t (*attn_scratch)(const fmk_device *d, const fmk_dev_attn *a, int64_t longest);
 
     /* ---- memory; contents undefined until written ---- */
     fmp_status (*alloc)(fmk_device *d, size_t bytes, void **out, fmp_err *err); /* 64-byte aligned; free */

@@ -187,9 +187,9 @@ static size_t far_xent_scratch(const fmk_device *d, int64_t n, int64_t C, int64_
 {
     return cpu->xent_scratch(d->near, n, C, V, bf16, packed);
 }
-static size_t far_attn_scratch(const fmk_device *d, const fmk_dev_attn *a)
+static size_t far_attn_scratch(const fmk_device *d, const fmk_dev_attn *a, int64_t longest)
 {
-    return cpu->attn_scratch(d->near, a);
+    return cpu->attn_scratch(d->near, a, longest);
 }
 
 static fmp_status far_alloc(fmk_device *d, size_t bytes, void **out, fmp_err *err)

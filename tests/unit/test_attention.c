@@ -249,7 +249,7 @@ static double scratch_share(int64_t T, int64_t H, int64_t G, int64_t D, int64_t 
     seg[n_seg] = (uint32_t)T;
     attn_set s = attn_make(H, G, D, n_seg, seg, window, bf16);
     assert_int_equal(fmk_ctx_new(1, &ctx, &err), FMP_OK);
-    double before = anonymous_now(), said = (double)fmk_attn_scratch(&s.a);
+    double before = anonymous_now(), said = (double)fmk_attn_scratch(&s.a, seg_len);
     attn_run(ctx, &s);
     double taken = anonymous_now() - before;
     fmk_ctx_free(ctx);

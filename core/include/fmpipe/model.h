@@ -324,6 +324,7 @@ typedef struct fmp_train_options {
     float weight_decay;      /* decoupled; matrices only: never norms or biases */
     float clip_norm;         /* of the global gradient norm; 0: no clipping     */
     size_t max_tokens;       /* of the largest micro-batch: memory is taken once, for this size */
+    size_t max_segments, longest; /* for the plan: of one micro-batch, and of a segment; 0: one segment of max_tokens */
     size_t memory_bytes;     /* keep the activations of as many layers as fit into so many bytes with all that
                                 the trainer takes, at least of one; 0: of all. Same bits. */
     uint64_t seed;           /* of dropout */
