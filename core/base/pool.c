@@ -1,11 +1,14 @@
 /*
  * pool.c: worker threads for loops whose iterations are independent.
  *
- * A job is announced by raising `job`; each worker joins it once, takes indices from one atomic counter and
- * leaves when it finds none left. The caller works too, then waits until every worker has left the job: only
- * then may fn's argument go away. Loops often follow one another within microseconds (the products of one
- * token's layers), less than it takes to wake a sleeping thread: so both sides first look again and again for
- * a short while, and only then sleep. Not where there are more threads than processors.
+ * One word, `state`, says which job is announced, whether it can be joined, and how many workers are in it. A worker
+ * joins by raising the number while the job is open, takes indices from one atomic counter and leaves when it finds
+ * none left. The caller works too; then it closes the job and waits for the workers inside: only then may fn's
+ * argument go away. A worker that wakes too late finds the job closed, and nobody has waited for it.
+ *
+ * Loops often follow one another within microseconds (the products of one token's layers), less than it takes to
+ * wake a sleeping thread: so both sides first look again and again for a short while, and only then sleep. Not where
+ * there are more threads than processors.
  */
 #include <fmpipe/fs.h>
 
@@ -19,12 +22,15 @@
 #define THREADS_MAX 1024
 #define SPIN_ROUNDS 1500 /* about 30 microseconds */
 
+#define JOB    ((uint64_t)1 << 32)
+#define OPEN   ((uint64_t)1 << 31)
+#define INSIDE (OPEN - 1)
+
 struct fmp_pool {
     pthread_mutex_t lock;
     pthread_cond_t start;
     pthread_cond_t done;
-    _Atomic uint64_t job; /* counts announced jobs */
-    atomic_int n_busy;    /* workers that have not left the current job */
+    _Atomic uint64_t state; /* JOB * number of the job + OPEN + workers in it */
     atomic_bool stop;
     int n_asleep;       /* workers that wait for `start`, under the lock */
     bool caller_asleep; /* the caller waits for `done`, under the lock   */
@@ -56,7 +62,7 @@ static void drain(fmp_pool *pool)
 
 static bool has_news(const fmp_pool *pool, uint64_t seen)
 {
-    return atomic_load_explicit(&pool->job, memory_order_acquire) != seen ||
+    return atomic_load_explicit(&pool->state, memory_order_acquire) / JOB != seen ||
            atomic_load_explicit(&pool->stop, memory_order_acquire);
 }
 
@@ -75,30 +81,55 @@ static void wait_for_news(fmp_pool *pool, uint64_t seen)
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* Joins the announced job, *seen from now on; false: it is closed. */
+static bool join(fmp_pool *pool, uint64_t *seen)
+{
+    uint64_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+    do {
+        *seen = state / JOB;
+        if (!(state & OPEN)) { return false; }
+    } while (!atomic_compare_exchange_weak_explicit(&pool->state, &state, state + 1, memory_order_acquire,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+static void leave(fmp_pool *pool)
+{
+    uint64_t before = atomic_fetch_sub_explicit(&pool->state, 1, memory_order_release);
+    if (before & OPEN || (before & INSIDE) > 1) { return; }
+    pthread_mutex_lock(&pool->lock);
+    if (pool->caller_asleep) { pthread_cond_signal(&pool->done); }
+    pthread_mutex_unlock(&pool->lock);
+}
+
 static void *worker_main(void *arg)
 {
     fmp_pool *pool = arg;
-    for (uint64_t seen = 0;;
-         seen++) { /* a job is announced only after every worker has left the one before */
+    for (uint64_t seen = 0;;) {
         wait_for_news(pool, seen);
         if (atomic_load_explicit(&pool->stop, memory_order_acquire)) { return NULL; }
-        drain(pool);
-        if (atomic_fetch_sub_explicit(&pool->n_busy, 1, memory_order_acq_rel) > 1) { continue; }
-        pthread_mutex_lock(&pool->lock);
-        if (pool->caller_asleep) { pthread_cond_signal(&pool->done); }
-        pthread_mutex_unlock(&pool->lock);
+        if (join(pool, &seen)) {
+            drain(pool);
+            leave(pool);
+        }
     }
 }
 
-static void wait_for_workers(fmp_pool *pool)
+static bool anyone_inside(const fmp_pool *pool)
 {
+    return (atomic_load_explicit(&pool->state, memory_order_acquire) & INSIDE) != 0;
+}
+
+static void close_job(fmp_pool *pool)
+{
+    atomic_fetch_and_explicit(&pool->state, ~OPEN, memory_order_acq_rel);
     for (int i = 0; i < pool->spin_rounds; i++) {
-        if (atomic_load_explicit(&pool->n_busy, memory_order_acquire) == 0) { return; }
+        if (!anyone_inside(pool)) { return; }
         relax();
     }
     pthread_mutex_lock(&pool->lock);
     pool->caller_asleep = true;
-    while (atomic_load_explicit(&pool->n_busy, memory_order_acquire) > 0) {
+    while (anyone_inside(pool)) {
         pthread_cond_wait(&pool->done, &pool->lock);
     }
     pool->caller_asleep = false;
@@ -140,8 +171,7 @@ fmp_status fmp_pool_new(int n_threads, fmp_pool **out, fmp_err *err)
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
     atomic_init(&pool->next, 0);
-    atomic_init(&pool->job, 0);
-    atomic_init(&pool->n_busy, 0);
+    atomic_init(&pool->state, 0);
     atomic_init(&pool->stop, false);
     pool->spin_rounds = n_threads <= n_processors() ? SPIN_ROUNDS : 0;
     int rc = start_workers(pool, (int)n_workers);
@@ -188,11 +218,10 @@ void fmp_pool_for(fmp_pool *pool, size_t n, void (*fn)(void *arg, size_t i), voi
     pool->arg = arg;
     pool->n = n;
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->n_busy, pool->n_workers, memory_order_relaxed);
     pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add_explicit(&pool->job, 1, memory_order_release);
+    atomic_fetch_add_explicit(&pool->state, JOB + OPEN, memory_order_release);
     if (pool->n_asleep > 0) { pthread_cond_broadcast(&pool->start); }
     pthread_mutex_unlock(&pool->lock);
     drain(pool);
-    wait_for_workers(pool);
+    close_job(pool);
 }

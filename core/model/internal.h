@@ -425,6 +425,7 @@ fmp_status fmp_work_shared(fmp_model *m, const fmp_adapter *ad, int64_t T, fmp_w
 typedef struct fmp_kv_cache {
     size_t n_layers;
     fmp_device *device; /* the model's */
+    void *block;        /* what all layers' rows lie in */
     fmk_dev_kv *layer;  /* (L) */
 } fmp_kv_cache;
 fmp_status fmp_kv_new(const fmp_model *m, fmp_cache_kind kind, int64_t n_slots, int64_t cap,

@@ -1,8 +1,9 @@
 /*
  * kv_cache.c: the keys and values of the texts being generated, a slot for each text.
  *
- * A layer's slots lie in one block of the kind that was asked for (see fmk.h); pages that no text reaches are
- * never touched. Slots are moved, not shared, so a slot's rows belong to one text.
+ * All layers lie in one block, of the kind that was asked for (see fmk.h): a small model's layers are less than a
+ * large page each. Pages that no text reaches are never touched. Slots are moved, not shared, so a slot's rows belong
+ * to one text.
  */
 #include "internal.h"
 
@@ -20,12 +21,7 @@ static size_t row_bytes(fmk_kv_kind kind, int64_t D)
 
 void fmp_kv_free(fmp_kv_cache *c)
 {
-    for (size_t l = 0; c->layer && l < c->n_layers; l++) {
-        void *const memory[] = {c->layer[l].k, c->layer[l].v, c->layer[l].k_scale, c->layer[l].v_scale};
-        for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
-            if (memory[i]) { c->device->be->free(c->device->dev, memory[i]); }
-        }
-    }
+    if (c->block) { c->device->be->free(c->device->dev, c->block); }
     free(c->layer);
     *c = (fmp_kv_cache){0};
 }
@@ -47,38 +43,52 @@ size_t fmp_cache_bytes(const fmp_model *m, fmp_cache_kind kind, size_t n_tokens)
     return ok ? bytes : SIZE_MAX;
 }
 
-/* A layer's block for `rows` head rows. */
-static bool take_layer(fmp_device *d, fmk_dev_kv *kv, size_t rows, fmp_err *err)
+/* The next `count` values of the block, or with NULL: only counted, in *used. */
+static void *cut(unsigned char *block, size_t count, size_t size, size_t *used)
 {
-    size_t bytes = 0;
-    void *taken[4] = {NULL, NULL, NULL, NULL};
-    bool ok = fmp_mul_ok(rows, row_bytes(kv->kind, kv->D), &bytes);
-    for (int i = 0; ok && i < (kv->kind == FMK_KV_Q8 ? 4 : 2); i++) {
-        ok = d->be->alloc(d->dev, i < 2 ? bytes : rows * sizeof(fmk_f32), &taken[i], err) == FMP_OK;
+    void *p = block ? block + *used : NULL;
+    *used += (count * size + 63) / 64 * 64;
+    return p;
+}
+
+/* Bytes of all layers' `rows` head rows each; with a block, where in it they lie. */
+static size_t lay_out(fmp_kv_cache *c, size_t rows, unsigned char *block)
+{
+    size_t used = 0;
+    for (size_t l = 0; l < c->n_layers; l++) {
+        fmk_dev_kv *kv = &c->layer[l];
+        if (kv->G == 0) { continue; }
+        size_t row = row_bytes(kv->kind, kv->D);
+        kv->k = cut(block, rows, row, &used);
+        kv->v = cut(block, rows, row, &used);
+        if (kv->kind != FMK_KV_Q8) { continue; }
+        kv->k_scale = cut(block, rows, sizeof(fmk_f32), &used);
+        kv->v_scale = cut(block, rows, sizeof(fmk_f32), &used);
     }
-    kv->k = taken[0];
-    kv->v = taken[1];
-    kv->k_scale = taken[2];
-    kv->v_scale = taken[3];
-    return ok;
+    return used;
 }
 
 fmp_status fmp_kv_new(const fmp_model *m, fmp_cache_kind kind, int64_t n_slots, int64_t cap, fmp_kv_cache *c,
                       fmp_err *err)
 {
     size_t rows = 0, bytes = 0;
+    int64_t G = m->spec.n_kv_heads, D = m->spec.head_size;
     *c = (fmp_kv_cache){.n_layers = m->spec.n_layers,
                         .device = m->device,
                         .layer = calloc(m->spec.n_layers, sizeof *c->layer)};
-    bool ok = c->layer && fmp_mul_ok((size_t)n_slots, (size_t)cap, &bytes) &&
-              fmp_mul_ok(bytes, m->spec.n_kv_heads, &rows);
-    for (size_t l = 0; ok && l < c->n_layers; l++) {
-        if (!has_own(m, l)) { continue; }
-        c->layer[l] =
-            (fmk_dev_kv){.kind = kinds[kind], .cap = cap, .G = m->spec.n_kv_heads, .D = m->spec.head_size};
-        ok = take_layer(m->device, &c->layer[l], rows, err);
+    for (size_t l = 0; c->layer && l < c->n_layers; l++) {
+        if (has_own(m, l)) { c->layer[l] = (fmk_dev_kv){.kind = kinds[kind], .cap = cap, .G = G, .D = D}; }
     }
-    if (ok) { return FMP_OK; }
+    /* a bound of what lay_out will count: f32 rows, two scales and the rounding of each piece, of every layer */
+    bool ok = c->layer && fmp_mul_ok((size_t)n_slots, (size_t)cap, &rows) &&
+              fmp_mul_ok(rows, (size_t)G, &rows) &&
+              fmp_mul_ok(rows, ((size_t)D + 1) * 2 * sizeof(float), &bytes) && bytes < SIZE_MAX - 256 &&
+              fmp_mul_ok(bytes + 256, c->n_layers, &bytes);
+    ok = ok && m->be->alloc(m->device->dev, lay_out(c, rows, NULL), &c->block, err) == FMP_OK;
+    if (ok) {
+        (void)lay_out(c, rows, c->block);
+        return FMP_OK;
+    }
     fmp_kv_free(c);
     fmp_fail(err, FMP_E_NOMEM, "out of memory for the keys and values of %lld texts of up to %lld tokens",
              (long long)n_slots, (long long)cap);

@@ -123,7 +123,8 @@ static size_t cpu_xent_scratch(const fmk_device *d, int64_t N, int64_t C, int64_
 static fmp_status cpu_alloc(fmk_device *d, size_t bytes, void **out, fmp_err *err)
 {
     (void)d;
-    *out = bytes < SIZE_MAX - 64 ? aligned_alloc(64, bytes + 64 - bytes % 64) : NULL;
+    const size_t page = (size_t)PAGE;
+    *out = bytes < SIZE_MAX - page ? aligned_alloc(bytes < page ? 64 : page, bytes + 64 - bytes % 64) : NULL;
     if (!*out) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu MiB", bytes >> 20); }
     fmk_huge_pages(*out, bytes);
     return FMP_OK;

@@ -104,6 +104,7 @@ void fmk_ctx_free(fmk_ctx *ctx)
     if (!ctx) { return; }
     if (ctx->pool) { fmp_pool_free(ctx->pool); }
     fmk_dnn_free(ctx->dnn);
+    fmk_room_leave(&ctx->room);
     if (ctx->scratch) { munmap(ctx->scratch, ctx->scratch_cap); }
     free(ctx);
 }

@@ -71,6 +71,7 @@ enum { FMK_ISA_BASE, FMK_ISA_AVX2, FMK_ISA_AVX512 };
 #define FMK_INLINE_WORK 60000.0
 
 typedef struct fmk_dnn fmk_dnn;
+typedef struct fmk_room fmk_room;
 
 struct fmk_ctx {
     fmp_pool *pool;
@@ -78,6 +79,7 @@ struct fmk_ctx {
     bool dnn_f32, dnn_bf16; /* products that oneDNN computes */
     unsigned char *scratch;
     size_t scratch_cap, scratch_used;
+    fmk_room *room; /* where the next packed weights go, or NULL */
     char describe[192];
 };
 
@@ -120,6 +122,7 @@ struct fmk_packed {
     bool bf16;
     uint32_t *panels; /* (n_units) W^T in panels over N */
     size_t n_units;
+    fmk_room *room;  /* where they lie */
     uint16_t *plain; /* (N,K) for oneDNN, or NULL */
 };
 /*
@@ -127,6 +130,14 @@ struct fmk_packed {
  * product that sums over them: out [ceil(n/pair)][FMK_NR], zeros behind K.
  */
 void fmk_turn_panel(const fmk_packed *w, int64_t k0, int64_t n0, int64_t n, uint32_t *out);
+
+/*
+ * room.c: `count` elements, 64-byte aligned, until fmk_room_drop(*holder); NULL where memory ran out. *current is the
+ * room that is cut from, first NULL, at last left; weights that passes read one after another share one.
+ */
+void *fmk_room_take(fmk_room **current, size_t count, size_t size_bytes, fmk_room **holder);
+void fmk_room_drop(fmk_room *room); /* NULL: nothing */
+void fmk_room_leave(fmk_room **current);
 
 /* b (K,N) or, when t, (N,K) into panels [N/NR][K][NR] f32, or [N/NR][(K+1)/2][NR] bf16 pairs; zero padded. */
 void fmk_pack_panels(fmk_ctx *ctx, int64_t N, int64_t K, bool t, const float *b, int64_t ldb, bool bf16,

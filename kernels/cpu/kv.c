@@ -5,11 +5,19 @@
  * read at every step is then a half or a quarter. Rows are widened in registers where they are used; scores,
  * weights and sums are f32 for every kind. Same online softmax as attention.c (Dao et al. 2022), CHUNK keys
  * at a time; a head's bits depend on its own row and cache only.
+ *
+ * A cache is mostly read from memory, so each row is read once, by one thread, for all heads that use it. First the
+ * scores, threads sharing the keys out; then weights and sums, threads sharing out the values of a row: so each sum
+ * still runs over the keys in order.
  */
 #include "internal.h"
 
-#define CHUNK  128
-#define Q8_MAX 127.0f
+#define CHUNK        128 /* keys whose weights are made at once     */
+#define STRIP        32  /* keys of a task that makes scores        */
+#define PART         32  /* values of a row in a task that sums     */
+#define BUNDLE       4   /* heads of a group in such a task         */
+#define SCORES_LIMIT ((int64_t)1 << 20)
+#define Q8_MAX       127.0f
 
 typedef uint16_t u16x16 __attribute__((vector_size(32), aligned(2), may_alias));
 typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(4), may_alias));
@@ -140,9 +148,32 @@ FMK_INLINE float dot_row(fmk_kv_kind kind, int64_t D, const float *q, const void
 typedef struct attend_job {
     const fmk_kv_attn *a;
     const fmk_kv *kv;
+    int64_t first;     /* sequence of the block's first row */
+    int64_t most;      /* keys of the block's longest row   */
+    int64_t n_strips;  /* of STRIP keys, of the longest row */
+    int64_t n_parts;   /* of PART values of a head's row    */
+    int64_t n_bundles; /* of BUNDLE heads of a group        */
     const float *q;
+    float *score; /* (rows of the block, H, most) */
     float *o;
 } attend_job;
+
+/* The tokens from..len-1 of a slot that a sequence's new token sees. */
+typedef struct seen {
+    int64_t b, slot, from, len;
+    float *score; /* (H, most) */
+} seen;
+
+static seen seen_by(const attend_job *job, int64_t row)
+{
+    const fmk_kv_attn *a = job->a;
+    seen s = {.b = job->first + row, .score = job->score + row * a->H * job->most};
+    s.slot = a->slot[s.b];
+    s.len = a->len[s.b];
+    s.from = a->window > 0 ? fmk_max(0, s.len - a->window) : 0;
+    assert(s.len >= 1 && s.len <= job->kv->cap);
+    return s;
+}
 
 /* A row of the cache: token j of `slot`, head g. */
 FMK_INLINE const void *row_at(fmk_kv_kind kind, const void *rows, const fmk_kv *kv, int64_t slot, int64_t j,
@@ -151,99 +182,186 @@ FMK_INLINE const void *row_at(fmk_kv_kind kind, const void *rows, const fmk_kv *
     return (const char *)rows + (size_t)(((slot * kv->cap + j) * kv->G + g) * kv->D) * value_bytes(kind);
 }
 
-/* One query head against tokens from..len-1 of one slot. With a constant D the sums stay in registers. */
-FMK_INLINE void attend_head(fmk_kv_kind kind, int64_t D, const attend_job *job, int64_t slot, int64_t g,
-                            int64_t from, int64_t len, const float *q, float *out)
+/* Tokens j0..j1-1 of all heads of the cache, each row met by the query heads of its group. */
+FMK_INLINE void score_strip(fmk_kv_kind kind, int64_t D, const attend_job *job, const seen *s, int64_t j0,
+                            int64_t j1)
 {
+    const fmk_kv_attn *a = job->a;
     const fmk_kv *kv = job->kv;
-    float p[CHUNK], o[FMK_MAX_D];
-    float max = -INFINITY, sum = 0.0f;
-    for (int64_t d = 0; d < D; d++) {
-        o[d] = 0.0f;
-    }
-    for (int64_t j0 = from; j0 < len; j0 += CHUNK) {
-        int64_t n = fmk_min(CHUNK, len - j0);
-        int64_t first = (slot * kv->cap + j0) * kv->G + g; /* of the scales */
-        for (int64_t j = 0; j < n; j++) {
-            float dot = dot_row(kind, D, q, row_at(kind, kv->k, kv, slot, j0 + j, g));
-            if (kind == FMK_KV_Q8) { dot *= kv->k_scale[first + j * kv->G]; }
-            p[j] = dot * job->a->scale;
-        }
-        for (int64_t j = 0; j < n && job->a->softcap > 0.0f; j++) {
-            p[j] = fmk_softcap(job->a->softcap, p[j]);
-        }
-        float top = fmk_row_max(n, p);
-        float now = top > max ? top : max;
-        float keep = fmk_exp(max - now);
-        for (int64_t j = 0; j < n; j++) {
-            p[j] = fmk_exp(p[j] - now);
-        }
-        sum = sum * keep + fmk_row_sum(n, p);
-        max = now;
-        for (int64_t d = 0; d < D; d++) {
-            o[d] *= keep;
-        }
-        for (int64_t j = 0; j < n; j++) {
-            const void *v_j = row_at(kind, kv->v, kv, slot, j0 + j, g); /* (D) */
-            float w = kind == FMK_KV_Q8 ? p[j] * kv->v_scale[first + j * kv->G] : p[j];
-            for (int64_t d = 0; d < D; d++) {
-                o[d] += w * widen(kind, v_j, d);
+    const float *q = job->q + s->b * (a->ldq > 0 ? a->ldq : a->H * D);
+    int64_t group = a->H / kv->G;
+    for (int64_t j = j0; j < j1; j++) {
+        for (int64_t g = 0; g < kv->G; g++) {
+            const void *k_j = row_at(kind, kv->k, kv, s->slot, j, g); /* (D) */
+            float unit = kind == FMK_KV_Q8 ? kv->k_scale[(s->slot * kv->cap + j) * kv->G + g] : 1.0f;
+            for (int64_t h = g * group; h < (g + 1) * group; h++) {
+                float dot = dot_row(kind, D, q + h * D, k_j);
+                if (kind == FMK_KV_Q8) { dot *= unit; }
+                s->score[h * job->most + j - s->from] = dot * a->scale;
             }
         }
     }
-    float inv = 1.0f / sum;
-    for (int64_t d = 0; d < D; d++) {
-        out[d] = o[d] * inv;
+    for (int64_t h = 0; h < a->H && a->softcap > 0.0f; h++) {
+        float *p = s->score + h * job->most - s->from;
+        for (int64_t j = j0; j < j1; j++) {
+            p[j] = fmk_softcap(a->softcap, p[j]);
+        }
     }
 }
 
-FMK_INLINE void attend_kind(fmk_kv_kind kind, const attend_job *job, int64_t slot, int64_t g, int64_t from,
-                            int64_t len, const float *q, float *out)
+/* o (n,w) += p (n,CHUNK)'s m weights times rows of V, their values d0..d0+w-1, rows `step` bytes apart. */
+FMK_INLINE void add_values(fmk_kv_kind kind, int n, int64_t w, int64_t m, float (*p)[CHUNK], const char *v,
+                           size_t step, float (*o)[PART])
 {
-    switch (job->kv->D) {
-    case 64: attend_head(kind, 64, job, slot, g, from, len, q, out); break;
-    case 128: attend_head(kind, 128, job, slot, g, from, len, q, out); break;
-    default: attend_head(kind, job->kv->D, job, slot, g, from, len, q, out); break;
+    for (int64_t j = 0; j < m; j++) {
+        const char *v_j = v + (size_t)j * step; /* (w) */
+        for (int i = 0; i < n; i++) {
+            for (int64_t d = 0; d < w; d++) {
+                o[i][d] += p[i][j] * widen(kind, v_j, d);
+            }
+        }
     }
 }
 
-FMK_INLINE void attend_any_body(const attend_job *job, int64_t slot, int64_t g, int64_t from, int64_t len,
-                                const float *q, float *out)
+/* n heads from h on: their softmax over the scores, CHUNK at a time, and its sum of V's values d0..d0+w-1. */
+FMK_INLINE void weigh_values(fmk_kv_kind kind, int n, int64_t w, const attend_job *job, const seen *s,
+                             int64_t h, int64_t d0)
+{
+    const fmk_kv *kv = job->kv;
+    float p[BUNDLE][CHUNK], o[BUNDLE][PART] = {{0}}, max[BUNDLE], sum[BUNDLE] = {0};
+    int64_t g = h / (job->a->H / kv->G), n_keys = s->len - s->from;
+    size_t step = (size_t)(kv->G * kv->D) * value_bytes(kind);
+    for (int i = 0; i < n; i++) {
+        max[i] = -INFINITY;
+    }
+    for (int64_t j0 = 0; j0 < n_keys; j0 += CHUNK) {
+        int64_t m = fmk_min(CHUNK, n_keys - j0), row = s->slot * kv->cap + s->from + j0;
+        for (int i = 0; i < n; i++) {
+            const float *score = s->score + (h + i) * job->most + j0;
+            float top = fmk_row_max(m, score);
+            float now = top > max[i] ? top : max[i];
+            float keep = fmk_exp(max[i] - now);
+            for (int64_t j = 0; j < m; j++) {
+                p[i][j] = fmk_exp(score[j] - now);
+            }
+            sum[i] = sum[i] * keep + fmk_row_sum(m, p[i]);
+            max[i] = now;
+            for (int64_t d = 0; d < w; d++) {
+                o[i][d] *= keep;
+            }
+            for (int64_t j = 0; j < m && kind == FMK_KV_Q8; j++) {
+                p[i][j] *= kv->v_scale[(row + j) * kv->G + g];
+            }
+        }
+        const char *v = row_at(kind, kv->v, kv, s->slot, s->from + j0, g);
+        add_values(kind, n, w, m, p, v + (size_t)d0 * value_bytes(kind), step, o);
+    }
+    for (int i = 0; i < n; i++) {
+        float inv = 1.0f / sum[i];
+        float *out = job->o + (s->b * job->a->H + h + i) * kv->D + d0;
+        for (int64_t d = 0; d < w; d++) {
+            out[d] = o[i][d] * inv;
+        }
+    }
+}
+
+/* With constant n and w the sums stay in registers. */
+FMK_INLINE void weigh_kind(fmk_kv_kind kind, int n, int64_t w, const attend_job *job, const seen *s,
+                           int64_t h, int64_t d0)
+{
+    switch (w == PART ? n : 0) {
+    case 1: weigh_values(kind, 1, PART, job, s, h, d0); break;
+    case 2: weigh_values(kind, 2, PART, job, s, h, d0); break;
+    case 3: weigh_values(kind, 3, PART, job, s, h, d0); break;
+    case 4: weigh_values(kind, 4, PART, job, s, h, d0); break;
+    default: weigh_values(kind, n, w, job, s, h, d0); break;
+    }
+}
+
+FMK_INLINE void weigh_any_body(const attend_job *job, const seen *s, int n, int64_t w, int64_t h, int64_t d0)
 {
     switch (job->kv->kind) {
-    case FMK_KV_F32: attend_kind(FMK_KV_F32, job, slot, g, from, len, q, out); break;
-    case FMK_KV_BF16: attend_kind(FMK_KV_BF16, job, slot, g, from, len, q, out); break;
-    case FMK_KV_Q8: attend_kind(FMK_KV_Q8, job, slot, g, from, len, q, out); break;
+    case FMK_KV_F32: weigh_kind(FMK_KV_F32, n, w, job, s, h, d0); break;
+    case FMK_KV_BF16: weigh_kind(FMK_KV_BF16, n, w, job, s, h, d0); break;
+    case FMK_KV_Q8: weigh_kind(FMK_KV_Q8, n, w, job, s, h, d0); break;
     }
 }
-FMK_BY_ISA(attend_any,
-           (const attend_job *job, int64_t slot, int64_t g, int64_t from, int64_t len, const float *q,
-            float *out),
-           (job, slot, g, from, len, q, out))
+FMK_BY_ISA(weigh_any, (const attend_job *job, const seen *s, int n, int64_t w, int64_t h, int64_t d0),
+           (job, s, n, w, h, d0))
 
-static void attend_task(void *arg, size_t i)
+FMK_INLINE void score_kind(fmk_kv_kind kind, const attend_job *job, const seen *s, int64_t j0, int64_t j1)
+{
+    switch (job->kv->D) {
+    case 64: score_strip(kind, 64, job, s, j0, j1); break;
+    case 128: score_strip(kind, 128, job, s, j0, j1); break;
+    default: score_strip(kind, job->kv->D, job, s, j0, j1); break;
+    }
+}
+
+FMK_INLINE void score_any_body(const attend_job *job, const seen *s, int64_t j0, int64_t j1)
+{
+    switch (job->kv->kind) {
+    case FMK_KV_F32: score_kind(FMK_KV_F32, job, s, j0, j1); break;
+    case FMK_KV_BF16: score_kind(FMK_KV_BF16, job, s, j0, j1); break;
+    case FMK_KV_Q8: score_kind(FMK_KV_Q8, job, s, j0, j1); break;
+    }
+}
+FMK_BY_ISA(score_any, (const attend_job *job, const seen *s, int64_t j0, int64_t j1), (job, s, j0, j1))
+
+static void score_task(void *arg, size_t i)
 {
     const attend_job *job = arg;
-    const fmk_kv_attn *a = job->a;
-    const fmk_kv *kv = job->kv;
-    int64_t b = (int64_t)i / a->H, h = (int64_t)i % a->H, len = a->len[b];
-    int64_t from = a->window > 0 ? fmk_max(0, len - a->window) : 0;
-    int64_t ldq = a->ldq > 0 ? a->ldq : a->H * kv->D;
-    assert(len >= 1 && len <= kv->cap);
-    attend_any(job, a->slot[b], h / (a->H / kv->G), from, len, job->q + b * ldq + h * kv->D,
-               job->o + (b * a->H + h) * kv->D);
+    const seen s = seen_by(job, (int64_t)i / job->n_strips);
+    int64_t j0 = s.from + (int64_t)i % job->n_strips * STRIP;
+    if (j0 < s.len) { score_any(job, &s, j0, fmk_min(j0 + STRIP, s.len)); }
+}
+
+static void weigh_task(void *arg, size_t i)
+{
+    const attend_job *job = arg;
+    int64_t group = job->a->H / job->kv->G, task = (int64_t)i;
+    int64_t d0 = task % job->n_parts * PART, bundle = task / job->n_parts % job->n_bundles * BUNDLE;
+    int64_t g = task / job->n_parts / job->n_bundles % job->kv->G;
+    const seen s = seen_by(job, task / job->n_parts / job->n_bundles / job->kv->G);
+    weigh_any(job, &s, (int)fmk_min(BUNDLE, group - bundle), fmk_min(PART, job->kv->D - d0),
+              g * group + bundle, d0);
+}
+
+/* Sequences first.. whose scores fit into SCORES_LIMIT, at least one; job: the block of them. */
+static int64_t next_block(const fmk_kv_attn *a, int64_t first, attend_job *job)
+{
+    int64_t n = 0, most = 0;
+    for (; first + n < a->B; n++) {
+        int64_t len = a->len[first + n], keys = a->window > 0 ? fmk_min(len, a->window) : len;
+        if (n > 0 && (n + 1) * a->H * fmk_max(most, keys) > SCORES_LIMIT) { break; }
+        most = fmk_max(most, keys);
+    }
+    job->first = first;
+    job->most = most;
+    job->n_strips = fmk_ceil_div(most, STRIP);
+    return n;
 }
 
 void fmk_kv_attend(fmk_ctx *ctx, const fmk_kv_attn *a, const fmk_kv *kv, const float *q, float *o)
 {
     assert(kv->D >= 1 && kv->D <= FMK_MAX_D && a->H % kv->G == 0);
-    attend_job job = {.a = a, .kv = kv, .q = q, .o = o};
-    double total = 0.0;
-    for (int64_t b = 0; b < a->B; b++) {
-        total += (double)a->len[b];
+    attend_job job = {.a = a,
+                      .kv = kv,
+                      .q = q,
+                      .o = o,
+                      .n_parts = fmk_ceil_div(kv->D, PART),
+                      .n_bundles = fmk_ceil_div(a->H / kv->G, BUNDLE)};
+    for (int64_t first = 0, n = 0; first < a->B; first += n) {
+        size_t mark = fmk_mark(ctx);
+        n = next_block(a, first, &job);
+        job.score = fmk_take(ctx, (size_t)(n * a->H * job.most), sizeof *job.score);
+        /* What reading a row costs beside what the heads that meet it do. */
+        double row = (double)kv->G + (double)a->H / 4.0;
+        int64_t parts = kv->G * job.n_bundles * job.n_parts;
+        fmk_par(ctx, n * job.n_strips, STRIP * (double)kv->D * row, score_task, &job);
+        fmk_par(ctx, n * parts, (double)(job.most * kv->D) * row / (double)parts, weigh_task, &job);
+        fmk_release(ctx, mark);
     }
-    double work = a->B > 0 ? total / (double)a->B * (double)kv->D / 4.0 : 0.0;
-    fmk_par(ctx, a->B * a->H, work, attend_task, &job);
 }
 
 /* ---- by the definition, in f64 ---- */

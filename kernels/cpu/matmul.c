@@ -260,7 +260,7 @@ fmp_status fmk_matmul_pack(fmk_ctx *ctx, int64_t N, int64_t K, const float *w, b
     p->K = K;
     p->bf16 = bf16;
     p->n_units = fmk_panels_count(N, K, bf16);
-    p->panels = aligned_alloc(64, (p->n_units * sizeof *p->panels + 127) / 64 * 64);
+    p->panels = fmk_room_take(&ctx->room, p->n_units, sizeof *p->panels, &p->room);
     if (!p->panels) {
         fmk_packed_free(p);
         return fmp_fail(err, FMP_E_NOMEM, "out of memory for a packed weight of %lld x %lld", (long long)N,
@@ -278,7 +278,7 @@ fmp_status fmk_matmul_pack(fmk_ctx *ctx, int64_t N, int64_t K, const float *w, b
 void fmk_packed_free(fmk_packed *w)
 {
     if (!w) { return; }
-    free(w->panels);
+    fmk_room_drop(w->room);
     free(w->plain);
     free(w);
 }
