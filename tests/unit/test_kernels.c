@@ -187,6 +187,44 @@ static void a_packed_weight_is_as_large_as_its_values(void **state)
     free(plain);
 }
 
+/* They are cut from shared blocks: whichever goes, and whatever comes after it, the others keep their values. */
+static void packed_weights_come_and_go_in_any_order(void **state)
+{
+    (void)state;
+    enum { N_WEIGHTS = 12, ROUNDS = 200, MOST = 700 };
+    fmk_packed *p[N_WEIGHTS] = {0};
+    uint64_t seed[N_WEIGHTS] = {0};
+    int64_t rows[N_WEIGHTS] = {0};
+    enum { K = 33 };
+    float *x = noise(1, K), *y = filled(MOST, NAN), *want = filled(MOST, NAN);
+    fmk_ctx *own = NULL;
+    fmp_err err = FMP_ERR_INIT;
+    assert_int_equal(fmk_ctx_new(1, &own, &err), FMP_OK);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        size_t i = (size_t)fmp_rng_below(3, 1, round, N_WEIGHTS);
+        fmk_packed_free(p[i]);
+        rows[i] = 1 + (int64_t)fmp_rng_below(3, 2, round, MOST - 1);
+        seed[i] = round;
+        float *w = noise(seed[i], rows[i] * K);
+        assert_int_equal(fmk_matmul_pack(own, rows[i], K, w, false, &p[i], &err), FMP_OK);
+        free(w);
+        size_t k = (size_t)fmp_rng_below(3, 3, round, N_WEIGHTS);
+        if (!p[k]) { continue; }
+        w = noise(seed[k], rows[k] * K);
+        fmk_matmul_packed(own, 1, x, p[k], 0.0f, y);
+        fmk_matmul_packed_ref(1, rows[k], K, x, w, false, 0.0f, want);
+        check_close("a weight among others", rows[k], y, want, 3e-6);
+        free(w);
+    }
+    fmk_ctx_free(own); /* weights outlive what cut them */
+    for (size_t i = 0; i < N_WEIGHTS; i++) {
+        fmk_packed_free(p[i]);
+    }
+    free(x);
+    free(y);
+    free(want);
+}
+
 /* ---- norm, rope, swiglu, embedding, vectors ---- */
 static const int64_t row_sizes[][2] = {{0, 8}, {1, 1}, {3, 17}, {33, 192}, {100, 65}, {300, 256}};
 #define N_ROWS (sizeof row_sizes / sizeof row_sizes[0])
@@ -561,6 +599,7 @@ int main(void)
         cmocka_unit_test(a_row_of_a_product_does_not_depend_on_the_other_rows),
         cmocka_unit_test(packed_weights_multiply_in_both_directions),
         cmocka_unit_test(a_packed_weight_is_as_large_as_its_values),
+        cmocka_unit_test(packed_weights_come_and_go_in_any_order),
         cmocka_unit_test(rmsnorm_equals_its_reference_forward_and_backward),
         cmocka_unit_test(rope_turns_both_layouts_and_its_inverse_turns_back),
         cmocka_unit_test(gated_units_equal_their_references_also_far_out),
