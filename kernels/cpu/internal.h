@@ -301,37 +301,34 @@ FMK_INLINE float fmk_row_sum(int64_t n, const float *x)
     return fmk_fold_add(lane);
 }
 
-typedef int32_t fmk_i16 __attribute__((vector_size(64), aligned(4), may_alias));
+/* Four lanes: wider comparisons are taken apart lane by lane where the CPU has none so wide. */
+typedef float fmk_v4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t fmk_i4 __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* Lane by lane; y where neither is larger. */
-FMK_INLINE fmk_v16 fmk_larger(fmk_v16 x, fmk_v16 y)
+FMK_INLINE fmk_v4 fmk_larger(fmk_v4 x, fmk_v4 y)
 {
-    fmk_i16 more = x > y;
-    return (fmk_v16)((more & (fmk_i16)x) | (~more & (fmk_i16)y));
+    fmk_i4 more = x > y;
+    return (fmk_v4)((more & (fmk_i4)x) | (~more & (fmk_i4)y));
 }
 
 /* Largest of n values; n >= 1. */
 FMK_INLINE float fmk_row_max(int64_t n, const float *x)
 {
-    float lane[16];
+    float lane[4];
     int64_t i = 0;
-    fmk_v16 top = (fmk_v16){0} - INFINITY;
+    fmk_v4 top[4];
+    top[0] = top[1] = top[2] = top[3] = (fmk_v4){0} - INFINITY;
     for (; i + 16 <= n; i += 16) {
-        top = fmk_larger(*(const fmk_v16 *)(x + i), top);
-    }
-    if (i < n) {
-        *(fmk_v16 *)lane = top;
-        for (; i < n; i++) {
-            lane[i & 15] = x[i] > lane[i & 15] ? x[i] : lane[i & 15];
+        for (int k = 0; k < 4; k++) {
+            top[k] = fmk_larger(*(const fmk_v4 *)(x + i + 4 * k), top[k]);
         }
-        top = *(const fmk_v16 *)lane;
     }
-    top = fmk_larger(top,
-                     __builtin_shufflevector(top, top, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    top = fmk_larger(top,
-                     __builtin_shufflevector(top, top, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    *(fmk_v16 *)lane = top;
-    float a = lane[0] > lane[1] ? lane[0] : lane[1], b = lane[2] > lane[3] ? lane[2] : lane[3];
+    *(fmk_v4 *)lane = fmk_larger(fmk_larger(top[0], top[2]), fmk_larger(top[1], top[3]));
+    for (; i < n; i++) {
+        lane[i & 3] = x[i] > lane[i & 3] ? x[i] : lane[i & 3];
+    }
+    float a = lane[0] > lane[2] ? lane[0] : lane[2], b = lane[1] > lane[3] ? lane[1] : lane[3];
     return a > b ? a : b;
 }
 
