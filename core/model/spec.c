@@ -182,12 +182,19 @@ static fmp_status read_softcap(const cJSON *c, const char *key, double fallback,
     return fmp_config_positive(c, key, 1.0, out, err);
 }
 
-static int64_t read_id(const cJSON *c, const char *key)
+/* The first of several; -1: none, as a negative number and null say. */
+static fmp_status read_id(const cJSON *c, const char *key, int64_t *out, fmp_err *err)
 {
     const cJSON *node = fmp_json_get(c, key);
     if (cJSON_IsArray(node)) { node = node->child; }
     double v = -1.0;
-    return node && fmp_json_number(node, &v) && v >= 0.0 && v < 4294967296.0 ? (int64_t)v : -1;
+    *out = -1;
+    if (!node || cJSON_IsNull(node)) { return FMP_OK; }
+    if (!fmp_json_number(node, &v) || v != floor(v) || v >= 4294967296.0) {
+        return fmp_fail(err, FMP_E_DATA, "'%s': expected a token id, or several", key);
+    }
+    if (v >= 0.0) { *out = (int64_t)v; }
+    return FMP_OK;
 }
 
 /* ---- what is refused ---- */
@@ -283,10 +290,9 @@ static fmp_status read_shape(const cJSON *c, const fmp_family *family, fmp_model
     }
     if (family->own) { FMP_TRY(fmp_config_bool(c, "rope_interleaved", false, &s->rope_interleaved, err)); }
     FMP_TRY(fmp_config_bool(c, "tie_word_embeddings", family->tied, &s->tied, err));
-    s->bos_id = read_id(c, "bos_token_id");
-    s->eos_id = read_id(c, "eos_token_id");
-    s->pad_id = read_id(c, "pad_token_id");
-    return FMP_OK;
+    FMP_TRY(read_id(c, "bos_token_id", &s->bos_id, err));
+    FMP_TRY(read_id(c, "eos_token_id", &s->eos_id, err));
+    return read_id(c, "pad_token_id", &s->pad_id, err);
 }
 
 /* ---- layers ---- */

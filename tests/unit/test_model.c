@@ -835,6 +835,8 @@ static void what_the_decoder_lacks_is_refused_by_name(void **state)
          "'layer_types[0]': all layers of a 'phi3' decoder have the window"},
         {"\"model_type\":\"qwen2\",\"layer_types\":[\"full_attention\",\"full_attention\"]",
          "'layer_types': expected 1 names, found 2"},
+        {"\"model_type\":\"qwen2\",\"eos_token_id\":\"2\"",
+         "'eos_token_id': expected a token id, or several"},
         {"\"model_type\":\"qwen2\",\"use_sliding_window\":\"true\"",
          "'use_sliding_window': expected true or false"},
         {"\"model_type\":\"llama\",\"attention_bias\":1", "'attention_bias': expected true or false"},
