@@ -124,8 +124,11 @@ static fmp_status cpu_alloc(fmk_device *d, size_t bytes, void **out, fmp_err *er
 {
     (void)d;
     const size_t page = (size_t)PAGE;
-    *out = bytes < SIZE_MAX - page ? aligned_alloc(bytes < page ? 64 : page, bytes + 64 - bytes % 64) : NULL;
-    if (!*out) { return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu MiB", bytes >> 20); }
+    *out = NULL;
+    if (bytes >= SIZE_MAX - page || posix_memalign(out, bytes < page ? 64 : page, bytes + 64) != 0) {
+        *out = NULL;
+        return fmp_fail(err, FMP_E_NOMEM, "out of memory for %zu MiB", bytes >> 20);
+    }
     fmk_huge_pages(*out, bytes);
     return FMP_OK;
 }
