@@ -79,11 +79,11 @@ grep -q "$told" log || fail "the estimate must be told without -v"
 must_run adapter.yaml a2 --set "lora.memory=$((least + 2))MiB" --force lora --json
 grep -q '"event":"stage.progress","stage":"lora","done":0,.*takes about [0-9]* MiB' log || fail "--json must have the estimate"
 must_run adapter.yaml a2 --set "lora.memory=$((least + 2))MiB" --force lora
-if command -v script >/dev/null 2>&1; then
+if script -qec true /dev/null >/dev/null 2>&1; then
     script -qec "$fmpipe run adapter.yaml --store a2 --runs a2-runs --set lora.memory=$((least + 2))MiB --force lora" /dev/null >log 2>&1 </dev/null
     grep -q "$told" log || fail "the estimate must stay on a terminal"
 else
-    echo "skipped: no program 'script' to make a terminal"
+    echo "skipped: no program 'script' that can make a terminal here"
 fi
 head -n 1 log | grep -q 'base base ([0-9.]* M parameters, sha256:' || fail "the first line must have the base's size"
 cp -R base hurt
