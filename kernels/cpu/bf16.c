@@ -22,49 +22,6 @@ void fmk_f32_to_bf16(int64_t n, const float *x, uint16_t *y)
     to_bf16(n, x, y);
 }
 
-/* ---- long vectors ---- */
-#define BLOCK 16384
-
-typedef struct store_job {
-    int64_t n;
-    float *wide;
-    uint16_t *narrow;
-} store_job;
-
-FMK_INLINE void widen_block_body(int64_t n, const uint16_t *restrict x, float *restrict y)
-{
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = fmk_float((uint32_t)x[i] << 16);
-    }
-}
-FMK_BY_ISA(widen_block, (int64_t n, const uint16_t *restrict x, float *restrict y), (n, x, y))
-
-static void narrow_task(void *arg, size_t i)
-{
-    const store_job *job = arg;
-    int64_t at = (int64_t)i * BLOCK;
-    to_bf16(fmk_min(BLOCK, job->n - at), job->wide + at, job->narrow + at);
-}
-
-static void widen_task(void *arg, size_t i)
-{
-    const store_job *job = arg;
-    int64_t at = (int64_t)i * BLOCK;
-    widen_block(fmk_min(BLOCK, job->n - at), job->narrow + at, job->wide + at);
-}
-
-void fmk_narrow(fmk_ctx *ctx, int64_t n, const float *x, uint16_t *y)
-{
-    store_job job = {.n = n, .wide = (float *)x, .narrow = y};
-    fmk_par(ctx, fmk_ceil_div(n, BLOCK), BLOCK / 4.0, narrow_task, &job);
-}
-
-void fmk_widen(fmk_ctx *ctx, int64_t n, const uint16_t *x, float *y)
-{
-    store_job job = {.n = n, .wide = y, .narrow = (uint16_t *)x};
-    fmk_par(ctx, fmk_ceil_div(n, BLOCK), BLOCK / 8.0, widen_task, &job);
-}
-
 /* ---- operands ---- */
 #if FMK_X86
 #define T512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16")))
@@ -193,13 +150,6 @@ void fmk_round_cols(int64_t m, int64_t n, const float *x, int64_t ld, uint32_t *
     }
 #endif
     round_some(m, n, x, ld, (float *)out, ld_out);
-}
-
-void fmk_widen_ref(int64_t n, const uint16_t *x, float *y)
-{
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = fmk_float((uint32_t)x[i] << 16);
-    }
 }
 
 /* By the definition: the nearer of the two neighbours, the one with an even last bit when both are as near.

@@ -1,5 +1,5 @@
 /*
- * vector.c: sums, scaling and norms over long vectors.
+ * vector.c: sums, scaling, norms and rounding to bf16 of long vectors.
  *
  * Reductions cut the vector into blocks of BLOCK elements, whatever the number of threads, and add the
  * blocks' f64 sums in order.
@@ -12,6 +12,8 @@ typedef struct vec_job {
     int64_t n;
     const float *x;
     float *y;
+    const uint16_t *x16; /* bf16 in, out */
+    uint16_t *y16;
     float a;
     double *partial;
 } vec_job;
@@ -31,6 +33,14 @@ FMK_INLINE void scale_block_body(int64_t n, float a, float *y)
     }
 }
 FMK_BY_ISA(scale_block, (int64_t n, float a, float *y), (n, a, y))
+
+FMK_INLINE void widen_block_body(int64_t n, const uint16_t *restrict x, float *restrict y)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = fmk_float((uint32_t)x[i] << 16);
+    }
+}
+FMK_BY_ISA(widen_block, (int64_t n, const uint16_t *restrict x, float *restrict y), (n, x, y))
 
 FMK_INLINE void squares_block_body(int64_t n, const float *x, double *out)
 {
@@ -61,6 +71,20 @@ static void scale_task(void *arg, size_t i)
     scale_block(fmk_min(BLOCK, job->n - at), job->a, job->y + at);
 }
 
+static void narrow_task(void *arg, size_t i)
+{
+    const vec_job *job = arg;
+    int64_t at = (int64_t)i * BLOCK;
+    fmk_f32_to_bf16(fmk_min(BLOCK, job->n - at), job->x + at, job->y16 + at);
+}
+
+static void widen_task(void *arg, size_t i)
+{
+    const vec_job *job = arg;
+    int64_t at = (int64_t)i * BLOCK;
+    widen_block(fmk_min(BLOCK, job->n - at), job->x16 + at, job->y + at);
+}
+
 static void squares_task(void *arg, size_t i)
 {
     const vec_job *job = arg;
@@ -78,6 +102,18 @@ void fmk_scale(fmk_ctx *ctx, int64_t n, float a, float *y)
 {
     vec_job job = {.n = n, .a = a, .y = y};
     fmk_par(ctx, fmk_ceil_div(n, BLOCK), BLOCK / 8.0, scale_task, &job);
+}
+
+void fmk_narrow(fmk_ctx *ctx, int64_t n, const float *x, uint16_t *y)
+{
+    vec_job job = {.n = n, .x = x, .y16 = y};
+    fmk_par(ctx, fmk_ceil_div(n, BLOCK), BLOCK / 4.0, narrow_task, &job);
+}
+
+void fmk_widen(fmk_ctx *ctx, int64_t n, const uint16_t *x, float *y)
+{
+    vec_job job = {.n = n, .x16 = x, .y = y};
+    fmk_par(ctx, fmk_ceil_div(n, BLOCK), BLOCK / 8.0, widen_task, &job);
 }
 
 double fmk_sum_squares(fmk_ctx *ctx, int64_t n, const float *x)
@@ -105,6 +141,13 @@ void fmk_scale_ref(int64_t n, float a, float *y)
 {
     for (int64_t i = 0; i < n; i++) {
         y[i] = a * y[i];
+    }
+}
+
+void fmk_widen_ref(int64_t n, const uint16_t *x, float *y)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = fmk_float((uint32_t)x[i] << 16);
     }
 }
 
